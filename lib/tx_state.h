@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* TX state: what is needed to emit the next TLS records to a client (DESIGN section 4).
+ *
+ * Wire form 1, 60 bytes, big-endian:
+ *   version u8 = 1 | tls_minor u8 (3, 4) | suite u16 | aead u8 | key_len u8 | 0 u16 | key[32] | iv[12] | seq u64
+ */
+#ifndef DISC_TX_STATE_H
+#define DISC_TX_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TX_STATE_WIRE_LEN 60
+#define TX_STATE_KEY_MAX  32
+#define TX_STATE_IV_LEN   12
+
+enum tx_aead {
+	TX_AEAD_AES_GCM = 1,           /* RFC 5116 5.1 and 5.2, RFC 5288 for TLS 1.2 */
+	TX_AEAD_CHACHA20_POLY1305 = 2, /* RFC 8439, RFC 7905 */
+};
+
+struct tx_state {
+	uint8_t tls_minor;              /* 3: TLS 1.2, 4: TLS 1.3 */
+	uint16_t suite;                 /* IANA cipher suite number */
+	enum tx_aead aead;
+	uint8_t key_len;                /* bytes of <key> in use: 16 or 32 */
+	uint8_t key[TX_STATE_KEY_MAX];
+	uint8_t iv[TX_STATE_IV_LEN];    /* TLS 1.2 AES-GCM: salt(4) | first explicit nonce(8) */
+	uint64_t seq;                   /* first record sequence number that the holder may use */
+};
+
+enum tx_state_error {
+	TX_STATE_OK = 0,
+	TX_STATE_BAD_LENGTH,            /* not TX_STATE_WIRE_LEN bytes */
+	TX_STATE_BAD_VERSION,           /* another wire form than 1 */
+	TX_STATE_BAD_TLS_VERSION,       /* neither TLS 1.2 nor TLS 1.3 */
+	TX_STATE_BAD_AEAD,              /* unknown, or not the one of <suite> */
+	TX_STATE_BAD_SUITE,             /* unknown, or not one of this TLS version */
+	TX_STATE_BAD_KEY_LENGTH,        /* not the one of <suite> */
+	TX_STATE_BAD_RESERVED,          /* reserved bytes, or key bytes behind key_len, are not zero */
+};
+
+/* Reads wire form 1 from <wire> (<len> bytes) into <state>. Accepts exactly the suites that may be leased: TLS 1.3
+ * 0x1301, 0x1302, 0x1303; TLS 1.2 AES-GCM with (EC)DHE or RSA key exchange, and ChaCha20-Poly1305 (RFC 7905), which the
+ * record layer can seal though HAProxy never leases it. Returns TX_STATE_OK, or the first fault found, in which case
+ * <state> is wiped. */
+enum tx_state_error tx_state_decode(struct tx_state *state, const uint8_t *wire, size_t len);
+
+/* Writes <state> to <wire> in wire form 1. <state> must be one that tx_state_decode() would accept. */
+void tx_state_encode(uint8_t wire[static TX_STATE_WIRE_LEN], const struct tx_state *state);
+
+/* Returns a text for <error> that names the field; never NULL, never to be freed. */
+const char *tx_state_error_text(enum tx_state_error error);
+
+#endif
