@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "secret.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+void secret_wipe(void *memory, size_t len)
+{
+	if (len > 0)
+		explicit_bzero(memory, len);
+}
+
+bool secret_equal(const void *a, const void *b, size_t len)
+{
+	/* volatile keeps the compiler from leaving the loop at the first difference. */
+	const volatile uint8_t *left = a, *right = b;
+	uint8_t difference = 0;
+
+	for (size_t i = 0; i < len; i++)
+		difference = (uint8_t)(difference | (left[i] ^ right[i]));
+	return difference == 0;
+}
+
+/* Whole pages that hold <len> bytes; 0 if there is no such size. */
+static size_t mapping_size(size_t len)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	if (len == 0 || len > SIZE_MAX - page)
+		return 0;
+	return (len + page - 1) / page * page;
+}
+
+void *secret_alloc(size_t len)
+{
+	size_t size = mapping_size(len);
+	void *memory;
+
+	if (size == 0)
+		return NULL;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	if (madvise(memory, size, MADV_DONTDUMP) < 0) {
+		(void)munmap(memory, size);
+		return NULL;
+	}
+	/* Two favours that the kernel may refuse (RLIMIT_MEMLOCK, kernels before 4.14) without a secret coming into the open:
+	 * dumps are excluded already. */
+	(void)madvise(memory, size, MADV_WIPEONFORK);
+	(void)mlock(memory, size);
+	return memory;
+}
+
+void secret_free(void *memory, size_t len)
+{
+	if (!memory)
+		return;
+	secret_wipe(memory, len);
+	/* Fails only for an address that is no mapping of ours; the bytes are wiped in any case. */
+	(void)munmap(memory, mapping_size(len));
+}
+
+int secret_harden_process(void)
+{
+	static const struct rlimit no_core = {.rlim_cur = 0, .rlim_max = 0};
+
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return -1;
+	return setrlimit(RLIMIT_CORE, &no_core);
+}
