@@ -58,6 +58,8 @@ $(OUT)/%.o: %.c | $(OUT)/generated/control.pb-c.h
 $(OUT)/generated/%.o: $(OUT)/generated/%.c
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -w -c -o $@ $<
 
+# Kept: else make removes the header as an intermediate file and generates it again at every run.
+.SECONDARY: $(OUT)/generated/control.pb-c.c $(OUT)/generated/control.pb-c.h
 $(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/%.proto
 	$(call say,PROTOC,$<)
 	@mkdir -p $(@D)
