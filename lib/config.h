@@ -14,7 +14,7 @@
 cfg_t *config_load(const char *file, cfg_opt_t *options);
 
 /* Writes "FILE:LINE: FIELD: message" to stderr, where the line is that of <section>'s option <field> as far as
- * libconfuse knows it, and counts the fault. Always returns -1, so that checks can end with it. */
+ * libconfuse knows it. Always returns -1, so that checks can end with it. */
 int config_fault(cfg_t *section, const char *field, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Checks of one option each: 0 if it holds, -1 after config_fault(). */

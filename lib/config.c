@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* libconfuse keeps only the line where a section ended. So while a file is parsed the line of each option is noted here,
+ * by section and name. Configuration is read by one thread, before any other is started. */
+struct noted_line {
+	const cfg_t *section;
+	const char *field;   /* the option's name inside the tree */
+	int line;
+	struct noted_line *next;
+};
+
+static struct noted_line *noted_lines;
+
+static void forget_lines(void)
+{
+	while (noted_lines) {
+		struct noted_line *first = noted_lines;
+
+		noted_lines = first->next;
+		free(first);
+	}
+}
+
+/* Called by libconfuse after each value that it has read. */
+static int note_line(cfg_t *section, cfg_opt_t *option)
+{
+	struct noted_line *noted = malloc(sizeof(*noted));
+
+	if (!noted) {
+		cfg_error(section, "%s: out of memory", option->name);
+		return -1;
+	}
+	*noted = (struct noted_line){.section = section, .field = option->name, .line = section->line};
+	noted->next = noted_lines;
+	noted_lines = noted;
+	return 0;
+}
+
+static int line_of(const cfg_t *section, const char *field)
+{
+	for (const struct noted_line *noted = noted_lines; noted; noted = noted->next) {
+		if (noted->section == section && strcmp(noted->field, field) == 0)
+			return noted->line;
+	}
+	return section->line;
+}
+
+static void note_lines_of(cfg_opt_t *options)
+{
+	for (cfg_opt_t *option = options; option->type != CFGT_NONE; option++) {
+		if (option->type == CFGT_SEC)
+			note_lines_of(option->subopts);
+		if (!option->validcb && option->type != CFGT_SEC && option->type != CFGT_FUNC)
+			option->validcb = note_line;
+	}
+}
+
+/* libconfuse's own messages (syntax, unknown options, values of the wrong type) name the option, not the place. */
+static void report_parse_fault(cfg_t *section, const char *format, va_list arguments)
+{
+	(void)fprintf(stderr, "%s:%d: ", section->filename ? section->filename : "configuration", section->line);
+	(void)vfprintf(stderr, format, arguments);
+	(void)fputc('\n', stderr);
+}
+
+cfg_t *config_load(const char *file, cfg_opt_t *options)
+{
+	cfg_t *root;
+	int result;
+
+	forget_lines();
+	note_lines_of(options);
+	root = cfg_init(options, CFGF_NONE);
+	if (!root) {
+		(void)fprintf(stderr, "%s: out of memory\n", file);
+		return NULL;
+	}
+	(void)cfg_set_error_function(root, report_parse_fault);
+	errno = 0;
+	result = cfg_parse(root, file);
+	if (result == CFG_SUCCESS)
+		return root;
+	if (result == CFG_FILE_ERROR)
+		(void)fprintf(stderr, "%s: cannot be read: %s\n", file, errno ? strerror(errno) : "not a file");
+	cfg_free(root);
+	forget_lines();
+	return NULL;
+}
+
+int config_fault(cfg_t *section, const char *field, const char *format, ...)
+{
+	va_list arguments;
+
+	(void)fprintf(stderr, "%s:%d: %s: ", section->filename ? section->filename : "configuration",
+	              line_of(section, field), field);
+	va_start(arguments, format);
+	(void)vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	(void)fputc('\n', stderr);
+	return -1;
+}
+
+int config_need_string(cfg_t *section, const char *field, const char **value)
+{
+	const char *text = cfg_getstr(section, field);
+
+	if (!text || *text == '\0')
+		return config_fault(section, field, "must be set");
+	*value = text;
+	return 0;
+}
+
+int config_need_address(cfg_t *section, const char *field, struct address *value)
+{
+	const char *text = NULL, *why;
+
+	if (config_need_string(section, field, &text) < 0)
+		return -1;
+	if (address_parse(value, text, &why) < 0)
+		return config_fault(section, field, "\"%s\": %s", text, why);
+	return 0;
+}
+
+int config_need_range(cfg_t *section, const char *field, long min, long max, long *value)
+{
+	long number = cfg_getint(section, field);
+
+	if (number < min || number > max)
+		return config_fault(section, field, "%ld is not between %ld and %ld", number, min, max);
+	*value = number;
+	return 0;
+}
+
+int config_need_file(cfg_t *section, const char *field, const char **value)
+{
+	const char *path = NULL;
+
+	if (config_need_string(section, field, &path) < 0)
+		return -1;
+	if (access(path, R_OK) < 0)
+		return config_fault(section, field, "%s: %s", path, strerror(errno));
+	*value = path;
+	return 0;
+}
+
+cfg_opt_t config_log_options[] = {
+	CFG_STR("target", "stderr", CFGF_NONE),
+	CFG_STR("level", "info", CFGF_NONE),
+	CFG_END(),
+};
+
+int config_apply_log(cfg_t *root, const char *program)
+{
+	cfg_t *section = cfg_getsec(root, "log");
+	const char *target_text, *level_text;
+	enum log_target target;
+	enum log_level level;
+
+	if (!section)
+		return config_fault(root, "log", "must be set");
+	target_text = cfg_getstr(section, "target");
+	level_text = cfg_getstr(section, "level");
+	if (strcmp(target_text, "stderr") == 0)
+		target = LOG_TARGET_STDERR;
+	else if (strcmp(target_text, "syslog") == 0)
+		target = LOG_TARGET_SYSLOG;
+	else
+		return config_fault(section, "target", "\"%s\" is neither stderr nor syslog", target_text);
+	if (!log_level_parse(&level, level_text))
+		return config_fault(section, "level", "\"%s\" is none of error, warning, notice, info, debug", level_text);
+	log_open(program, target, level);
+	return 0;
+}

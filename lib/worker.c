@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+/* How far the end has been asked for. Only rises. */
+enum drain_level { DRAIN_NONE, DRAIN_GRACEFUL, DRAIN_FORCED };
+
+struct crew;
+
+/* What a worker's thread is driven by. */
+struct post {
+	struct worker worker;
+	struct crew *crew;
+	pthread_t thread;
+	bool threaded;               /* the thread exists and is to be joined */
+	ev_async wake;               /* on the worker's loop: the crew's level rose */
+	enum drain_level delivered;  /* the worker's thread alone touches it */
+};
+
+/* All workers and the main thread's loop that watches over them. */
+struct crew {
+	const struct worker_program *program;
+	void *shared;
+	struct post *posts;
+	unsigned count;
+	unsigned joinable;           /* threads that exist */
+	struct ev_loop *loop;        /* the main thread's */
+	ev_signal signals[3];
+	ev_timer grace;
+	double grace_s;
+	ev_async ended;              /* a worker's thread is about to end */
+	_Atomic int level;           /* enum drain_level */
+	_Atomic unsigned ended_count;
+	_Atomic bool failed;         /* a worker could not start */
+};
+
+static void worker_woken(struct ev_loop *loop, ev_async *async, int events)
+{
+	struct post *post = async->data;
+	enum drain_level level = (enum drain_level)atomic_load(&post->crew->level);
+
+	(void)events;
+	if (level <= post->delivered)
+		return;
+	post->delivered = level;
+	post->crew->program->drain(&post->worker, post->crew->shared, level == DRAIN_FORCED);
+	/* Forced means now, whatever the program still hoped for. */
+	if (level == DRAIN_FORCED)
+		ev_break(loop, EVBREAK_ALL);
+}
+
+static void *worker_main(void *argument)
+{
+	struct post *post = argument;
+	struct crew *crew = post->crew;
+
+	ev_async_start(post->worker.loop, &post->wake);
+	if (crew->program->start(&post->worker, crew->shared) < 0) {
+		atomic_store(&crew->failed, true);
+	} else {
+		/* A level that rose before the watcher stood would be missed otherwise. */
+		ev_feed_event(post->worker.loop, &post->wake, EV_ASYNC);
+		(void)ev_run(post->worker.loop, 0);
+		crew->program->stop(&post->worker, crew->shared);
+	}
+	ev_async_stop(post->worker.loop, &post->wake);
+	atomic_fetch_add(&crew->ended_count, 1);
+	ev_async_send(crew->loop, &crew->ended);
+	return NULL;
+}
+
+static void raise_level(struct crew *crew, enum drain_level level)
+{
+	if (atomic_load(&crew->level) >= (int)level)
+		return;
+	atomic_store(&crew->level, (int)level);
+	for (unsigned i = 0; i < crew->count; i++)
+		ev_async_send(crew->posts[i].worker.loop, &crew->posts[i].wake);
+}
+
+static void signal_came(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+	struct crew *crew = watcher->data;
+
+	(void)events;
+	if (atomic_load(&crew->level) == DRAIN_NONE) {
+		log_notice("%s: finishing the work under way, at most %.0f s", strsignal(watcher->signum), crew->grace_s);
+		raise_level(crew, DRAIN_GRACEFUL);
+		ev_timer_start(loop, &crew->grace);
+	} else {
+		log_notice("%s again: ending now", strsignal(watcher->signum));
+		raise_level(crew, DRAIN_FORCED);
+	}
+}
+
+static void grace_passed(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	log_warning("the grace period passed: ending with work under way");
+	raise_level(timer->data, DRAIN_FORCED);
+}
+
+static void worker_ended(struct ev_loop *loop, ev_async *async, int events)
+{
+	struct crew *crew = async->data;
+
+	(void)events;
+	if (atomic_load(&crew->failed))
+		raise_level(crew, DRAIN_FORCED);
+	if (atomic_load(&crew->ended_count) == crew->joinable)
+		ev_break(loop, EVBREAK_ALL);
+}
+
+static void watch(struct crew *crew)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		ev_signal_init(&crew->signals[i], signal_came, numbers[i]);
+		crew->signals[i].data = crew;
+		ev_signal_start(crew->loop, &crew->signals[i]);
+	}
+	ev_timer_init(&crew->grace, grace_passed, crew->grace_s, 0.);
+	crew->grace.data = crew;
+	ev_async_init(&crew->ended, worker_ended);
+	crew->ended.data = crew;
+	ev_async_start(crew->loop, &crew->ended);
+}
+
+static void unwatch(struct crew *crew)
+{
+	for (size_t i = 0; i < sizeof(crew->signals) / sizeof(crew->signals[0]); i++)
+		ev_signal_stop(crew->loop, &crew->signals[i]);
+	ev_timer_stop(crew->loop, &crew->grace);
+	ev_async_stop(crew->loop, &crew->ended);
+}
+
+static int make_loops(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->count; i++) {
+		struct post *post = &crew->posts[i];
+
+		post->crew = crew;
+		post->worker.index = i;
+		post->worker.loop = ev_loop_new(EVFLAG_AUTO);
+		if (!post->worker.loop) {
+			log_error("cannot make an event loop for worker %u", i);
+			return -1;
+		}
+		ev_async_init(&post->wake, worker_woken);
+		post->wake.data = post;
+	}
+	return 0;
+}
+
+/* Signals are for the main thread alone: a worker's thread inherits a mask with all of them blocked. */
+static void start_threads(struct crew *crew)
+{
+	sigset_t all, before;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (unsigned i = 0; i < crew->count; i++) {
+		int error = pthread_create(&crew->posts[i].thread, NULL, worker_main, &crew->posts[i]);
+
+		if (error != 0) {
+			log_error("cannot start the thread of worker %u: %s", i, strerror(error));
+			atomic_store(&crew->failed, true);
+			break;
+		}
+		crew->posts[i].threaded = true;
+		crew->joinable++;
+	}
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (crew->joinable < crew->count)
+		raise_level(crew, DRAIN_FORCED);
+}
+
+static void dismiss(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->count; i++) {
+		if (crew->posts[i].threaded)
+			(void)pthread_join(crew->posts[i].thread, NULL);
+	}
+	for (unsigned i = 0; i < crew->count; i++) {
+		if (crew->posts[i].worker.loop)
+			ev_loop_destroy(crew->posts[i].worker.loop);
+	}
+	free(crew->posts);
+}
+
+int worker_run(const struct worker_program *program, unsigned count, double grace_s, void *shared)
+{
+	struct crew crew = {.program = program, .shared = shared, .count = count, .grace_s = grace_s};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
+	crew.loop = ev_default_loop(EVFLAG_AUTO);
+	crew.posts = calloc(count, sizeof(*crew.posts));
+	if (!crew.loop || !crew.posts) {
+		log_error("cannot make %u workers: out of memory", count);
+		free(crew.posts);
+		return -1;
+	}
+	if (make_loops(&crew) < 0) {
+		dismiss(&crew);
+		return -1;
+	}
+	watch(&crew);
+	start_threads(&crew);
+	if (crew.joinable > 0)
+		(void)ev_run(crew.loop, 0);
+	unwatch(&crew);
+	dismiss(&crew);
+	return atomic_load(&crew.failed) ? -1 : 0;
+}
