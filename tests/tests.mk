@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Unit tests, end-to-end tests, fuzzing. tests/run prints the results and sums them up.
+
+# tests/unit/<part>/<name>_test.c is one cmocka program each, linked with the part's objects but its main.
+UNIT_SOURCES := $(wildcard tests/unit/*/*_test.c)
+UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
+
+$(OUT)/tests/unit/lib/%_test: $(OUT)/tests/unit/lib/%_test.o $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link,-lcmocka)
+$(OUT)/tests/unit/spoa/%_test: $(OUT)/tests/unit/spoa/%_test.o $(OUT)/libspoa.a $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link,-lcmocka)
+$(OUT)/tests/unit/backend-agent/%_test: $(OUT)/tests/unit/backend-agent/%_test.o $(OUT)/libbackend.a $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link,-lcmocka -lhttp_parser)
+$(UNIT_TESTS:%=%.o): CPPFLAGS += -Ispoa -Ibackend-agent
+.SECONDARY: $(UNIT_TESTS:%=%.o)
+
+$(OUT)/libspoa.a: $(filter-out %/main.o,$(SPOA_OBJECTS))
+$(OUT)/libbackend.a: $(filter-out %/main.o,$(BACKEND_OBJECTS))
+
+.PHONY: unit-tests
+unit-tests: $(UNIT_TESTS) ## build the unit tests of this FLAVOUR without running them
+
+.PHONY: test-packages
+test-packages:
+	$(Q)tools/install-packages build run test
+
+RECURSE = $(Q)$(MAKE) --no-print-directory
+
+.PHONY: test-unit-programs
+test-unit-programs: test-packages
+	$(RECURSE) FLAVOUR=release unit-tests
+	$(RECURSE) FLAVOUR=asan unit-tests
+
+.PHONY: test-e2e-programs
+test-e2e-programs: test-packages
+	$(RECURSE) FLAVOUR=release all
+	$(RECURSE) FLAVOUR=recorder all
+	$(RECURSE) FLAVOUR=asan programs
+	$(RECURSE) $(BUILD)/openssl/bin/haproxy
+
+.PHONY: test-unit
+test-unit: test-unit-programs ## build and run the unit tests, as released and with sanitizers
+	$(Q)BUILD='$(BUILD)' tests/run unit
+
+.PHONY: test-e2e
+test-e2e: test-e2e-programs ## run the end-to-end tests; T=pattern chooses by name
+	$(Q)BUILD='$(BUILD)' T='$(T)' tests/run e2e
+
+.PHONY: test
+test: test-unit-programs test-e2e-programs ## install what is missing, build and run all tests; last line: N passed, N failed
+	$(Q)BUILD='$(BUILD)' tests/run unit e2e
+
+# tests/fuzz/<name>_fuzz.c, with its corpus in tests/fuzz/corpus/<name>.
+FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(OUT)/bin/%)
+TIME ?= 60
+
+$(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libspoa.a $(OUT)/libbackend.a $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link,-lhttp_parser -fsanitize=fuzzer)
+$(FUZZ_SOURCES:%.c=$(OUT)/%.o): CPPFLAGS += -Ispoa -Ibackend-agent
+
+.PHONY: fuzz-targets
+fuzz-targets: $(FUZZ_TARGETS)
+
+.PHONY: fuzz
+fuzz: test-packages ## fuzz every parser; TIME=seconds for each (60)
+	$(RECURSE) FLAVOUR=fuzz CC=clang fuzz-targets
+	$(Q)BUILD='$(BUILD)' TIME='$(TIME)' tests/fuzz/run

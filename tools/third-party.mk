@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# HAProxy and wolfSSL, from Debian's source packages or from local ones (HAPROXY_SRC=, WOLFSSL_SRC=).
+#
+# What a build depends on is the *content* of patches and scripts, kept as a digest in build/inputs: a fresh checkout or a
+# touched file rebuilds nothing, a changed patch unpacks and builds HAProxy anew.
+
+HAPROXY_VERSION := 3.0
+WOLFSSL_VERSION := 5.7
+
+HAPROXY_TREE := $(BUILD)/src/haproxy/.unpacked
+WOLFSSL_TREE := $(BUILD)/src/wolfssl/.unpacked
+
+.PHONY: haproxy
+haproxy: $(BIN)/haproxy ## build the patched HAProxy only; FLAVOUR=recorder: one that logs every seal
+
+.PHONY: always
+always:
+
+comma := ,
+
+# $(call digest,files,words): rewrites the target only if the digest of files and words is another one
+define digest
+	@mkdir -p $(@D)
+	@{ printf '%s\n' '$(2)'; cat $(1); } | sha256sum >$@.now
+	@if cmp -s $@ $@.now; then rm $@.now; else mv $@.now $@; fi
+endef
+
+$(BUILD)/inputs/wolfssl-source: always
+	$(call digest,tools/unpack-source $(wildcard $(WOLFSSL_SRC)),$(WOLFSSL_SRC) $(WOLFSSL_VERSION))
+$(BUILD)/inputs/wolfssl-build: always
+	$(call digest,tools/build-wolfssl)
+$(BUILD)/inputs/haproxy-source: always
+	$(call digest,tools/unpack-source $(wildcard haproxy-patches/series haproxy-patches/*.patch $(HAPROXY_SRC)),$(HAPROXY_SRC) $(HAPROXY_VERSION))
+$(BUILD)/inputs/haproxy-build: always
+	$(call digest,tools/build-haproxy)
+
+# $(call unpack,package,version,local source)
+define unpack
+	$(Q)tools/with-progress $(1) $(BUILD)/log/$(1)-source.log \
+		'Without network, give local sources: make HAPROXY_SRC=haproxy.tar.gz WOLFSSL_SRC=wolfssl.tar.gz' \
+		tools/unpack-source $(1) $(2) $(BUILD) $(3)
+	@touch $@
+endef
+
+$(WOLFSSL_TREE): $(BUILD)/inputs/wolfssl-source | build-packages
+	$(call say,UNPACK,wolfssl)
+	$(call unpack,wolfssl,$(WOLFSSL_VERSION),$(WOLFSSL_SRC))
+$(LIBWOLFSSL): $(WOLFSSL_TREE) $(BUILD)/inputs/wolfssl-build
+	$(call say,BUILD,wolfssl)
+	$(Q)tools/build-wolfssl $(BUILD)
+	@touch $@
+
+$(HAPROXY_TREE): $(BUILD)/inputs/haproxy-source | build-packages
+	$(call say,UNPACK,haproxy)
+	$(call unpack,haproxy,$(HAPROXY_VERSION),$(HAPROXY_SRC))
+$(BUILD)/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build $(LIBWOLFSSL)
+	$(call say,BUILD,haproxy)
+	$(Q)tools/build-haproxy release $(BUILD)
+	@touch $@
+$(BUILD)/openssl/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build
+	$(call say,BUILD,haproxy with OpenSSL)
+	$(Q)tools/build-haproxy openssl $(BUILD)
+	@touch $@
+
+# The seal recorder stands between sealers and wolfCrypt (ld --wrap) and logs every key and nonce used.
+RECORDER_OBJECT := $(OUT)/tests/lab/seal_recorder.o
+RECORDER_WRAPS  := $(patsubst %,-Wl$(comma)--wrap=%,$(shell sed 's/\#.*//' tests/lab/seal_recorder.symbols 2>/dev/null))
+
+ifeq ($(FLAVOUR),recorder)
+$(BIN)/haproxy: $(BUILD)/bin/haproxy $(RECORDER_OBJECT) tests/lab/seal_recorder.symbols
+	$(call say,LD,$@)
+	$(Q)tools/build-haproxy recorder $(BUILD) $(abspath $(RECORDER_OBJECT)) $(RECORDER_WRAPS)
+	@touch $@
+endif
+ifneq ($(filter recorder asan,$(FLAVOUR)),)
+$(BIN)/disc-backend: $(RECORDER_OBJECT)
+$(BIN)/disc-backend: LDFLAGS += $(RECORDER_WRAPS)
+endif
