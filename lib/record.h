@@ -45,7 +45,7 @@ size_t record_plain_length(const struct record_layout *layout, uint64_t index);
 struct record_sealer;
 
 /* Creates in <*sealer> a sealer for a body of <length> bytes under <state>, starting at record <first> (0, or where a
- * transfer is resumed). <state> is copied: the caller wipes its own. Returns RECORD_OK or the fault, with <*sealer> NULL. */
+ * transfer is resumed; RECORD_OUT_OF_ORDER if there is no such record). <state> is copied: the caller wipes its own. Returns RECORD_OK or the fault, with <*sealer> NULL. */
 enum record_error record_sealer_new(struct record_sealer **sealer, const struct tx_state *state, uint64_t length,
                                     uint64_t first);
 
@@ -58,10 +58,15 @@ const struct record_layout *record_sealer_layout(const struct record_sealer *sea
 /* Number of the record that record_seal_next() will produce; equals layout.records when all are sealed. */
 uint64_t record_sealer_next(const struct record_sealer *sealer);
 
+/* Where in a record of <sealer> its ciphertext begins: 5, or 13 with an explicit nonce. A caller that reads the plaintext to
+ * out + this offset and passes that place as <plain> to record_seal_next() saves a copy. */
+size_t record_plain_offset(const struct record_sealer *sealer);
+
 /* Seals the next record (RFC 8446 5.2, RFC 5246 6.2.3.3, RFC 5288 3, RFC 7905 2): <plain> has <len> bytes, exactly
  * record_plain_length() of it. Writes the record with its 5-byte header to <out>, which has room for RECORD_SEALED_MAX,
- * and its size in bytes to <*out_len>. A sealer never uses a sequence number again: after a fault it is dead and returns
- * RECORD_OUT_OF_ORDER. Returns RECORD_OK, RECORD_OUT_OF_ORDER or RECORD_CRYPTO_FAILED. */
+ * and its size in bytes to <*out_len>. <plain> lies at out + record_plain_offset() or does not overlap <out>. A sealer
+ * never uses a sequence number again: after a fault it is dead and returns RECORD_OUT_OF_ORDER. Returns RECORD_OK,
+ * RECORD_OUT_OF_ORDER or RECORD_CRYPTO_FAILED. */
 enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *plain, size_t len, uint8_t *out,
                                    size_t *out_len);
 
