@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Assertions: each prints what it wanted and what it saw, and fails.
+# shellcheck shell=bash
+
+# equal WHAT SEEN WANTED
+equal() {
+	[ "$2" = "$3" ] || { printf '%s: "%s" instead of "%s"\n' "$@"; return 1; }
+}
+
+sum_of() {
+	cat "$SUITE/sums/$1"
+}
+
+# body_is FILE: $body holds exactly the file of that name.
+body_is() {
+	equal "SHA-256 of $1" "$(sha256sum <"$body" | cut -d' ' -f1)" "$(sum_of "$1")"
+}
+
+# log_line [ID]: HAProxy's line for that request ($id), waited for.
+log_line() {
+	wait_for_line "$LAB/haproxy.log" "^id=${1:-$id} " >&2 && grep -E "^id=${1:-$id} " "$LAB/haproxy.log" | tail -n 1
+}
+
+# logged FIELD [ID]: the value of that field in HAProxy's line.
+logged() {
+	local line
+	line=$(log_line "${2:-$id}") || return 1
+	sed -E "s/.* ?\\b$1=([^ ]*).*/\\1/" <<<"$line"
+}
+
+# path_is WANTED [ID]: "splice" or "proxy", from HAProxy's own log.
+path_is() {
+	local line
+	line=$(log_line "${2:-$id}") || return 1
+	[[ $line == *" path=$1 "* ]] || { echo "path is not $1: $line"; return 1; }
+}
+
+# The path that an ordinary large enough body takes in this mode.
+path_is_as_mode() {
+	if [ "$mode" = plain ]; then
+		path_is proxy "$@"
+	else
+		path_is "$mode" "$@"
+	fi
+}
+
+# reason_is REGEX [ID]
+reason_is() {
+	local reason
+	reason=$(logged reason "${2:-$id}") || return 1
+	[[ $reason =~ ^($1)$ ]] || { echo "reason is \"$reason\" instead of $1"; return 1; }
+}
+
+# no_disc_header: none of ours reached the client.
+no_disc_header() {
+	if grep -i '^disc-' "$headers"; then
+		echo "a Disc- header reached the client"
+		return 1
+	fi
+}
+
+# client_said REGEX [COUNT]: at least COUNT lines (1) of tls_client's output match.
+client_said() {
+	local seen
+	seen=$(grep -cE -- "$1" "$WORK/client" || :)
+	[ "$seen" -ge "${2:-1}" ] || { echo "$seen lines of the client match $1, not ${2:-1}"; return 1; }
+}
+
+client_did_not_say() {
+	! grep -E -- "$1" "$WORK/client"
+}
+
+# The site still serves, on a new connection.
+site_serves() {
+	fetch /16385
+	equal status "$status" 200
+	body_is 16385
+}

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Clients: every request bears a fresh X-Id, by which its line is found in HAProxy's log.
+# shellcheck shell=bash
+
+# Name of the site in this test's mode.
+site() {
+	echo "${mode}.lab.test"
+}
+
+# new_id: sets $id for the next request.
+new_id() {
+	id=$BATS_SUITE_TEST_NUMBER-$BATS_TEST_NUMBER-${mode}-$((++id_count))
+}
+
+# url PATH [PORT]
+url() {
+	echo "https://$(site):${2:-$SITE_PORT}$1"
+}
+
+# curl_site ARGUMENT...: curl with the lab's CA and address; bounded in time. HTTP/1.1 unless told otherwise.
+curl_site() {
+	timeout 100 curl -sS --http1.1 --cacert "$SUITE/tls/lab-ca.crt" --max-time 90 \
+		--connect-to "::$LAB_ADDRESS:" "$@"
+}
+
+# fetch PATH [CURL ARGUMENT]...: one GET; leaves $id, $status, $headers (a file) and $body (a file). Fails as curl does.
+fetch() {
+	local path=$1
+	shift
+	new_id
+	headers=$WORK/headers.$id body=$WORK/body.$id
+	: >"$headers"
+	: >"$body"
+	status=$(curl_site -D "$headers" -o "$body" -w '%{http_code}' -H "X-Id: $id" "$@" "$(url "$path")")
+}
+
+# header NAME: its value in $headers; empty if it is absent.
+header() {
+	tr -d '\r' <"$headers" | sed -n "s/^$1: *//Ip" | tail -n 1
+}
+
+# tls_client [OPTION]... STEP...: see tests/lab/tls_client.c. Output in $WORK/client, exit status in $client_status; $id is
+# one of its own for all its requests.
+tls_client() {
+	local options=() port=$SITE_PORT
+	new_id
+	while [[ ${1:-} == --* ]]; do
+		case $1 in
+		--port) port=$2; shift 2 ;;
+		--tls12) options+=("$1"); shift ;;
+		*) options+=("$1" "$2"); shift 2 ;;
+		esac
+	done
+	client_status=0
+	timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" "${options[@]}" "$(site)" \
+		"$LAB_ADDRESS" "$port" "$@" >"$WORK/client" 2>"$WORK/client.errors" || client_status=$?
+	cat "$WORK/client" "$WORK/client.errors"
+}

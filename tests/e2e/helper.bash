@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What every .bats file loads: the lab, clients, assertions, and what happens around each test.
+# shellcheck shell=bash
+
+# shellcheck source-path=SCRIPTDIR
+source "$E2E_DIR/wait.bash"
+source "$E2E_DIR/processes.bash"
+source "$E2E_DIR/lab.bash"
+source "$E2E_DIR/clients.bash"
+source "$E2E_DIR/assertions.bash"
+
+setup() {
+	mode=${mode:-plain}
+	WORK=$BATS_TEST_TMPDIR
+}
+
+teardown() {
+	local failed=0
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || failed=1
+	if [ -n "${LAB:-}" ]; then
+		processes_sound || failed=1
+		[ "$failed" = 0 ] || print_logs
+	fi
+	return "$failed"
+}

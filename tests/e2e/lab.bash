@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A lab: HAProxy, disc-spoa and two nodes on a loopback address of its own, so that labs never get in each other's way.
+#
+#	lab_start [NAME=VALUE]...     in setup_file; the settings are those below
+#	lab_stop                      in teardown_file; checks every seal that was recorded
+#
+# The site answers for three names: plain.lab.test is served without a lease, splice.lab.test through the splice path,
+# pass.lab.test gets a lease that the policy then passes; see lab.cfg.
+# shellcheck shell=bash
+
+lab_start() {
+	LAB=$BATS_FILE_TMPDIR/lab
+	mkdir -p "$LAB"
+	local port_names=(SITE_PORT EXTRA_PORT THIRD_PORT SPOP_PORT N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE) ports i
+
+	# Settings, each with its default.
+	local -A set=(
+		[config]=lab.cfg        # HAProxy configuration files, "+"-separated, tests/e2e/ unless absolute
+		[fake]=                 # non-empty: HAProxy fetches through tests/lab/fake_node
+		[threads]=2
+		[agent_certificate]=agent.lab.test
+		[min_size]=1            # bytes; smaller bodies are declined by the nodes
+	)
+	for i; do
+		[[ -v set[${i%%=*}] ]] || { echo "lab_start: unknown setting: $i"; return 1; }
+		set[${i%%=*}]=${i#*=}
+	done
+
+	LAB_ADDRESS=127.$((64 + ($$ >> 16) % 64)).$((($$ >> 8) & 255)).$(($$ & 255))
+	mapfile -t ports < <("$LAB_TOOLS/free_ports" "$LAB_ADDRESS" ${#port_names[@]})
+	for i in "${!port_names[@]}"; do
+		declare -gx "${port_names[i]}=${ports[i]}"
+	done
+	LAB_FAKE=${set[fake]} LAB_THREADS=${set[threads]}
+	N1_SERVER=$N1_FETCH N2_SERVER=$N2_FETCH
+	if [ -n "$LAB_FAKE" ]; then
+		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE
+	fi
+	HAPROXY_CONFIG=${set[config]} AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
+	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE MIN_SIZE
+	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
+
+	node_start n1
+	node_start n2
+	if [ -n "$LAB_FAKE" ]; then
+		fake_start n1
+		fake_start n2
+	fi
+	spoa_start
+	haproxy_start
+}
+
+# node_start NAME: n1 or n2.
+node_start() {
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL
+	FETCH=${!fetch} CONTROL=${!control} NODE=$1 template "$E2E_DIR/disc-backend.conf.in" >"$LAB/$1.conf"
+	process_start "$1" "$DISC_BIN_BACKEND" -c "$LAB/$1.conf"
+	process_ready "$1" port_open "${!fetch}"
+	process_ready "$1" port_open "${!control}"
+}
+
+fake_start() {
+	local fetch=${1^^}_FETCH fake=${1^^}_FAKE
+	process_start "fake-$1" "$LAB_TOOLS/fake_node" --listen "$LAB_ADDRESS:${!fake}" --node "$LAB_ADDRESS:${!fetch}"
+	wait_for_line "$LAB/fake-$1.log" '^listening$'
+}
+
+spoa_start() {
+	template "$E2E_DIR/disc-spoa.conf.in" >"$LAB/disc-spoa.conf"
+	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/disc-spoa.conf"
+	process_ready disc-spoa port_open "$SPOP_PORT"
+}
+
+# haproxy_arguments: one per line.
+haproxy_arguments() {
+	local file
+	for file in ${HAPROXY_CONFIG//+/ }; do
+		[[ $file == /* ]] || file=$E2E_DIR/$file
+		printf '%s\n' -f "$file"
+	done
+}
+
+# haproxy_start [NAME [ARGUMENT]...]: NAME is that of the process, "haproxy" by default.
+haproxy_start() {
+	local name=${1:-haproxy} arguments
+	shift || :
+	template "$E2E_DIR/spoe.conf.in" >"$LAB/spoe.conf"
+	mapfile -t arguments < <(haproxy_arguments)
+	process_start "$name" "$DISC_BIN_HAPROXY" -db "${arguments[@]}" "$@"
+	process_ready "$name" haproxy_answers "$name"
+}
+
+haproxy_answers() {
+	[ "$(haproxy_cli 'show info' | sed -n 's/^Pid: //p')" = "$(process_pid "$1")" ]
+}
+
+# haproxy_cli COMMAND: its answer.
+haproxy_cli() {
+	timeout 10 socat -t 10 - "UNIX-CONNECT:$LAB/haproxy.sock" <<<"$1"
+}
+
+# template FILE: replaces @NAME@ by the variable's value.
+template() {
+	local text name
+	text=$(<"$1")
+	while [[ $text =~ @([A-Z0-9_]+)@ ]]; do
+		name=${BASH_REMATCH[1]}
+		text=${text//"@$name@"/"${!name?not set, but in $1}"}
+	done
+	printf '%s\n' "$text"
+}
+
+port_open() {
+	(exec 4<>"/dev/tcp/$LAB_ADDRESS/$1") 2>/dev/null
+}
+
+# lab_stop: ends every process, newest layer first, and checks all seals of this file's lab.
+lab_stop() {
+	local name failed=0 names
+	processes_sound || failed=1
+	names=$(process_names)
+	for name in haproxy $(grep -v '^haproxy$' <<<"$names" || :); do
+		grep -qx "$name" <<<"$names" || continue
+		process_stop "$name" || failed=1
+		# Both our programs end with 0 on TERM; anything else is a fault, or a sanitizer's.
+		case $name in
+		disc-spoa | n1 | n2) [ "$(cat "$LAB/$name.ended")" = 0 ] || { echo "$name ended with $(cat "$LAB/$name.ended")"; failed=1; } ;;
+		esac
+	done
+	processes_sound || failed=1
+	seals_checked || failed=1
+	[ "$failed" = 0 ] || print_logs
+	return "$failed"
+}
+
+# Invariant 1 over everything that this file's lab did. Needs programs that were built with the recorder.
+seals_checked() {
+	[ -e "$DISC_SEAL_LOG" ] || return 0
+	"$LAB_TOOLS/check_seals" "$DISC_SEAL_LOG"
+}

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Once per run: certificates, files to serve, client programs, and the folder where seals are recorded.
+# shellcheck shell=bash
+
+# One EC key and a certificate: make_certificate CA NAME (which becomes the dNSName).
+make_certificate() {
+	local ca=$1 name=$2
+	openssl ecparam -name prime256v1 -genkey -noout -out "$SUITE/tls/$name.key" 2>>"$SUITE/openssl.log"
+	openssl req -new -key "$SUITE/tls/$name.key" -subj "/CN=$name" -out "$SUITE/tls/$name.csr" 2>>"$SUITE/openssl.log"
+	openssl x509 -req -in "$SUITE/tls/$name.csr" -CA "$SUITE/tls/$ca.crt" -CAkey "$SUITE/tls/$ca.key" -CAcreateserial \
+		-days 2 -extfile <(printf 'subjectAltName=DNS:%s,DNS:*.%s\n' "$name" "$name") \
+		-out "$SUITE/tls/$name.crt" 2>>"$SUITE/openssl.log"
+	cat "$SUITE/tls/$name.crt" "$SUITE/tls/$name.key" >"$SUITE/tls/$name.pem"
+}
+
+make_ca() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$1" \
+		-keyout "$SUITE/tls/$1.key" -out "$SUITE/tls/$1.crt" 2>>"$SUITE/openssl.log"
+}
+
+# make_file NAME BYTES: bytes that look random and are the same in every run.
+make_file() {
+	openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff -iv "$(printf '%032x' "$2")" -nosalt \
+		-in <(head -c "$2" /dev/zero) -out "$SUITE/www/$1" 2>>"$SUITE/openssl.log"
+	sha256sum <"$SUITE/www/$1" | cut -d' ' -f1 >"$SUITE/sums/$1"
+}
+
+setup_suite() {
+	export SUITE=$BATS_RUN_TMPDIR/suite
+	mkdir -p "$SUITE"/{tls,www,sums,seals,bin}
+	make_ca lab-ca
+	make_ca other-ca
+	make_certificate lab-ca lab.test
+	make_certificate lab-ca agent.lab.test
+	make_certificate lab-ca n1.lab.test
+	make_certificate lab-ca n2.lab.test
+	make_certificate lab-ca stranger.lab.test
+	make_certificate other-ca other.lab.test
+
+	local size
+	for size in 0 1 16383 16384 16385; do
+		make_file "$size" "$size"
+	done
+	make_file 100k 102400
+	make_file 10m 10485760
+	make_file page.html 40000
+
+	gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$SUITE/bin/tls_client" "$LAB_TOOLS/tls_client.c" -lssl -lcrypto
+}
