@@ -1,29 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # DiSC for HAProxy. `make help` lists the targets; V=1 shows the commands; variables may be given on the command line.
 
-PREFIX  ?= /usr/local
-DESTDIR ?=
-CC      ?= cc
-BUILD   ?= build
-# What is compiled for: release | recorder (every seal is logged, for the nonce tests) | asan
-FLAVOUR ?= release
-
-WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
-CPPFLAGS += -D_GNU_SOURCE -Ilib -I$(OUT)/generated -I$(WOLFSSL)/include
-CFLAGS   ?= -O2 -g
-CFLAGS_FLAVOUR_release  :=
-CFLAGS_FLAVOUR_recorder :=
-CFLAGS_FLAVOUR_asan     := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR    ?=
+CC         ?= cc
+BUILD      ?= build
+# What our programs are compiled for: release | recorder (every seal is logged, for the nonce tests) | asan | fuzz
+FLAVOUR    ?= release
+# Local sources instead of Debian's: a tarball, or a .dsc with its tarballs beside it
+HAPROXY_SRC ?=
+WOLFSSL_SRC ?=
 
 OUT     := $(if $(filter release,$(FLAVOUR)),$(BUILD),$(BUILD)/$(FLAVOUR))
-WOLFSSL := $(BUILD)/wolfssl
 BIN     := $(OUT)/bin
+WOLFSSL := $(BUILD)/wolfssl
+LIBWOLFSSL := $(WOLFSSL)/lib/libwolfssl.a
 
+SANITIZERS := -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+CFLAGS_FLAVOUR_release  :=
+CFLAGS_FLAVOUR_recorder :=
+CFLAGS_FLAVOUR_asan     := -O1 $(SANITIZERS)
+CFLAGS_FLAVOUR_fuzz     := -O1 $(SANITIZERS) -fsanitize=fuzzer-no-link -Wno-error
+
+WARNINGS  := -Wall -Wextra -Wshadow -Wconversion -Werror
+CPPFLAGS  += -D_GNU_SOURCE -Ilib -I$(OUT)/generated -I$(WOLFSSL)/include
+CFLAGS    ?= -O2 -g
 ALL_CFLAGS = -std=c11 -pthread -fstack-protector-strong -fPIE $(WARNINGS) $(CFLAGS) $(CFLAGS_FLAVOUR_$(FLAVOUR))
-LDLIBS     = $(WOLFSSL)/lib/libwolfssl.a -lev -lconfuse -lprotobuf-c -lmicrohttpd -lm
-
-Q := $(if $(V),,@)
-say = @printf '  %-8s %s\n' $(1) $(2)
+LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lm
 
 LIB_SOURCES     := $(wildcard lib/*.c)
 SPOA_SOURCES    := $(wildcard spoa/*.c)
@@ -32,24 +36,44 @@ LIB_OBJECTS     := $(LIB_SOURCES:%.c=$(OUT)/%.o) $(OUT)/generated/control.pb-c.o
 SPOA_OBJECTS    := $(SPOA_SOURCES:%.c=$(OUT)/%.o)
 BACKEND_OBJECTS := $(BACKEND_SOURCES:%.c=$(OUT)/%.o)
 
-.PHONY: all programs
-all: programs
-
-programs: $(BIN)/disc-spoa $(BIN)/disc-backend
-
-$(BIN)/disc-spoa: $(SPOA_OBJECTS) $(OUT)/libdisc.a
-$(BIN)/disc-backend: $(BACKEND_OBJECTS) $(OUT)/libdisc.a
-$(BIN)/disc-backend: LDLIBS += -lhttp_parser
-$(BIN)/disc-spoa $(BIN)/disc-backend:
+Q   := $(if $(V),,@)
+say = @printf '  %-8s %s\n' $(1) $(2)
+# $(call link,extra libraries): the target from all its prerequisites
+define link
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) -pie $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -pie $(LDFLAGS) -o $@ $^ $(LDLIBS) $(1)
+endef
 
-$(OUT)/libdisc.a: $(LIB_OBJECTS)
+.PHONY: all
+all: haproxy programs ## build HAProxy, disc-spoa and disc-backend into build/bin (the default)
+
+.PHONY: programs
+programs: $(BIN)/disc-spoa $(BIN)/disc-backend ## build our two programs only; FLAVOUR=asan: with sanitizers
+
+.PHONY: packages
+packages: ## install what is missing of Debian's packages to build, run and test (needs root)
+	$(Q)tools/install-packages build run test
+
+.PHONY: build-packages
+build-packages:
+	$(Q)tools/install-packages build
+
+include tools/third-party.mk
+
+# --- our programs ---
+
+$(BIN)/disc-spoa: $(SPOA_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link)
+$(BIN)/disc-backend: $(BACKEND_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link,-lhttp_parser)
+
+$(OUT)/lib%.a:
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
+$(OUT)/libdisc.a: $(LIB_OBJECTS)
 
-$(OUT)/%.o: %.c | $(OUT)/generated/control.pb-c.h
+$(OUT)/%.o: %.c | $(OUT)/generated/control.pb-c.h $(LIBWOLFSSL)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
@@ -60,32 +84,53 @@ $(OUT)/generated/%.o: $(OUT)/generated/%.c
 
 # Kept: else make removes the header as an intermediate file and generates it again at every run.
 .SECONDARY: $(OUT)/generated/control.pb-c.c $(OUT)/generated/control.pb-c.h
-$(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/%.proto
+$(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/%.proto | build-packages
 	$(call say,PROTOC,$<)
 	@mkdir -p $(@D)
 	$(Q)protoc-c --proto_path=lib --c_out=$(OUT)/generated $<
 
-# --- unit tests: tests/unit/<part>/<name>_test.c, one cmocka program each, linked with the part's objects but its main --
-UNIT_SOURCES := $(wildcard tests/unit/*/*_test.c)
-UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
+-include $(shell test -d $(OUT) && find $(OUT) -path '$(OUT)/src' -prune -o -name '*.d' -print 2>/dev/null)
 
-$(OUT)/tests/unit/lib/%_test: $(OUT)/tests/unit/lib/%_test.o $(OUT)/libdisc.a
-	$(link-unit-test)
-$(OUT)/tests/unit/spoa/%_test: $(OUT)/tests/unit/spoa/%_test.o $(filter-out %/main.o,$(SPOA_OBJECTS)) $(OUT)/libdisc.a
-	$(link-unit-test)
-$(OUT)/tests/unit/backend-agent/%_test: $(OUT)/tests/unit/backend-agent/%_test.o $(filter-out %/main.o,$(BACKEND_OBJECTS)) $(OUT)/libdisc.a
-	$(link-unit-test)
-define link-unit-test
-	$(call say,LD,$@)
-	$(Q)$(CC) $(ALL_CFLAGS) -pie $(LDFLAGS) -o $@ $^ $(LDLIBS) -lhttp_parser -lcmocka
+include tests/tests.mk
+
+# --- running and installing ---
+
+.PHONY: run
+run: all ## serve demo files over HTTPS through the splice path; DIR=folder PORT=number ONESHOT=1
+	$(Q)tools/install-packages run
+	$(Q)BUILD='$(BUILD)' DIR='$(DIR)' PORT='$(PORT)' ONESHOT='$(ONESHOT)' tools/run
+
+bench-%: all ## bench-splice: LB CPU per GB on the splice path beside its peers, as CSV with plots
+	$(Q)BUILD='$(BUILD)' bench/$*
+
+# An operator's edited configuration is never replaced: the new one is put beside it.
+define install-sample
+	$(Q)if [ -e $(2) ] && ! cmp -s $(1) $(2); then install -m 644 $(1) $(2).new; else install -D -m 644 $(1) $(2); fi
+
 endef
-$(UNIT_TESTS:%=%.o): CPPFLAGS += -Ispoa -Ibackend-agent
+define install-unit
+	$(Q)sed -e 's|@SBINDIR@|$(PREFIX)/sbin|g' -e 's|@CONFDIR@|$(SYSCONFDIR)/disc|g' $(1) >$(DESTDIR)$(PREFIX)/lib/systemd/system/$(notdir $(1))
 
-.PHONY: unit-tests
-unit-tests: $(UNIT_TESTS)
+endef
+SAMPLES := haproxy.cfg config/spoe.conf config/disc.lua config/disc-spoa.conf config/disc-backend.conf
+
+.PHONY: install
+install: all ## install below PREFIX (/usr/local); samples to /etc/disc; DESTDIR= for packagers
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX) $(DESTDIR)$(SYSCONFDIR)/disc)
+	$(Q)install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(SYSCONFDIR)/disc
+	$(Q)install -m 755 $(BIN)/disc-spoa $(BIN)/disc-backend $(DESTDIR)$(PREFIX)/sbin
+	$(Q)install -m 755 $(BIN)/haproxy $(DESTDIR)$(PREFIX)/sbin/haproxy-disc
+	$(foreach unit,$(wildcard config/systemd/*.service),$(call install-unit,$(unit)))
+	$(foreach sample,$(wildcard $(SAMPLES)),$(call install-sample,$(sample),$(DESTDIR)$(SYSCONFDIR)/disc/$(notdir $(sample))))
+	$(Q)for page in $(wildcard doc/man/*.[1-8]); do \
+		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
+	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/disc $(wildcard *.md doc/*.md LICENSE)
 
 .PHONY: clean
-clean:
-	rm -rf $(BUILD)
+clean: ## remove everything that was built
+	$(Q)rm -rf $(BUILD)
 
--include $(shell test -d $(OUT) && find $(OUT) -name '*.d' 2>/dev/null)
+.PHONY: help
+help: ## this list
+	@printf 'Targets (V=1 shows the commands):\n'
+	@sed -nE 's/^([a-z0-9%-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | sort | expand -t 16
