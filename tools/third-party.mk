@@ -20,9 +20,9 @@ comma := ,
 
 # $(call digest,files,words): rewrites the target only if the digest of files and words is another one
 define digest
-	@mkdir -p $(@D)
-	@{ printf '%s\n' '$(2)'; cat $(1); } | sha256sum >$@.now
-	@if cmp -s $@ $@.now; then rm $@.now; else mv $@.now $@; fi
+	@mkdir -p $(@D); now=$@.$$$$; \
+	{ printf '%s\n' '$(2)'; cat $(1); } | sha256sum >$$now; \
+	if cmp -s $@ $$now; then rm $$now; else mv $$now $@; fi
 endef
 
 $(BUILD)/inputs/wolfssl-source: always
