@@ -52,7 +52,8 @@ static bool port_is_valid(const char *text)
 	return true;
 }
 
-/* Copies the host part of <text> to <host> (<size> bytes), without brackets, and returns where the port begins; NULL and
+/* Copies the host part of <text> to <host> (<size> bytes), without brackets, and returns where the port begins; NULL
+ * and
  * <*why> if the text has another form. */
 static const char *split_host(char *host, size_t size, bool *bracketed, const char *text, const char **why)
 {
@@ -138,9 +139,9 @@ const char *address_format(const struct address *address, char text[static ADDRE
 
 		printed = snprintf(text, ADDRESS_TEXT_MAX, "%s%.*s", unix_prefix, len, un->sun_path);
 	} else if (getnameinfo((const struct sockaddr *)&address->storage, address->len, host, sizeof(host), port,
-	                       sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
+			       sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
 		printed = snprintf(text, ADDRESS_TEXT_MAX, address->storage.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s",
-		                   host, port);
+				   host, port);
 	} else {
 		printed = snprintf(text, ADDRESS_TEXT_MAX, "unknown address");
 	}
@@ -149,8 +150,8 @@ const char *address_format(const struct address *address, char text[static ADDRE
 	return text;
 }
 
-/* Removes the file of a UNIX socket on which nobody listens any more. Returns 0, also if there is none, or -1 with errno
- * EADDRINUSE. */
+/* Removes the file of a UNIX socket on which nobody listens any more. Returns 0, also if there is none, or -1 with
+ * errno EADDRINUSE. */
 static int remove_stale_socket(const struct sockaddr_un *un, socklen_t len)
 {
 	struct stat status;
@@ -178,8 +179,7 @@ static int bind_unix(int fd, const struct address *address, unsigned mode)
 {
 	const struct sockaddr_un *un = (const struct sockaddr_un *)&address->storage;
 
-	if (remove_stale_socket(un, address->len) < 0 ||
-	    bind(fd, (const struct sockaddr *)un, address->len) < 0)
+	if (remove_stale_socket(un, address->len) < 0 || bind(fd, (const struct sockaddr *)un, address->len) < 0)
 		return -1;
 	/* Before listen() nobody can connect, whatever mode the file was born with. */
 	return chmod(un->sun_path, (mode_t)mode);

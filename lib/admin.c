@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 16u
-#define IDLE_TIMEOUT_S  10u
-#define BACKLOG         16
+#define IDLE_TIMEOUT_S 10u
+#define BACKLOG 16
 
 struct admin {
 	struct MHD_Daemon *daemon;
@@ -20,7 +20,7 @@ struct admin {
 
 /* Answers with <text>; <mode> says who owns it. */
 static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type, char *text,
-                              enum MHD_ResponseMemoryMode mode)
+			      enum MHD_ResponseMemoryMode mode)
 {
 	struct MHD_Response *response = MHD_create_response_from_buffer(strlen(text), text, mode);
 	enum MHD_Result result = MHD_NO;
@@ -61,8 +61,8 @@ static enum MHD_Result answer_health(struct MHD_Connection *connection, const st
 }
 
 static enum MHD_Result handle_request(void *context, struct MHD_Connection *connection, const char *url,
-                                      const char *method, const char *version, const char *upload, size_t *upload_size,
-                                      void **request)
+				      const char *method, const char *version, const char *upload, size_t *upload_size,
+				      void **request)
 {
 	const struct admin *admin = context;
 	static int headers_seen;
@@ -96,8 +96,8 @@ static struct MHD_Daemon *start_daemon(struct admin *admin, int fd)
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	daemon = MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, handle_request, admin,
-	                          MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-	                          MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_END);
+				  MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+				  MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_END);
 	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return daemon;
 }

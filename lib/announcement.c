@@ -12,8 +12,8 @@ size_t announcement_format(char text[static ANNOUNCEMENT_TEXT_MAX], const struct
 	ticket_format(ticket, &announcement->ticket);
 	if (announcement->kind == ANNOUNCEMENT_SPLICE)
 		len = snprintf(text, ANNOUNCEMENT_TEXT_MAX,
-		               "splice; ticket=%s; seq=%" PRIu64 "; records=%" PRIu64 "; length=%" PRIu64, ticket,
-		               announcement->seq, announcement->records, announcement->length);
+			       "splice; ticket=%s; seq=%" PRIu64 "; records=%" PRIu64 "; length=%" PRIu64, ticket,
+			       announcement->seq, announcement->records, announcement->length);
 	else
 		len = snprintf(text, ANNOUNCEMENT_TEXT_MAX, "none; ticket=%s", ticket);
 	/* The longest value has 133 bytes, so this cannot fail but for a broken C library. */

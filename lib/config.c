@@ -11,11 +11,11 @@
 
 #include "log.h"
 
-/* libconfuse keeps only the line where a section ended. So while a file is parsed the line of each option is noted here,
- * by section and name. Configuration is read by one thread, before any other is started. */
+/* libconfuse keeps only the line where a section ended. So while a file is parsed the line of each option is noted
+ * here, by section and name. Configuration is read by one thread, before any other is started. */
 struct noted_line {
 	const cfg_t *section;
-	const char *field;   /* the option's name inside the tree */
+	const char *field; /* the option's name inside the tree */
 	int line;
 	struct noted_line *next;
 };
@@ -103,7 +103,7 @@ int config_fault(cfg_t *section, const char *field, const char *format, ...)
 	va_list arguments;
 
 	(void)fprintf(stderr, "%s:%d: %s: ", section->filename ? section->filename : "configuration",
-	              line_of(section, field), field);
+		      line_of(section, field), field);
 	va_start(arguments, format);
 	(void)vfprintf(stderr, format, arguments);
 	va_end(arguments);
@@ -178,7 +178,8 @@ int config_apply_log(cfg_t *root, const char *program)
 	else
 		return config_fault(section, "target", "\"%s\" is neither stderr nor syslog", target_text);
 	if (!log_level_parse(&level, level_text))
-		return config_fault(section, "level", "\"%s\" is none of error, warning, notice, info, debug", level_text);
+		return config_fault(section, "level", "\"%s\" is none of error, warning, notice, info, debug",
+				    level_text);
 	log_open(program, target, level);
 	return 0;
 }

@@ -102,7 +102,8 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	uint8_t state[TX_STATE_WIRE_LEN];
 	enum control_error error;
 
-	if (!text_fits(offer->method) || !text_fits(offer->host) || !text_fits(offer->target) || !text_fits(offer->client))
+	if (!text_fits(offer->method) || !text_fits(offer->host) || !text_fits(offer->target) ||
+	    !text_fits(offer->client))
 		return CONTROL_BAD_FIELD;
 	tx_state_encode(state, &offer->state);
 	packed.ticket = pack_ticket(&offer->ticket);
@@ -276,8 +277,8 @@ static enum control_error decode_message(struct control_message *message, const 
 	case DISC__CONTROL__ENVELOPE__MESSAGE_PONG:
 		message->type = CONTROL_PONG;
 		message->u.pong = (struct control_pong){.nonce = envelope->pong->nonce,
-		                                        .offloads = envelope->pong->offloads,
-		                                        .draining = envelope->pong->draining ? 1 : 0};
+							.offloads = envelope->pong->offloads,
+							.draining = envelope->pong->draining ? 1 : 0};
 		return CONTROL_OK;
 	default:
 		message->type = CONTROL_UNKNOWN;
@@ -344,8 +345,9 @@ const char *control_error_text(enum control_error error)
 const char *control_type_text(enum control_type type)
 {
 	static const char *const names[] = {
-		[CONTROL_UNKNOWN] = "unknown", [CONTROL_HELLO] = "hello", [CONTROL_OFFER] = "offer", [CONTROL_CANCEL] = "cancel",
-		[CONTROL_RESULT] = "result",   [CONTROL_PING] = "ping",   [CONTROL_PONG] = "pong",
+		[CONTROL_UNKNOWN] = "unknown", [CONTROL_HELLO] = "hello",   [CONTROL_OFFER] = "offer",
+		[CONTROL_CANCEL] = "cancel",   [CONTROL_RESULT] = "result", [CONTROL_PING] = "ping",
+		[CONTROL_PONG] = "pong",
 	};
 
 	return (size_t)type < sizeof(names) / sizeof(names[0]) ? names[type] : "unknown";

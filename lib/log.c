@@ -79,7 +79,8 @@ void log_write(enum log_level level, const char *format, ...)
 		syslog((int)level, "%s", line + prefix);
 		return;
 	}
-	/* The terminating zero's place takes the line feed, so that one write() carries the line and threads do not mix. */
+	/* The terminating zero's place takes the line feed, so that one write() carries the line and threads do not
+	 * mix. */
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0) {
 		/* Nobody is left to tell. */

@@ -34,8 +34,8 @@ char *metrics_render(struct metric *metrics, size_t count)
 		(void)fprintf(out, "# HELP %s ", metric->name);
 		put_help(out, metric->help);
 		(void)fprintf(out, "\n# TYPE %s %s\n%s %" PRId64 "\n", metric->name,
-		              metric->kind == METRIC_COUNTER ? "counter" : "gauge", metric->name,
-		              atomic_load_explicit(&metric->value, memory_order_relaxed));
+			      metric->kind == METRIC_COUNTER ? "counter" : "gauge", metric->name,
+			      atomic_load_explicit(&metric->value, memory_order_relaxed));
 	}
 	failed = ferror(out);
 	if (fclose(out) != 0 || failed) {

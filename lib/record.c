@@ -12,24 +12,24 @@
 
 #include "secret.h"
 
-#define HEADER_LEN         5u
+#define HEADER_LEN 5u
 #define EXPLICIT_NONCE_LEN 8u
-#define SALT_LEN           4u
-#define TAG_LEN            16u
-#define CONTENT_TYPE_LEN   1u
-#define NONCE_LEN          TX_STATE_IV_LEN
-#define ADDITIONAL_MAX     13u   /* TLS 1.2: seq(8) | type | version(2) | length(2) */
-#define APPLICATION_DATA   0x17
+#define SALT_LEN 4u
+#define TAG_LEN 16u
+#define CONTENT_TYPE_LEN 1u
+#define NONCE_LEN TX_STATE_IV_LEN
+#define ADDITIONAL_MAX 13u /* TLS 1.2: seq(8) | type | version(2) | length(2) */
+#define APPLICATION_DATA 0x17
 
 _Static_assert(RECORD_OVERHEAD_MAX == HEADER_LEN + EXPLICIT_NONCE_LEN + TAG_LEN, "TLS 1.2 AES-GCM adds most");
 
 struct record_sealer {
 	struct record_layout layout;
 	struct tx_state state;
-	Aes aes;              /* scheduled once, with TX_AEAD_AES_GCM */
+	Aes aes; /* scheduled once, with TX_AEAD_AES_GCM */
 	bool aes_ready;
-	bool dead;            /* a fault happened: no sequence number is used again */
-	uint64_t next;        /* index of the next record */
+	bool dead;     /* a fault happened: no sequence number is used again */
+	uint64_t next; /* index of the next record */
 };
 
 static bool has_explicit_nonce(const struct tx_state *state)
@@ -96,7 +96,7 @@ size_t record_plain_length(const struct record_layout *layout, uint64_t index)
 }
 
 enum record_error record_sealer_new(struct record_sealer **sealer, const struct tx_state *state, uint64_t length,
-                                    uint64_t first)
+				    uint64_t first)
 {
 	struct record_layout layout;
 	struct record_sealer *made;
@@ -168,7 +168,7 @@ static void make_nonce(uint8_t nonce[static NONCE_LEN], const struct record_seal
 /* Additional data of a record with <len> bytes of plaintext, whose header is at <header>. RFC 8446 5.2: the header;
  * RFC 5246 6.2.3.3: sequence number, type, version and the plaintext's length. Returns its length. */
 static size_t make_additional(uint8_t additional[static ADDITIONAL_MAX], const struct record_sealer *sealer,
-                              const uint8_t *header, size_t len)
+			      const uint8_t *header, size_t len)
 {
 	if (sealer->state.tls_minor == 4) {
 		memcpy(additional, header, HEADER_LEN);
@@ -182,17 +182,17 @@ static size_t make_additional(uint8_t additional[static ADDITIONAL_MAX], const s
 
 /* Encrypts <len> bytes from <in> to <out>, which may be the same place, and writes the tag behind them. */
 static bool encrypt(struct record_sealer *sealer, const uint8_t nonce[static NONCE_LEN], const uint8_t *additional,
-                    size_t additional_len, const uint8_t *in, size_t len, uint8_t *out)
+		    size_t additional_len, const uint8_t *in, size_t len, uint8_t *out)
 {
 	if (sealer->state.aead == TX_AEAD_AES_GCM)
-		return wc_AesGcmEncrypt(&sealer->aes, out, in, (word32)len, nonce, NONCE_LEN, out + len, TAG_LEN, additional,
-		                        (word32)additional_len) == 0;
-	return wc_ChaCha20Poly1305_Encrypt(sealer->state.key, nonce, additional, (word32)additional_len, in, (word32)len,
-	                                   out, out + len) == 0;
+		return wc_AesGcmEncrypt(&sealer->aes, out, in, (word32)len, nonce, NONCE_LEN, out + len, TAG_LEN,
+					additional, (word32)additional_len) == 0;
+	return wc_ChaCha20Poly1305_Encrypt(sealer->state.key, nonce, additional, (word32)additional_len, in,
+					   (word32)len, out, out + len) == 0;
 }
 
 enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *plain, size_t len, uint8_t *out,
-                                   size_t *out_len)
+				   size_t *out_len)
 {
 	uint8_t nonce[NONCE_LEN], additional[ADDITIONAL_MAX];
 	uint8_t *body = out + record_plain_offset(sealer);
@@ -205,7 +205,8 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 	}
 	total = len + sealer->layout.overhead;
 	if (sealer->state.tls_minor == 4) {
-		/* wolfCrypt seals one piece of memory, and the content type stands behind the plaintext (RFC 8446 5.2). */
+		/* wolfCrypt seals one piece of memory, and the content type stands behind the plaintext (RFC 8446 5.2).
+		 */
 		if (plain != body)
 			memcpy(body, plain, len);
 		body[len] = APPLICATION_DATA;
@@ -219,9 +220,11 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 	make_nonce(nonce, sealer);
 	if (has_explicit_nonce(&sealer->state))
 		memcpy(out + HEADER_LEN, nonce + SALT_LEN, EXPLICIT_NONCE_LEN);
-	if (!encrypt(sealer, nonce, additional, make_additional(additional, sealer, out, len), plain, sealed_len, body)) {
+	if (!encrypt(sealer, nonce, additional, make_additional(additional, sealer, out, len), plain, sealed_len,
+		     body)) {
 		sealer->dead = true;
-		/* What a failed encryption left here may be plaintext, or a first part under a nonce that is now spent. */
+		/* What a failed encryption left here may be plaintext, or a first part under a nonce that is now spent.
+		 */
 		secret_wipe(out, total);
 		return RECORD_CRYPTO_FAILED;
 	}

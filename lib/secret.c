@@ -49,8 +49,8 @@ void *secret_alloc(size_t len)
 		(void)munmap(memory, size);
 		return NULL;
 	}
-	/* Two favours that the kernel may refuse (RLIMIT_MEMLOCK, kernels before 4.14) without a secret coming into the open:
-	 * dumps are excluded already. */
+	/* Two favours that the kernel may refuse (RLIMIT_MEMLOCK, kernels before 4.14) without a secret coming into the
+	 * open: dumps are excluded already. */
 	(void)madvise(memory, size, MADV_WIPEONFORK);
 	(void)mlock(memory, size);
 	return memory;

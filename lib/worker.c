@@ -21,9 +21,9 @@ struct post {
 	struct worker worker;
 	struct crew *crew;
 	pthread_t thread;
-	bool threaded;               /* the thread exists and is to be joined */
-	ev_async wake;               /* on the worker's loop: the crew's level rose */
-	enum drain_level delivered;  /* the worker's thread alone touches it */
+	bool threaded;              /* the thread exists and is to be joined */
+	ev_async wake;              /* on the worker's loop: the crew's level rose */
+	enum drain_level delivered; /* the worker's thread alone touches it */
 };
 
 /* All workers and the main thread's loop that watches over them. */
@@ -32,15 +32,15 @@ struct crew {
 	void *shared;
 	struct post *posts;
 	unsigned count;
-	unsigned joinable;           /* threads that exist */
-	struct ev_loop *loop;        /* the main thread's */
+	unsigned joinable;    /* threads that exist */
+	struct ev_loop *loop; /* the main thread's */
 	ev_signal signals[3];
 	ev_timer grace;
 	double grace_s;
-	ev_async ended;              /* a worker's thread is about to end */
-	_Atomic int level;           /* enum drain_level */
+	ev_async ended;    /* a worker's thread is about to end */
+	_Atomic int level; /* enum drain_level */
 	_Atomic unsigned ended_count;
-	_Atomic bool failed;         /* a worker could not start */
+	_Atomic bool failed; /* a worker could not start */
 };
 
 static void worker_woken(struct ev_loop *loop, ev_async *async, int events)
@@ -93,7 +93,8 @@ static void signal_came(struct ev_loop *loop, ev_signal *watcher, int events)
 
 	(void)events;
 	if (atomic_load(&crew->level) == DRAIN_NONE) {
-		log_notice("%s: finishing the work under way, at most %.0f s", strsignal(watcher->signum), crew->grace_s);
+		log_notice("%s: finishing the work under way, at most %.0f s", strsignal(watcher->signum),
+			   crew->grace_s);
 		raise_level(crew, DRAIN_GRACEFUL);
 		ev_timer_start(loop, &crew->grace);
 	} else {
