@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin.h"
+#include "dispatch.h"
+#include "log.h"
+#include "version.h"
+#include "worker.h"
+
+struct agent_worker {
+	struct ev_loop *loop;
+	struct dispatch *dispatch;
+	struct spop_server *server;
+	struct spop_service service;
+	bool draining;
+};
+
+static enum spop_status worker_notify(void *context, const struct spop_frame *frame, struct spop_writer *ack)
+{
+	struct agent_worker *self = context;
+
+	return dispatch_notify(self->dispatch, frame, ack);
+}
+
+/* A draining worker ends when HAProxy is told and the results of its offers are in: a node drops the tickets that were
+ * not fetched yet as soon as the control channel closes. */
+static void worker_settled(void *context)
+{
+	struct agent_worker *self = context;
+
+	if (self->draining && spop_server_connections(self->server) == 0 && dispatch_outstanding(self->dispatch) == 0)
+		ev_break(self->loop, EVBREAK_ALL);
+}
+
+static void worker_close(struct agent_worker *self)
+{
+	spop_server_free(self->server);
+	dispatch_free(self->dispatch);
+	free(self);
+}
+
+static int worker_start(struct worker *worker, void *shared)
+{
+	struct agent *agent = shared;
+	struct agent_worker *self = calloc(1, sizeof(*self));
+
+	if (self) {
+		self->loop = worker->loop;
+		self->service = (struct spop_service){worker_notify, worker_settled, self};
+		self->dispatch =
+			dispatch_new(worker->loop, worker->index, agent->config, &agent->metrics, worker_settled, self);
+		if (self->dispatch)
+			self->server = spop_server_new(worker->loop, &agent->spop, &self->service);
+		if (self->server) {
+			worker->context = self;
+			return 0;
+		}
+		worker_close(self);
+	}
+	log_error("cannot start worker %u: out of memory", worker->index);
+	return -1;
+}
+
+static void worker_drain(struct worker *worker, void *shared, int force)
+{
+	struct agent_worker *self = worker->context;
+	struct agent *agent = shared;
+
+	atomic_store(&agent->draining, 1);
+	self->draining = true;
+	spop_server_drain(self->server);
+	if (force)
+		ev_break(worker->loop, EVBREAK_ALL);
+	else
+		worker_settled(self);
+}
+
+static void worker_stop(struct worker *worker, void *shared)
+{
+	(void)shared;
+	worker_close(worker->context);
+	worker->context = NULL;
+}
+
+static int open_listeners(struct agent *agent)
+{
+	const struct spoa_config *config = agent->config;
+	const struct spop_socket_owner owner = {config->socket_mode, config->socket_user, config->socket_group};
+
+	agent->spop.max_frame_size = config->max_frame_size;
+	agent->spop.max_connections = config->max_connections;
+	agent->spop.metrics = &agent->metrics;
+	agent->spop.listeners = calloc(config->listen_count, sizeof(*agent->spop.listeners));
+	if (!agent->spop.listeners) {
+		log_error("cannot listen: out of memory");
+		return -1;
+	}
+	for (size_t i = 0; i < config->listen_count; i++) {
+		if (spop_listener_open(&agent->spop.listeners[i], &config->listen[i], &owner, config->workers) < 0)
+			return -1;
+		agent->spop.listener_count++;
+	}
+	return 0;
+}
+
+static void close_listeners(struct agent *agent)
+{
+	for (size_t i = 0; i < agent->spop.listener_count; i++)
+		spop_listener_close(&agent->spop.listeners[i]);
+	free(agent->spop.listeners);
+}
+
+static int make_metrics(struct agent *agent)
+{
+	const char *names[NODE_MAX];
+	struct spoa_config *config = agent->config;
+
+	for (size_t i = 0; i < config->node_count; i++)
+		names[i] = config->nodes[i].name;
+	if (spoa_metrics_init(&agent->metrics, names, config->node_count) < 0) {
+		log_error("cannot make the metrics: out of memory");
+		return -1;
+	}
+	for (size_t i = 0; i < config->node_count; i++) {
+		config->nodes[i].up = spoa_metrics_node_up(&agent->metrics, i);
+		config->nodes[i].active = spoa_metrics_node_active(&agent->metrics, i);
+	}
+	return 0;
+}
+
+static int agent_draining(void *context)
+{
+	struct agent *agent = context;
+
+	return atomic_load(&agent->draining);
+}
+
+static int run_with_admin(struct agent *agent)
+{
+	static const struct worker_program program = {worker_start, worker_drain, worker_stop};
+	const struct spoa_config *config = agent->config;
+	const struct admin_source source = {agent->metrics.all, agent->metrics.count, agent_draining, agent};
+	struct admin *admin = NULL;
+	char text[ADDRESS_TEXT_MAX];
+	int result;
+
+	if (config->has_admin) {
+		admin = admin_start(&config->admin, &source);
+		if (!admin) {
+			log_error("cannot listen on %s for admin: %s", address_format(&config->admin, text),
+				  strerror(errno));
+			return -1;
+		}
+	}
+	log_notice("disc-spoa %s is ready: %u workers, %zu nodes, %zu routes", DISC_VERSION, config->workers,
+		   config->node_count, config->policy.count);
+	result = worker_run(&program, config->workers, AGENT_GRACE_S, agent);
+	log_notice("disc-spoa ended");
+	admin_stop(admin);
+	return result;
+}
+
+int agent_run(struct spoa_config *config)
+{
+	struct agent agent = {.config = config};
+	int result = make_metrics(&agent);
+
+	if (result < 0)
+		return -1;
+	result = open_listeners(&agent);
+	if (result == 0)
+		result = run_with_admin(&agent);
+	close_listeners(&agent);
+	spoa_metrics_release(&agent.metrics);
+	return result;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Agent: what disc-spoa runs in each worker - a SPOP server, whose requests go to a dispatch - and how it ends. */
+#ifndef DISC_AGENT_H
+#define DISC_AGENT_H
+
+#include <stdatomic.h>
+
+#include "spoa_config.h"
+#include "spoa_metrics.h"
+#include "spop_server.h"
+
+#define AGENT_GRACE_S 5.0 /* for connections and offloads under way, after the first signal */
+
+struct agent {
+	struct spoa_config *config;
+	struct spoa_metrics metrics;
+	struct spop_shared spop;
+	_Atomic int draining;
+};
+
+/* Opens listeners and the admin endpoint, runs the workers until a signal ends them, and closes everything. Returns 0,
+ * or -1 after a log line. */
+int agent_run(struct spoa_config *config);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* disc-spoa: the SPOE agent beside HAProxy. Options are read here, everything else is in the parts. */
+#include <errno.h>
+#include <ev.h>
+#include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <wolfssl/options.h>
+#include <wolfssl/ssl.h>
+
+#include "agent.h"
+#include "log.h"
+#include "secret.h"
+#include "spoa_config.h"
+#include "version.h"
+
+#define DEFAULT_FILE "/etc/disc/disc-spoa.conf"
+#define EXIT_USAGE 2
+
+static void print_usage(FILE *out)
+{
+	(void)fprintf(out, "usage: disc-spoa [-t] [-c FILE]\n"
+			   "       disc-spoa -V | -h\n"
+			   "  -c FILE  configuration (default " DEFAULT_FILE ")\n"
+			   "  -t       check the configuration, certificates and keys, and end\n"
+			   "  -V       print the versions of the program and its libraries\n"
+			   "  -h       print this help\n");
+}
+
+static void print_version(void)
+{
+	(void)printf("disc-spoa %s\nwolfSSL %s, libev %d.%d, libconfuse, protobuf-c %s\n", DISC_VERSION,
+		     wolfSSL_lib_version(), ev_version_major(), ev_version_minor(), protobuf_c_version());
+}
+
+static int run(const char *file, bool check)
+{
+	struct spoa_config config;
+	int result = 0;
+
+	if (spoa_config_load(&config, file) < 0)
+		return EXIT_FAILURE;
+	if (check) {
+		(void)printf("disc-spoa: %s is valid\n", file);
+	} else if (secret_harden_process() < 0) {
+		log_error("cannot forbid core dumps: %s", strerror(errno));
+		result = -1;
+	} else {
+		result = agent_run(&config);
+	}
+	spoa_config_release(&config);
+	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	const char *file = DEFAULT_FILE;
+	bool check = false;
+	int option;
+
+	while ((option = getopt(argc, argv, "c:thV")) != -1) {
+		switch (option) {
+		case 'c':
+			file = optarg;
+			break;
+		case 't':
+			check = true;
+			break;
+		case 'V':
+			print_version();
+			return EXIT_SUCCESS;
+		case 'h':
+			print_usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			print_usage(stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		print_usage(stderr);
+		return EXIT_USAGE;
+	}
+	return run(file, check);
+}

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "node_link.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "log.h"
+#include "log_limit.h"
+#include "version.h"
+
+#define NODE_LINK_MAGIC 0x6e6f6465u
+#define MESSAGE_SMALL_MAX 512 /* bytes of an encoded HELLO or PING */
+#define FAILURE_REPORT_S 30.  /* a node that stays unreachable is reported that often */
+
+enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
+
+/* An offer whose RESULT has not come. */
+struct open_offer {
+	struct ticket ticket;
+	uint64_t lease_id;
+	UT_hash_handle hh;
+};
+
+struct node_link {
+	unsigned magic;
+	const struct node_link_owner *owner;
+	struct node *node;
+	const char *names[2];
+	enum link_state state;
+	bool draining, stopping;
+	struct channel *channel; /* not in WAITING */
+	struct open_offer *offers;
+	ev_timer retry, ping, silence;
+	double retry_delay; /* seconds, of the next failure */
+	double next_report; /* of a failure to connect, loop time */
+	uint64_t nonce;
+	struct log_limit failures; /* lines about offloads that ended badly */
+};
+
+static void link_closed(struct channel *channel, void *context, const char *reason);
+static void link_opened(struct channel *channel, void *context, const char *peer_name);
+static void link_received(struct channel *channel, void *context, const uint8_t *frame, size_t len);
+
+static const struct channel_handlers link_handlers = {link_opened, link_received, link_closed};
+
+static struct node_link *link_of(void *pointer)
+{
+	struct node_link *link = pointer;
+
+	assert(link && link->magic == NODE_LINK_MAGIC);
+	return link;
+}
+
+/* Forgets all offers: of a channel that is gone no RESULT will come. */
+static void drop_offers(struct node_link *link)
+{
+	struct open_offer *offer, *next;
+	int64_t count = HASH_COUNT(link->offers);
+
+	HASH_ITER (hh, link->offers, offer, next) {
+		HASH_DEL(link->offers, offer);
+		free(offer);
+	}
+	node_add_own(link->node, -count);
+	spoa_metrics_add(link->owner->metrics, SPOA_OFFERS_LOST, count);
+}
+
+static void schedule_retry(struct node_link *link)
+{
+	/* Up to 20 % less, so that agents do not come back to a restarted node all at once. */
+	double jitter = (double)arc4random_uniform(1000) / 1000. * 0.2;
+
+	link->state = LINK_WAITING;
+	ev_timer_set(&link->retry, link->retry_delay * (1. - jitter), 0.);
+	ev_timer_start(link->owner->loop, &link->retry);
+	link->retry_delay *= 2;
+	if (link->retry_delay > NODE_RETRY_MAX_S)
+		link->retry_delay = NODE_RETRY_MAX_S;
+}
+
+static void link_failed(struct node_link *link, const char *reason)
+{
+	struct node *node = link->node;
+	char peer[ADDRESS_TEXT_MAX];
+	double now = ev_now(link->owner->loop);
+
+	if (link->state == LINK_UP) {
+		if (node->up)
+			metric_add(node->up, -1);
+		/* One line for the node, not one for each worker. */
+		if (atomic_fetch_sub(&node->links, 1) == 1 && !link->stopping)
+			log_warning("node %s (%s) is down: %s", node->name, address_format(&node->control, peer),
+				    reason);
+		link->retry_delay = NODE_RETRY_MIN_S;
+	} else if (link->owner->reports && now >= link->next_report && !link->stopping) {
+		log_warning("node %s (%s) cannot be reached: %s", node->name, address_format(&node->control, peer),
+			    reason);
+		link->next_report = now + FAILURE_REPORT_S;
+	}
+	ev_timer_stop(link->owner->loop, &link->ping);
+	ev_timer_stop(link->owner->loop, &link->silence);
+	link->channel = NULL;
+	link->draining = false;
+	link->state = LINK_WAITING;
+	drop_offers(link);
+	if (!link->stopping)
+		schedule_retry(link);
+	if (link->owner->settled && !link->stopping)
+		link->owner->settled(link->owner->context);
+}
+
+static void link_closed(struct channel *channel, void *context, const char *reason)
+{
+	(void)channel;
+	link_failed(link_of(context), reason);
+}
+
+static int send_small(struct node_link *link, const struct control_message *message)
+{
+	uint8_t frame[MESSAGE_SMALL_MAX];
+	size_t len;
+	enum control_error error = control_encode(message, frame, sizeof(frame), &len);
+
+	if (error != CONTROL_OK) {
+		log_error("cannot encode %s: %s", control_type_text(message->type), control_error_text(error));
+		return -1;
+	}
+	return channel_send(link->channel, frame, len);
+}
+
+static void link_opened(struct channel *channel, void *context, const char *peer_name)
+{
+	struct node_link *link = link_of(context);
+	char name[HOST_NAME_MAX + 1] = "";
+	const char *software = "disc-spoa " DISC_VERSION;
+	struct control_message hello = {.type = CONTROL_HELLO};
+
+	(void)peer_name;
+	link->channel = channel;
+	link->state = LINK_GREETING;
+	if (gethostname(name, sizeof(name) - 1) < 0)
+		name[0] = '\0';
+	hello.u.hello.version_min = CONTROL_VERSION_MIN;
+	hello.u.hello.version_max = CONTROL_VERSION_MAX;
+	hello.u.hello.name = (struct control_text){name, strlen(name)};
+	hello.u.hello.software = (struct control_text){software, strlen(software)};
+	ev_timer_again(link->owner->loop, &link->silence);
+	if (send_small(link, &hello) < 0)
+		channel_close(channel, "cannot send HELLO");
+}
+
+static void link_greeted(struct node_link *link, const struct control_hello *hello)
+{
+	struct node *node = link->node;
+	char peer[ADDRESS_TEXT_MAX];
+
+	if (control_negotiate(hello) == 0) {
+		char reason[128];
+		(void)snprintf(reason, sizeof(reason),
+			       "it speaks control versions %" PRIu32 " to %" PRIu32 ", this agent %u to %u",
+			       hello->version_min, hello->version_max, CONTROL_VERSION_MIN, CONTROL_VERSION_MAX);
+		channel_close(link->channel, reason);
+		return;
+	}
+	link->state = LINK_UP;
+	link->retry_delay = NODE_RETRY_MIN_S;
+	link->next_report = 0;
+	if (node->up)
+		metric_add(node->up, 1);
+	if (atomic_fetch_add(&node->links, 1) == 0)
+		log_notice("node %s (%s) is up", node->name, address_format(&node->control, peer));
+	ev_timer_again(link->owner->loop, &link->ping);
+}
+
+static void link_ponged(struct node_link *link, const struct control_pong *pong)
+{
+	bool draining = pong->draining != 0;
+
+	node_set_total(link->node, pong->offloads);
+	if (draining != link->draining && link->owner->reports)
+		log_notice("node %s %s", link->node->name,
+			   draining ? "drains: it gets no new offloads" : "takes offloads again");
+	link->draining = draining;
+}
+
+static enum spoa_metric outcome_metric(enum control_outcome outcome)
+{
+	switch (outcome) {
+	case CONTROL_OUTCOME_SEALED:
+		return SPOA_RESULTS_SEALED;
+	case CONTROL_OUTCOME_DECLINED:
+		return SPOA_RESULTS_DECLINED;
+	case CONTROL_OUTCOME_ABORTED:
+		return SPOA_RESULTS_ABORTED;
+	case CONTROL_OUTCOME_EXPIRED:
+		return SPOA_RESULTS_EXPIRED;
+	case CONTROL_OUTCOME_FAILED:
+		break;
+	}
+	return SPOA_RESULTS_FAILED;
+}
+
+/* Copies what a peer sent into a log line's buffer: printable ASCII as it is, the rest as dots. */
+static const char *printable(char *out, size_t cap, struct control_text text)
+{
+	size_t len = text.len < cap - 1 ? text.len : cap - 1;
+
+	for (size_t i = 0; i < len; i++)
+		out[i] = text.data[i] >= ' ' && text.data[i] <= '~' ? text.data[i] : '.';
+	out[len] = '\0';
+	return out;
+}
+
+static void log_result(struct node_link *link, const struct open_offer *offer, const struct control_result *result)
+{
+	bool failed = result->outcome == CONTROL_OUTCOME_FAILED || result->outcome == CONTROL_OUTCOME_EXPIRED;
+	char ticket[TICKET_TEXT_LEN + 1], reason[128];
+	unsigned suppressed = 0;
+
+	if (!failed && !log_enabled(LOG_LEVEL_DEBUG))
+		return;
+	if (failed && !log_limit_allow(&link->failures, ev_now(link->owner->loop), &suppressed))
+		return;
+	ticket_format(ticket, &result->ticket);
+	log_write(failed ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
+		  "node %s: ticket %.8s, lease %" PRIu64 ": %s, %" PRIu64 " records, %" PRIu64 " bytes%s%s",
+		  link->node->name, ticket, offer->lease_id, control_outcome_text(result->outcome), result->records,
+		  result->bytes, result->reason.len ? ": " : "", printable(reason, sizeof(reason), result->reason));
+	if (failed && suppressed)
+		log_warning("node %s: %u more lines like this one were left out", link->node->name, suppressed);
+}
+
+static void link_resulted(struct node_link *link, const struct control_result *result)
+{
+	struct spoa_metrics *metrics = link->owner->metrics;
+	struct open_offer *offer;
+
+	HASH_FIND(hh, link->offers, &result->ticket, sizeof(result->ticket), offer);
+	if (!offer) {
+		log_debug("node %s: a result for a ticket that is not open", link->node->name);
+		return;
+	}
+	spoa_metrics_add(metrics, outcome_metric(result->outcome), 1);
+	if (result->records <= INT64_MAX && result->bytes <= INT64_MAX) {
+		spoa_metrics_add(metrics, SPOA_SEALED_RECORDS, (int64_t)result->records);
+		spoa_metrics_add(metrics, SPOA_SEALED_BYTES, (int64_t)result->bytes);
+	}
+	log_result(link, offer, result);
+	HASH_DEL(link->offers, offer);
+	free(offer);
+	node_add_own(link->node, -1);
+	if (link->owner->settled)
+		link->owner->settled(link->owner->context);
+}
+
+/* Acts on one message. Returns a reason to close the channel with, or NULL. */
+static const char *link_dispatch(struct node_link *link, const struct control_message *message)
+{
+	if (message->type == CONTROL_UNKNOWN)
+		return NULL;
+	if ((message->type == CONTROL_HELLO) != (link->state == LINK_GREETING))
+		return "HELLO was due and something else came, or HELLO came twice";
+	switch (message->type) {
+	case CONTROL_HELLO:
+		link_greeted(link, &message->u.hello);
+		return NULL;
+	case CONTROL_PONG:
+		link_ponged(link, &message->u.pong);
+		return NULL;
+	case CONTROL_RESULT:
+		link_resulted(link, &message->u.result);
+		return NULL;
+	default:
+		return "it sent a message that only agents send";
+	}
+}
+
+static void link_received(struct channel *channel, void *context, const uint8_t *frame, size_t len)
+{
+	struct node_link *link = link_of(context);
+	struct control_message message;
+	enum control_error error = control_decode(&message, frame, len);
+	const char *fault;
+
+	if (error != CONTROL_OK) {
+		channel_close(channel, control_error_text(error));
+		return;
+	}
+	ev_timer_again(link->owner->loop, &link->silence);
+	fault = link_dispatch(link, &message);
+	control_release(&message);
+	if (fault)
+		channel_close(channel, fault);
+}
+
+static void ping_due(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct node_link *link = link_of(timer->data);
+	struct control_message ping = {.type = CONTROL_PING, .u.ping.nonce = ++link->nonce};
+
+	(void)loop;
+	(void)events;
+	if (send_small(link, &ping) < 0)
+		log_debug("node %s: no room for a ping", link->node->name);
+}
+
+static void silence_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct node_link *link = link_of(timer->data);
+
+	(void)events;
+	ev_timer_stop(loop, timer);
+	channel_close(link->channel, "nothing was heard from it for 750 ms");
+}
+
+static void retry_due(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct node_link *link = link_of(timer->data);
+	struct channel *channel;
+
+	(void)events;
+	link->state = LINK_CONNECTING;
+	channel = channel_connect(loop, link->owner->tls, &link->node->control, link->names, &link_handlers, link);
+	if (!channel)
+		link_failed(link, strerror(errno));
+	else if (link->state != LINK_WAITING) /* else it was closed already */
+		link->channel = channel;
+}
+
+struct node_link *node_link_new(const struct node_link_owner *owner, struct node *node)
+{
+	struct node_link *link = calloc(1, sizeof(*link));
+
+	if (!link)
+		return NULL;
+	link->magic = NODE_LINK_MAGIC;
+	link->owner = owner;
+	link->node = node;
+	link->names[0] = node->certificate_name;
+	link->retry_delay = NODE_RETRY_MIN_S;
+	ev_timer_init(&link->retry, retry_due, 0., 0.);
+	ev_timer_init(&link->ping, ping_due, NODE_PING_S, NODE_PING_S);
+	ev_timer_init(&link->silence, silence_over, NODE_DEAD_S, NODE_DEAD_S);
+	/* After a stall of the loop what the node sent meanwhile counts first. */
+	ev_set_priority(&link->silence, EV_MINPRI);
+	link->retry.data = link->ping.data = link->silence.data = link;
+	ev_timer_start(owner->loop, &link->retry);
+	return link;
+}
+
+void node_link_free(struct node_link *link)
+{
+	if (!link)
+		return;
+	link->stopping = true;
+	if (link->channel)
+		channel_close(link->channel, "this agent ends");
+	ev_timer_stop(link->owner->loop, &link->retry);
+	link->magic = 0;
+	free(link);
+}
+
+enum node_link_readiness node_link_readiness(const struct node_link *link)
+{
+	if (link->state != LINK_UP)
+		return NODE_LINK_DOWN;
+	return link->draining ? NODE_LINK_DRAINING : NODE_LINK_READY;
+}
+
+int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_t lease_id, const uint8_t *frame,
+		    size_t len)
+{
+	struct open_offer *offer;
+
+	if (node_link_readiness(link) != NODE_LINK_READY)
+		return -1;
+	offer = calloc(1, sizeof(*offer));
+	if (!offer)
+		return -1;
+	offer->ticket = *ticket;
+	offer->lease_id = lease_id;
+	/* Counted first: if sending finds the channel broken, what is open is dropped and counted back. */
+	HASH_ADD(hh, link->offers, ticket, sizeof(offer->ticket), offer);
+	node_add_own(link->node, 1);
+	if (channel_send(link->channel, frame, len) == 0) {
+		spoa_metrics_add(link->owner->metrics, SPOA_OFFERS, 1);
+		return 0;
+	}
+	HASH_FIND(hh, link->offers, ticket, sizeof(*ticket), offer);
+	if (offer) {
+		HASH_DEL(link->offers, offer);
+		free(offer);
+		node_add_own(link->node, -1);
+	}
+	return -1;
+}
+
+size_t node_link_outstanding(const struct node_link *link)
+{
+	return HASH_COUNT(link->offers);
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Nodes and pools of them: which node of a pool a request goes to. The nodes' loads are process-wide atomics,
+ * everything else is constant after start-up, so that all workers choose without a lock.
+ *
+ * Choice by path hash is rendezvous hashing: each node scores the path, the highest usable score wins. So all agents
+ * choose alike, and a node that dies moves only its own paths, to a different node each.
+ */
+#ifndef DISC_NODE_POOL_H
+#define DISC_NODE_POOL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "control.h"
+#include "metrics.h"
+
+#define NODE_MAX 64u /* a set of nodes is a bit mask */
+
+typedef uint64_t node_set;
+
+struct node {
+	const char *name;             /* title in the configuration */
+	const char *certificate_name; /* dNSName that its certificate must bear */
+	const char *server;           /* name of its server in HAProxy */
+	struct address control;
+	uint64_t seed;              /* hash of <name>: see node_init() */
+	size_t index;               /* its bit in a node_set */
+	_Atomic unsigned links;     /* workers whose control channel is up */
+	_Atomic int64_t own;        /* offloads that this process offered and that have not ended */
+	_Atomic int64_t elsewhere;  /* offloads that the node has from other agents, by its last PONG */
+	struct metric *up, *active; /* shown to operators; may be NULL */
+};
+
+/* Sets up <node>, zeroed but for its constant fields. */
+void node_init(struct node *node, const char *name, size_t index);
+
+/* Counts offloads that this process offered (<delta> > 0) or that ended (< 0). */
+void node_add_own(struct node *node, int64_t delta);
+
+/* Takes a PONG's count of all offloads active on the node: what is not our own is another agent's. */
+void node_set_total(struct node *node, uint32_t offloads);
+
+/* Offloads on the node, as far as this process knows. */
+int64_t node_load(const struct node *node);
+
+enum node_balance { BALANCE_PATH_HASH, BALANCE_LEAST_ACTIVE };
+
+struct node_pool {
+	const char *name;
+	struct node *members[NODE_MAX];
+	size_t count;
+	enum node_balance balance;
+};
+
+/* All members of <pool>. */
+node_set node_pool_members(const struct node_pool *pool);
+
+/* Chooses for <path> one of the members that are in <usable>: by its hash, or the one with the fewest active offloads
+ * and by the hash among equals. Returns NULL if there is none. */
+struct node *node_pool_choose(const struct node_pool *pool, struct control_text path, node_set usable);
+
+static inline node_set node_bit(const struct node *node)
+{
+	return (node_set)1 << node->index;
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "request.h"
+
+#include <string.h>
+
+void request_set_target(struct request *request, struct control_text target)
+{
+	const char *query = target.len ? memchr(target.data, '?', target.len) : NULL;
+
+	request->target = target;
+	request->path = (struct control_text){target.data, query ? (size_t)(query - target.data) : target.len};
+}
+
+static bool read_text(struct control_text *text, const struct spop_value *value)
+{
+	if (value->type != SPOP_DATA_STRING)
+		return false;
+	*text = (struct control_text){(const char *)value->bytes.data, value->bytes.len};
+	return true;
+}
+
+static bool read_client(struct request *request, const struct spop_value *value)
+{
+	if (value->type != SPOP_DATA_IPV4 && value->type != SPOP_DATA_IPV6)
+		return false;
+	client_address_set(&request->client, value->bytes.data, value->bytes.len);
+	return true;
+}
+
+static bool read_lease(struct request *request, const struct spop_value *value)
+{
+	if (value->type != SPOP_DATA_BINARY)
+		return false;
+	request->lease = value->bytes.data;
+	request->lease_len = value->bytes.len;
+	return true;
+}
+
+static bool read_lease_id(struct request *request, const struct spop_value *value)
+{
+	switch (value->type) {
+	case SPOP_DATA_INT32:
+	case SPOP_DATA_UINT32:
+	case SPOP_DATA_INT64:
+	case SPOP_DATA_UINT64:
+		request->lease_id = value->number;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Returns false if the argument is a known one of a wrong type. */
+static bool read_argument(struct request *request, const struct spop_item *argument)
+{
+	struct control_text target;
+
+	if (argument->value.type == SPOP_DATA_NULL)
+		return true;
+	if (spop_slice_is(argument->name, "lease"))
+		return read_lease(request, &argument->value);
+	if (spop_slice_is(argument->name, "lease_id"))
+		return read_lease_id(request, &argument->value);
+	if (spop_slice_is(argument->name, "method"))
+		return read_text(&request->method, &argument->value);
+	if (spop_slice_is(argument->name, "host"))
+		return read_text(&request->host, &argument->value);
+	if (spop_slice_is(argument->name, "client"))
+		return read_client(request, &argument->value);
+	if (!spop_slice_is(argument->name, "target"))
+		return true;
+	if (!read_text(&target, &argument->value))
+		return false;
+	request_set_target(request, target);
+	return true;
+}
+
+bool request_read(struct request *request, struct spop_slice payload)
+{
+	struct spop_notify notify;
+	struct spop_item item;
+	unsigned messages = 0;
+
+	memset(request, 0, sizeof(*request));
+	spop_notify_begin(&notify, payload);
+	for (;;) {
+		switch (spop_notify_next(&notify, &item)) {
+		case SPOP_STEP_MESSAGE:
+			messages++;
+			break;
+		case SPOP_STEP_ARGUMENT:
+			if (messages == 1 && !read_argument(request, &item))
+				request->mistyped = true;
+			break;
+		case SPOP_STEP_END:
+			return messages != 0;
+		case SPOP_STEP_FAULT:
+			return false;
+		}
+	}
+}

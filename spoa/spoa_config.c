@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "spoa_config.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spoa_routes.h"
+
+#define NAME_MAX_LEN 128 /* of nodes and servers: bounds the size of an ACK */
+
+static cfg_opt_t spop_options[] = {
+	CFG_STR_LIST("listen", "{}", CFGF_NONE),
+	CFG_STR("mode", "0660", CFGF_NONE),
+	CFG_STR("user", "", CFGF_NONE),
+	CFG_STR("group", "", CFGF_NONE),
+	CFG_INT("max-frame-size", SPOP_FRAME_SIZE_MAX, CFGF_NONE),
+	CFG_INT("max-connections", 1000, CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t admin_options[] = {
+	CFG_STR("listen", "", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t tls_options[] = {
+	CFG_STR("ca", "", CFGF_NONE),
+	CFG_STR("certificate", "", CFGF_NONE),
+	CFG_STR("key", "", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t node_options[] = {
+	CFG_STR("control", "", CFGF_NONE),
+	CFG_STR("name", "", CFGF_NONE),
+	CFG_STR("server", "", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t pool_options[] = {
+	CFG_STR_LIST("nodes", "{}", CFGF_NONE),
+	CFG_STR("balance", "path-hash", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t root_options[] = {
+	CFG_INT("workers", 1, CFGF_NONE),
+	CFG_SEC("spop", spop_options, CFGF_NONE),
+	CFG_SEC("admin", admin_options, CFGF_NONE),
+	CFG_SEC("log", config_log_options, CFGF_NONE),
+	CFG_SEC("tls", tls_options, CFGF_NONE),
+	CFG_SEC("node", node_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+	CFG_SEC("pool", pool_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+	CFG_SEC("route", spoa_route_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+	CFG_END(),
+};
+
+/* Arrays of at least one element, so that NULL always means that memory is exhausted. */
+static void *new_array(size_t count, size_t size)
+{
+	return calloc(count ? count : 1, size);
+}
+
+static int read_range(cfg_t *section, const char *field, long min, long max, unsigned *value)
+{
+	long number;
+
+	if (config_need_range(section, field, min, max, &number) < 0)
+		return -1;
+	*value = (unsigned)number;
+	return 0;
+}
+
+static int read_listeners(struct spoa_config *config, cfg_t *section)
+{
+	int result = 0;
+
+	config->listen_count = cfg_size(section, "listen");
+	if (config->listen_count == 0)
+		return config_fault(section, "listen", "must name at least one address");
+	config->listen = new_array(config->listen_count, sizeof(*config->listen));
+	if (!config->listen)
+		return config_fault(section, "listen", "out of memory");
+	for (size_t i = 0; i < config->listen_count; i++) {
+		const char *text = cfg_getnstr(section, "listen", (unsigned)i), *why;
+
+		if (address_parse(&config->listen[i], text, &why) < 0)
+			result = config_fault(section, "listen", "\"%s\": %s", text, why);
+	}
+	return result;
+}
+
+static int read_socket_owner(struct spoa_config *config, cfg_t *section)
+{
+	const char *mode = cfg_getstr(section, "mode"), *user = cfg_getstr(section, "user");
+	const char *group = cfg_getstr(section, "group");
+	int result = 0;
+	char *end;
+
+	config->socket_mode = (unsigned)strtoul(mode, &end, 8);
+	if (*mode < '0' || *mode > '7' || *end || config->socket_mode > 0777)
+		result = config_fault(section, "mode", "\"%s\" is not an octal mode between 0 and 0777", mode);
+	config->socket_user = (uid_t)-1;
+	config->socket_group = (gid_t)-1;
+	if (*user) {
+		const struct passwd *entry = getpwnam(user);
+		if (entry)
+			config->socket_user = entry->pw_uid;
+		else
+			result = config_fault(section, "user", "there is no user \"%s\"", user);
+	}
+	if (*group) {
+		const struct group *entry = getgrnam(group);
+		if (entry)
+			config->socket_group = entry->gr_gid;
+		else
+			result = config_fault(section, "group", "there is no group \"%s\"", group);
+	}
+	return result;
+}
+
+static int read_spop(struct spoa_config *config, cfg_t *section)
+{
+	int result = read_listeners(config, section);
+
+	result |= read_socket_owner(config, section);
+	result |= read_range(section, "max-frame-size", SPOP_FRAME_SIZE_MIN, SPOP_FRAME_SIZE_MAX,
+			     &config->max_frame_size);
+	result |= read_range(section, "max-connections", 1, 100000, &config->max_connections);
+	return result;
+}
+
+static int read_admin(struct spoa_config *config, cfg_t *section)
+{
+	config->has_admin = *cfg_getstr(section, "listen") != '\0';
+	return config->has_admin ? config_need_address(section, "listen", &config->admin) : 0;
+}
+
+static int read_tls(struct spoa_config *config, cfg_t *section)
+{
+	const char *ca, *certificate, *key;
+	char error[512];
+	int result = config_need_file(section, "ca", &ca);
+
+	result |= config_need_file(section, "certificate", &certificate);
+	result |= config_need_file(section, "key", &key);
+	if (result < 0)
+		return -1;
+	config->tls = channel_tls_new(ca, certificate, key, error, sizeof(error));
+	return config->tls ? 0 : config_fault(section, "certificate", "%s", error);
+}
+
+/* Names become labels of metrics and values of HAProxy's variables: what HAProxy allows for a server. */
+static int check_name(cfg_t *section, const char *field, const char *name)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:");
+
+	if (len == 0 || name[len] || len > NAME_MAX_LEN)
+		return config_fault(section, field, "\"%s\" is not 1 to %d of the characters A-Z a-z 0-9 - _ . :", name,
+				    NAME_MAX_LEN);
+	return 0;
+}
+
+static int read_node(struct node *node, cfg_t *section, size_t index)
+{
+	const char *title = cfg_title(section), *server = cfg_getstr(section, "server");
+	int result = check_name(section, "node", title);
+
+	node_init(node, title, index);
+	node->server = *server ? server : title;
+	if (*server)
+		result |= check_name(section, "server", server);
+	result |= config_need_address(section, "control", &node->control);
+	result |= config_need_string(section, "name", &node->certificate_name);
+	return result;
+}
+
+static int read_nodes(struct spoa_config *config, cfg_t *root)
+{
+	int result = 0;
+
+	config->node_count = cfg_size(root, "node");
+	if (config->node_count > NODE_MAX)
+		return config_fault(root, "node", "%zu nodes; at most %u are possible", config->node_count, NODE_MAX);
+	config->nodes = new_array(config->node_count, sizeof(*config->nodes));
+	if (!config->nodes)
+		return config_fault(root, "node", "out of memory");
+	for (size_t i = 0; i < config->node_count; i++)
+		result |= read_node(&config->nodes[i], cfg_getnsec(root, "node", (unsigned)i), i);
+	return result;
+}
+
+static struct node *find_node(struct spoa_config *config, const char *name)
+{
+	for (size_t i = 0; i < config->node_count; i++)
+		if (strcmp(config->nodes[i].name, name) == 0)
+			return &config->nodes[i];
+	return NULL;
+}
+
+static int read_pool(struct spoa_config *config, struct node_pool *pool, cfg_t *section)
+{
+	const char *balance = cfg_getstr(section, "balance");
+	int result = 0;
+
+	pool->name = cfg_title(section);
+	if (strcmp(balance, "least-active") == 0)
+		pool->balance = BALANCE_LEAST_ACTIVE;
+	else if (strcmp(balance, "path-hash") != 0)
+		result = config_fault(section, "balance", "\"%s\" is neither path-hash nor least-active", balance);
+	if (cfg_size(section, "nodes") == 0)
+		return config_fault(section, "nodes", "must name at least one node");
+	for (unsigned i = 0; i < cfg_size(section, "nodes"); i++) {
+		const char *name = cfg_getnstr(section, "nodes", i);
+		struct node *node = find_node(config, name);
+
+		if (!node)
+			result = config_fault(section, "nodes", "there is no node \"%s\"", name);
+		else if (node_pool_members(pool) & node_bit(node))
+			result = config_fault(section, "nodes", "node \"%s\" is named twice", name);
+		else
+			pool->members[pool->count++] = node;
+	}
+	return result;
+}
+
+static int read_pools(struct spoa_config *config, cfg_t *root)
+{
+	int result = 0;
+
+	config->pool_count = cfg_size(root, "pool");
+	config->pools = new_array(config->pool_count, sizeof(*config->pools));
+	if (!config->pools)
+		return config_fault(root, "pool", "out of memory");
+	for (size_t i = 0; i < config->pool_count; i++)
+		result |= read_pool(config, &config->pools[i], cfg_getnsec(root, "pool", (unsigned)i));
+	return result;
+}
+
+static int read_root(struct spoa_config *config, cfg_t *root)
+{
+	int result = config_apply_log(root, "disc-spoa");
+
+	result |= read_range(root, "workers", 1, SPOA_WORKERS_MAX, &config->workers);
+	result |= read_spop(config, cfg_getsec(root, "spop"));
+	result |= read_admin(config, cfg_getsec(root, "admin"));
+	result |= read_nodes(config, root);
+	if (config->node_count)
+		result |= read_tls(config, cfg_getsec(root, "tls"));
+	result |= read_pools(config, root);
+	result |= spoa_routes_read(&config->policy, root, config->pools, config->pool_count);
+	return result;
+}
+
+int spoa_config_load(struct spoa_config *config, const char *file)
+{
+	memset(config, 0, sizeof(*config));
+	config->tree = config_load(file, root_options);
+	if (!config->tree)
+		return -1;
+	if (read_root(config, config->tree) == 0)
+		return 0;
+	spoa_config_release(config);
+	return -1;
+}
+
+void spoa_config_release(struct spoa_config *config)
+{
+	spoa_routes_release(&config->policy);
+	free(config->pools);
+	free(config->nodes);
+	free(config->listen);
+	if (config->tls)
+		channel_tls_free(config->tls);
+	if (config->tree)
+		cfg_free(config->tree);
+	memset(config, 0, sizeof(*config));
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "spoa_metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct {
+	const char *name, *help;
+	enum metric_kind kind;
+} fixed[SPOA_METRIC_COUNT] = {
+#define FIXED_METRIC(id, kind, name, help) [SPOA_##id] = {name, help, METRIC_##kind},
+	SPOA_METRIC_TABLE(FIXED_METRIC)
+#undef FIXED_METRIC
+#define PASS_METRIC(id, word) \
+	[SPOA_PASS_##         \
+		id] = {"disc_spoa_passes_total{reason=\"" word "\"}", "requests answered with pass", METRIC_COUNTER},
+		PASS_REASON_TABLE(PASS_METRIC)
+#undef PASS_METRIC
+#define DISCONNECT_METRIC(id, code, text)                                              \
+	[SPOA_DISCONNECT_##id] = {"disc_spoa_disconnects_total{status=\"" #code "\"}", \
+				  "AGENT-DISCONNECT frames sent, by SPOP status code", METRIC_COUNTER},
+			SPOP_STATUS_TABLE(DISCONNECT_METRIC)
+#undef DISCONNECT_METRIC
+};
+
+/* All gauges of one name follow each other, as the text format wants. */
+static int name_node_gauges(struct spoa_metrics *metrics, const char *const *names, size_t count, size_t first,
+			    const char *family, const char *help)
+{
+	for (size_t i = 0; i < count; i++) {
+		char *name;
+
+		if (asprintf(&name, "%s{node=\"%s\"}", family, names[i]) < 0)
+			return -1;
+		metrics->all[first + i].name = name;
+		metrics->all[first + i].help = help;
+		metrics->all[first + i].kind = METRIC_GAUGE;
+	}
+	return 0;
+}
+
+int spoa_metrics_init(struct spoa_metrics *metrics, const char *const *node_names, size_t node_count)
+{
+	metrics->count = SPOA_METRIC_COUNT + 2 * node_count;
+	metrics->all = calloc(metrics->count, sizeof(*metrics->all));
+	if (!metrics->all)
+		return -1;
+	for (size_t i = 0; i < SPOA_METRIC_COUNT; i++) {
+		metrics->all[i].name = fixed[i].name;
+		metrics->all[i].help = fixed[i].help;
+		metrics->all[i].kind = fixed[i].kind;
+	}
+	if (name_node_gauges(metrics, node_names, node_count, SPOA_METRIC_COUNT, "disc_spoa_node_up",
+			     "workers whose control channel to the node is up") < 0 ||
+	    name_node_gauges(metrics, node_names, node_count, SPOA_METRIC_COUNT + node_count,
+			     "disc_spoa_node_active_offloads", "offloads offered to the node and not ended") < 0) {
+		spoa_metrics_release(metrics);
+		return -1;
+	}
+	return 0;
+}
+
+void spoa_metrics_release(struct spoa_metrics *metrics)
+{
+	for (size_t i = SPOA_METRIC_COUNT; metrics->all && i < metrics->count; i++)
+		free((char *)metrics->all[i].name);
+	free(metrics->all);
+	metrics->all = NULL;
+	metrics->count = 0;
+}
+
+void spoa_metrics_count_disconnect(struct spoa_metrics *metrics, enum spop_status status)
+{
+	enum spoa_metric id = SPOA_DISCONNECT_UNKNOWN;
+
+	switch (status) {
+#define DISCONNECT_CASE(name, code, text)    \
+	case SPOP_STATUS_##name:             \
+		id = SPOA_DISCONNECT_##name; \
+		break;
+		SPOP_STATUS_TABLE(DISCONNECT_CASE)
+#undef DISCONNECT_CASE
+	}
+	spoa_metrics_add(metrics, id, 1);
+}
+
+struct metric *spoa_metrics_node_up(struct spoa_metrics *metrics, size_t index)
+{
+	return &metrics->all[SPOA_METRIC_COUNT + index];
+}
+
+struct metric *spoa_metrics_node_active(struct spoa_metrics *metrics, size_t index)
+{
+	return &metrics->all[SPOA_METRIC_COUNT + (metrics->count - SPOA_METRIC_COUNT) / 2 + index];
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Counters and gauges of disc-spoa. This table is the only list of their names; those of each node are made from the
+ * configuration. A label is part of a metric's name, as lib/metrics takes it. */
+#ifndef DISC_SPOA_METRICS_H
+#define DISC_SPOA_METRICS_H
+
+#include "metrics.h"
+#include "pass_reason.h"
+#include "spop_frame.h"
+
+#define SPOA_METRIC_TABLE(X)                                                                                         \
+	X(CONNECTIONS, GAUGE, "disc_spoa_connections", "SPOP connections that are open")                             \
+	X(CONNECTIONS_TOTAL, COUNTER, "disc_spoa_connections_total", "SPOP connections that were accepted")          \
+	X(CONNECTIONS_REFUSED, COUNTER, "disc_spoa_connections_refused_total",                                       \
+	  "SPOP connections over max-connections")                                                                   \
+	X(HEALTH_CHECKS, COUNTER, "disc_spoa_health_checks_total", "health checks of HAProxy that were answered")    \
+	X(NOTIFIES, COUNTER, "disc_spoa_notifies_total", "NOTIFY frames received")                                   \
+	X(ACKS, COUNTER, "disc_spoa_acks_total", "ACK frames queued as answers")                                     \
+	X(OFFERS, COUNTER, "disc_spoa_offers_total", "offloads offered to a node")                                   \
+	X(OFFERS_LOST, COUNTER, "disc_spoa_offers_lost_total", "offers whose node went away before their result")    \
+	X(RESULTS_SEALED, COUNTER, "disc_spoa_results_total{outcome=\"sealed\"}", "results that nodes reported")     \
+	X(RESULTS_DECLINED, COUNTER, "disc_spoa_results_total{outcome=\"declined\"}", "results that nodes reported") \
+	X(RESULTS_ABORTED, COUNTER, "disc_spoa_results_total{outcome=\"aborted\"}", "results that nodes reported")   \
+	X(RESULTS_EXPIRED, COUNTER, "disc_spoa_results_total{outcome=\"expired\"}", "results that nodes reported")   \
+	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")     \
+	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")        \
+	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")
+
+enum spoa_metric {
+#define SPOA_METRIC_ENUM(id, kind, name, help) SPOA_##id,
+	SPOA_METRIC_TABLE(SPOA_METRIC_ENUM)
+#undef SPOA_METRIC_ENUM
+#define SPOA_PASS_ENUM(id, word) SPOA_PASS_##id,
+		PASS_REASON_TABLE(SPOA_PASS_ENUM)
+#undef SPOA_PASS_ENUM
+#define SPOA_STATUS_ENUM(id, code, text) SPOA_DISCONNECT_##id,
+			SPOP_STATUS_TABLE(SPOA_STATUS_ENUM)
+#undef SPOA_STATUS_ENUM
+				SPOA_METRIC_COUNT
+};
+
+struct spoa_metrics {
+	struct metric *all; /* SPOA_METRIC_COUNT of them, then two of each node */
+	size_t count;
+};
+
+/* Makes the table for <node_count> nodes of these names. Returns 0, or -1 when memory is exhausted. */
+int spoa_metrics_init(struct spoa_metrics *metrics, const char *const *node_names, size_t node_count);
+void spoa_metrics_release(struct spoa_metrics *metrics);
+
+static inline void spoa_metrics_add(struct spoa_metrics *metrics, enum spoa_metric id, int64_t delta)
+{
+	metric_add(&metrics->all[id], delta);
+}
+
+static inline void spoa_metrics_count_pass(struct spoa_metrics *metrics, enum pass_reason reason)
+{
+	metric_add(&metrics->all[SPOA_PASS_NO_LEASE + (size_t)reason], 1);
+}
+
+void spoa_metrics_count_disconnect(struct spoa_metrics *metrics, enum spop_status status);
+
+/* The gauges of node <index>: workers whose control channel to it is up; offloads offered and not ended. */
+struct metric *spoa_metrics_node_up(struct spoa_metrics *metrics, size_t index);
+struct metric *spoa_metrics_node_active(struct spoa_metrics *metrics, size_t index);
+
+#endif

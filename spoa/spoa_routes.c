@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "spoa_routes.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+cfg_opt_t spoa_route_options[] = {
+	CFG_STR_LIST("host", "{}", CFGF_NONE),        CFG_STR_LIST("path-prefix", "{}", CFGF_NONE),
+	CFG_STR_LIST("path-suffix", "{}", CFGF_NONE), CFG_STR_LIST("method", "{GET}", CFGF_NONE),
+	CFG_STR_LIST("client", "{}", CFGF_NONE),      CFG_STR("action", "", CFGF_NONE),
+	CFG_STR("path", "splice", CFGF_NONE),         CFG_STR("pool", "", CFGF_NONE),
+	CFG_INT("percent", 100, CFGF_NONE),           CFG_END(),
+};
+
+static const char *host_fault(const char *host)
+{
+	const char *name = strncmp(host, "*.", 2) == 0 ? host + 2 : host;
+
+	if (!*name)
+		return "a host name is missing";
+	if (strchr(name, '*'))
+		return "\"*\" is only possible as a leading \"*.\"";
+	if (*name == '[')
+		return name[strlen(name) - 1] == ']' ? NULL : "a host name has no port here";
+	if (strchr(name, ':'))
+		return "a host name has no port here";
+	return strpbrk(name, "/ \t") ? "not a host name" : NULL;
+}
+
+static const char *prefix_fault(const char *prefix)
+{
+	if (*prefix != '/')
+		return "a path prefix begins with \"/\"";
+	return strchr(prefix, '?') ? "the query is not compared" : NULL;
+}
+
+static const char *suffix_fault(const char *suffix)
+{
+	if (!*suffix)
+		return "a path suffix must not be empty";
+	return strchr(suffix, '?') ? "the query is not compared" : NULL;
+}
+
+static const char *method_fault(const char *method)
+{
+	for (const char *p = method; *p; p++)
+		if (!isupper((unsigned char)*p) && *p != '-')
+			return "not a method in capital letters";
+	return *method ? NULL : "not a method in capital letters";
+}
+
+/* Reads the list <field> into <*texts>, a new array of pointers into the tree, checking each with <fault_of>. */
+static int read_texts(cfg_t *section, const char *field, const char *(*fault_of)(const char *text),
+		      const char *const **texts, size_t *count)
+{
+	unsigned size = cfg_size(section, field);
+	const char **list = calloc(size ? size : 1, sizeof(*list));
+	int result = 0;
+
+	if (!list)
+		return config_fault(section, field, "out of memory");
+	for (unsigned i = 0; i < size; i++) {
+		const char *fault;
+
+		list[i] = cfg_getnstr(section, field, i);
+		fault = fault_of(list[i]);
+		if (fault)
+			result = config_fault(section, field, "\"%s\": %s", list[i], fault);
+	}
+	*texts = list;
+	*count = size;
+	return result;
+}
+
+static int read_clients(struct policy_route *route, cfg_t *section)
+{
+	unsigned size = cfg_size(section, "client");
+	struct client_network *clients = calloc(size ? size : 1, sizeof(*clients));
+	int result = 0;
+
+	if (!clients)
+		return config_fault(section, "client", "out of memory");
+	for (unsigned i = 0; i < size; i++) {
+		const char *text = cfg_getnstr(section, "client", i), *why;
+
+		if (client_network_parse(&clients[i], text, &why) < 0)
+			result = config_fault(section, "client", "\"%s\": %s", text, why);
+	}
+	route->clients = clients;
+	route->client_count = size;
+	return result;
+}
+
+static int read_path(cfg_t *section)
+{
+	const char *path = cfg_getstr(section, "path");
+
+	if (strcmp(path, "splice") == 0)
+		return 0;
+	if (strcmp(path, "direct") == 0 || strcmp(path, "auto") == 0)
+		return config_fault(section, "path", "\"%s\" is not supported by this version: only \"splice\" is",
+				    path);
+	return config_fault(section, "path", "\"%s\" is not \"splice\"", path);
+}
+
+static int read_pool_name(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count)
+{
+	const char *name;
+
+	if (config_need_string(section, "pool", &name) < 0)
+		return -1;
+	for (size_t i = 0; i < pool_count; i++) {
+		if (strcmp(pools[i].name, name) == 0) {
+			route->pool = i;
+			return 0;
+		}
+	}
+	return config_fault(section, "pool", "there is no pool \"%s\"", name);
+}
+
+static int read_action(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count)
+{
+	const char *action = cfg_getstr(section, "action");
+	long percent = 0;
+	int result;
+
+	if (strcmp(action, "pass") == 0)
+		return 0;
+	if (strcmp(action, "offload") != 0)
+		return config_fault(section, "action", "\"%s\" is neither offload nor pass", action);
+	route->offload = true;
+	result = read_path(section);
+	result |= read_pool_name(route, section, pools, pool_count);
+	result |= config_need_range(section, "percent", 0, 100, &percent);
+	route->percent = (unsigned)percent;
+	return result;
+}
+
+static int read_route(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count)
+{
+	int result;
+
+	route->name = cfg_title(section);
+	result = read_texts(section, "host", host_fault, &route->hosts, &route->host_count);
+	result |= read_texts(section, "path-prefix", prefix_fault, &route->path_prefixes, &route->path_prefix_count);
+	result |= read_texts(section, "path-suffix", suffix_fault, &route->path_suffixes, &route->path_suffix_count);
+	result |= read_texts(section, "method", method_fault, &route->methods, &route->method_count);
+	result |= read_clients(route, section);
+	result |= read_action(route, section, pools, pool_count);
+	return result;
+}
+
+int spoa_routes_read(struct policy *policy, cfg_t *root, const struct node_pool *pools, size_t pool_count)
+{
+	unsigned size = cfg_size(root, "route");
+	int result = 0;
+
+	policy->routes = calloc(size ? size : 1, sizeof(*policy->routes));
+	if (!policy->routes)
+		return config_fault(root, "route", "out of memory");
+	policy->count = size;
+	for (unsigned i = 0; i < size; i++)
+		result |= read_route(&policy->routes[i], cfg_getnsec(root, "route", i), pools, pool_count);
+	return result;
+}
+
+void spoa_routes_release(struct policy *policy)
+{
+	for (size_t i = 0; i < policy->count; i++) {
+		struct policy_route *route = &policy->routes[i];
+
+		free((void *)route->hosts);
+		free((void *)route->path_prefixes);
+		free((void *)route->path_suffixes);
+		free((void *)route->methods);
+		free((void *)route->clients);
+	}
+	free(policy->routes);
+	policy->routes = NULL;
+	policy->count = 0;
+}
