@@ -76,3 +76,34 @@ site_serves() {
 	equal status "$status" 200
 	body_is 16385
 }
+
+# many_are TARGET...: the answers of fetch_many are 200 with exactly these files (a query is cut off).
+many_are() {
+	local target i=0 name
+	equal "answers of status 200" "$(grep -c ' 200$' "$many/results")" $#
+	for target; do
+		name=${target#/}
+		name=${name%%\?*}
+		cmp "$many/$((++i))" "$SUITE/www/$name" || { echo "answer $i is not $name"; return 1; }
+	done
+}
+
+# logged_times COUNT REGEX: COUNT lines of $id match, once HAProxy has logged them all.
+logged_times() {
+	wait_for_line "$LAB/haproxy.log" "^id=$id .*$2" "$1" || return 1
+	equal "lines with $2" "$(grep -cE "^id=$id .*$2" "$LAB/haproxy.log")" "$1"
+}
+
+# cut_or_complete FILE: what tls_client read before its connection ended is a true beginning of FILE, and if it is not the
+# whole of it the end was visibly broken: no close_notify (on the splice path).
+cut_or_complete() {
+	local read sum ending
+	if grep -q "^body $(stat -c %s "$SUITE/www/$1") $(sum_of "$1")$" "$WORK/client"; then
+		return 0
+	fi
+	read -r read sum ending < <(sed -nE 's/^cut ([0-9]+) of [0-9]+ ([0-9a-f]{64}) (.*)$/\1 \2 \3/p' "$WORK/client") ||
+		{ echo "the client neither has the whole body nor saw it cut"; return 1; }
+	equal "SHA-256 of the first $read bytes" "$sum" "$(head -c "$read" "$SUITE/www/$1" | sha256sum | cut -d' ' -f1)"
+	[ "$mode" = plain ] || [[ $ending == unclean || $ending == reset ]] ||
+		{ echo "the stream was cut, but ended with \"$ending\""; return 1; }
+}

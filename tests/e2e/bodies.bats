@@ -12,22 +12,9 @@ teardown_file() {
 	lab_stop
 }
 
-@test_each_mode "a body of 1 byte" {
-	body_arrives 1
-}
+TLS12="--tlsv1.2 --tls-max 1.2"
 
-@test_each_mode "a body of 16383 bytes, one short of a record" {
-	body_arrives 16383
-}
-
-@test_each_mode "a body of 16384 bytes, exactly one record" {
-	body_arrives 16384
-}
-
-@test_each_mode "a body of 16385 bytes, one more than a record" {
-	body_arrives 16385
-}
-
+# body_arrives FILE [CURL ARGUMENT]...
 body_arrives() {
 	local name=$1
 	shift
@@ -37,4 +24,105 @@ body_arrives() {
 	equal Content-Length "$(header Content-Length)" "$(stat -c %s "$SUITE/www/$name")"
 	no_disc_header
 	path_is_as_mode
+}
+
+# records_are COUNT: HAProxy counted that many on the splice path, none otherwise.
+records_are() {
+	[ "$mode" = plain ] && set -- 0
+	equal records "$(logged records)" "$1"
+}
+
+@test_each_mode "an empty body is never spliced" {
+	local version
+	for version in --tlsv1.3 "$TLS12"; do
+		fetch /0 $version
+		equal status "$status" 200
+		equal Content-Length "$(header Content-Length)" 0
+		body_is 0
+		no_disc_header
+		path_is proxy
+	done
+}
+
+@test_each_mode "a body of 1 byte" {
+	body_arrives 1
+	records_are 1
+	body_arrives 1 $TLS12
+	records_are 1
+}
+
+@test_each_mode "a body of 16383 bytes, one short of a record" {
+	body_arrives 16383
+	records_are 1
+	body_arrives 16383 $TLS12
+	records_are 1
+}
+
+@test_each_mode "a body of 16384 bytes, exactly one record" {
+	body_arrives 16384
+	records_are 1
+	body_arrives 16384 $TLS12
+	records_are 1
+}
+
+@test_each_mode "a body of 16385 bytes, one more than a record" {
+	body_arrives 16385
+	records_are 2
+	body_arrives 16385 $TLS12
+	records_are 2
+}
+
+@test_each_mode "a body of 100 KB" {
+	body_arrives 100k
+	records_are 7
+	body_arrives 100k $TLS12
+	records_are 7
+}
+
+@test_each_mode "a body of 10 MB" {
+	body_arrives 10m
+	records_are 640
+	body_arrives 10m $TLS12
+	records_are 640
+}
+
+# suite_serves PATH CURL-ARGUMENTS NAME: a body of 100 KB with this cipher suite takes this path.
+suite_serves() {
+	local path=$1 name=$3
+	fetch /100k $2
+	equal status "$status" 200
+	body_is 100k
+	equal suite "$(logged suite)" "$name"
+	if [ "$mode" = plain ]; then path=proxy; fi
+	path_is "$path"
+}
+
+@test_each_mode "suite TLS 1.3 AES-128-GCM" {
+	suite_serves splice "--tlsv1.3 --tls13-ciphers TLS_AES_128_GCM_SHA256" TLS_AES_128_GCM_SHA256
+}
+
+@test_each_mode "suite TLS 1.3 AES-256-GCM" {
+	suite_serves splice "--tlsv1.3 --tls13-ciphers TLS_AES_256_GCM_SHA384" TLS_AES_256_GCM_SHA384
+}
+
+@test_each_mode "suite TLS 1.3 ChaCha20-Poly1305" {
+	suite_serves splice "--tlsv1.3 --tls13-ciphers TLS_CHACHA20_POLY1305_SHA256" TLS_CHACHA20_POLY1305_SHA256
+}
+
+@test_each_mode "suite TLS 1.2 AES-128-GCM" {
+	suite_serves splice "$TLS12 --ciphers ECDHE-ECDSA-AES128-GCM-SHA256" ECDHE-ECDSA-AES128-GCM-SHA256
+}
+
+@test_each_mode "suite TLS 1.2 AES-256-GCM" {
+	suite_serves splice "$TLS12 --ciphers ECDHE-ECDSA-AES256-GCM-SHA384" ECDHE-ECDSA-AES256-GCM-SHA384
+}
+
+@test_each_mode "suite TLS 1.2 ChaCha20-Poly1305 is served, but never leased" {
+	suite_serves proxy "$TLS12 --ciphers ECDHE-ECDSA-CHACHA20-POLY1305" ECDHE-ECDSA-CHACHA20-POLY1305
+	[ "$mode" = plain ] || reason_is suite
+}
+
+@test_each_mode "suite TLS 1.2 AES-CBC is served, but never leased" {
+	suite_serves proxy "$TLS12 --ciphers ECDHE-ECDSA-AES128-SHA256" ECDHE-ECDSA-AES128-SHA256
+	[ "$mode" = plain ] || reason_is suite
 }

@@ -56,3 +56,17 @@ tls_client() {
 		"$LAB_ADDRESS" "$port" "$@" >"$WORK/client" 2>"$WORK/client.errors" || client_status=$?
 	cat "$WORK/client" "$WORK/client.errors"
 }
+
+# fetch_many TARGET...: GETs on one curl command, one after another on as few connections as the server allows. The i-th
+# body (from 1) is in $WORK/many.$id/i; leaves $id and $connects, the number of connections. CURL_MANY holds more arguments.
+fetch_many() {
+	local target count=0 arguments=()
+	new_id
+	many=$WORK/many.$id
+	mkdir -p "$many"
+	for target; do
+		arguments+=(-o "$many/$((++count))" "$(url "$target")")
+	done
+	curl_site -w '%{num_connects} %{http_code}\n' -H "X-Id: $id" ${CURL_MANY:-} "${arguments[@]}" >"$many/results"
+	connects=$(awk '{ sum += $1 } END { print sum }' "$many/results")
+}

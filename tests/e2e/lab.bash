@@ -11,7 +11,7 @@
 lab_start() {
 	LAB=$BATS_FILE_TMPDIR/lab
 	mkdir -p "$LAB"
-	local port_names=(SITE_PORT EXTRA_PORT THIRD_PORT SPOP_PORT N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE) ports i
+	local port_names=(SITE_PORT EXTRA_PORT THIRD_PORT FOURTH_PORT SPOP_PORT N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE) ports i
 
 	# Settings, each with its default.
 	local -A set=(
@@ -20,6 +20,9 @@ lab_start() {
 		[threads]=2
 		[agent_certificate]=agent.lab.test
 		[min_size]=1            # bytes; smaller bodies are declined by the nodes
+		[server_timeout]=10s    # HAProxy's timeout server
+		[bufsize]=16384         # HAProxy's tune.bufsize
+		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
 	)
 	for i; do
 		[[ -v set[${i%%=*}] ]] || { echo "lab_start: unknown setting: $i"; return 1; }
@@ -36,7 +39,9 @@ lab_start() {
 	if [ -n "$LAB_FAKE" ]; then
 		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE
 	fi
+	SERVER_TIMEOUT=${set[server_timeout]} BUFSIZE=${set[bufsize]} MAXRECORD=${set[maxrecord]}
 	HAPROXY_CONFIG=${set[config]} AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
+	export SERVER_TIMEOUT BUFSIZE MAXRECORD
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
 
@@ -80,18 +85,23 @@ haproxy_arguments() {
 	done
 }
 
-# haproxy_start [NAME [ARGUMENT]...]: NAME is that of the process, "haproxy" by default.
+# haproxy_start [ARGUMENT]...
 haproxy_start() {
-	local name=${1:-haproxy} arguments
-	shift || :
+	local arguments
 	template "$E2E_DIR/spoe.conf.in" >"$LAB/spoe.conf"
 	mapfile -t arguments < <(haproxy_arguments)
-	process_start "$name" "$DISC_BIN_HAPROXY" -db "${arguments[@]}" "$@"
-	process_ready "$name" haproxy_answers "$name"
+	process_start haproxy "$DISC_BIN_HAPROXY" -db "${arguments[@]}" "$@"
+	process_ready haproxy haproxy_answers
+}
+
+# haproxy_reload: a new process takes over; the old one, now "haproxy-old", goes on until its transfers are done.
+haproxy_reload() {
+	process_rename haproxy haproxy-old
+	haproxy_start -sf "$(process_pid haproxy-old)"
 }
 
 haproxy_answers() {
-	[ "$(haproxy_cli 'show info' | sed -n 's/^Pid: //p')" = "$(process_pid "$1")" ]
+	[ "$(haproxy_cli 'show info' | sed -n 's/^Pid: //p')" = "$(process_pid haproxy)" ]
 }
 
 # haproxy_cli COMMAND: its answer.
@@ -114,17 +124,15 @@ port_open() {
 	(exec 4<>"/dev/tcp/$LAB_ADDRESS/$1") 2>/dev/null
 }
 
-# lab_stop: ends every process, newest layer first, and checks all seals of this file's lab.
+# lab_stop: ends every process, HAProxy first, and checks all seals of this file's lab.
 lab_stop() {
-	local name failed=0 names
+	local name failed=0
 	processes_sound || failed=1
-	names=$(process_names)
-	for name in haproxy $(grep -v '^haproxy$' <<<"$names" || :); do
-		grep -qx "$name" <<<"$names" || continue
+	for name in $(process_names | grep '^haproxy') $(process_names | grep -v '^haproxy'); do
 		process_stop "$name" || failed=1
 		# Both our programs end with 0 on TERM; anything else is a fault, or a sanitizer's.
 		case $name in
-		disc-spoa | n1 | n2) [ "$(cat "$LAB/$name.ended")" = 0 ] || { echo "$name ended with $(cat "$LAB/$name.ended")"; failed=1; } ;;
+		disc-spoa | n1 | n2) equal "exit status of $name" "$ended_with" 0 || failed=1 ;;
 		esac
 	done
 	processes_sound || failed=1

@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The processes of a lab: each has a name; $LAB/NAME.pid, $LAB/NAME.log and, once it has ended, $LAB/NAME.exit belong to it.
-# Only processes started here are ever signalled, by their pid.
+# The processes of a lab. Each run of a program has a folder of its own, with its pid and, once it has ended, its exit
+# status; $LAB/running/NAME points to the folder of the one that now bears the name. Only processes started here are
+# ever signalled, by their pid.
 # shellcheck shell=bash
 
 # process_start NAME COMMAND...: in the background, its output in $LAB/NAME.log.
 process_start() {
-	local name=$1
+	local name=$1 run
 	shift
-	rm -f "$LAB/$name.exit" "$LAB/$name.pid"
+	mkdir -p "$LAB/running"
+	run=$(mktemp -d "$LAB/run.$name.XXXXXX")
 	# The outer shell only waits for the exit status, apart from bats, whose descriptor 3 must not be kept open.
 	(
 		trap '' INT
 		"$@" >>"$LAB/$name.log" 2>&1 </dev/null 3>&- &
-		echo $! >"$LAB/$name.pid.new"
-		mv "$LAB/$name.pid.new" "$LAB/$name.pid"
+		echo $! >"$run/pid.new"
+		mv "$run/pid.new" "$run/pid"
 		status=0
 		wait $! || status=$?
-		echo "$status" >"$LAB/$name.exit.new"
-		mv "$LAB/$name.exit.new" "$LAB/$name.exit"
+		echo "$status" >"$run/exit.new"
+		mv "$run/exit.new" "$run/exit"
 	) >/dev/null 2>&1 </dev/null 3>&- &
-	wait_until test -s "$LAB/$name.pid"
+	ln -sfn "$run" "$LAB/running/$name"
+	wait_until test -s "$run/pid"
+}
+
+# process_rename OLD NEW: so that OLD's name is free for its successor.
+process_rename() {
+	mv -T "$LAB/running/$1" "$LAB/running/$2"
 }
 
 # process_ready NAME CONDITION...: waits for the condition, but not for a process that has ended.
@@ -35,15 +43,20 @@ ended_or() {
 }
 
 process_pid() {
-	cat "$LAB/$1.pid"
+	cat "$LAB/running/$1/pid"
 }
 
 process_running() {
-	[ -s "$LAB/$1.pid" ] && [ ! -e "$LAB/$1.exit" ]
+	[ -s "$LAB/running/$1/pid" ] && ! process_ended "$1"
 }
 
 process_ended() {
-	[ -e "$LAB/$1.exit" ]
+	[ -e "$LAB/running/$1/exit" ]
+}
+
+# process_status NAME: the exit status of one that has ended.
+process_status() {
+	cat "$LAB/running/$1/exit"
 }
 
 # process_signal NAME SIGNAL
@@ -51,44 +64,44 @@ process_signal() {
 	process_running "$1" && kill -"$2" "$(process_pid "$1")"
 }
 
-# process_stop NAME [SIGNAL]: ends it and waits until it has ended. It is then no longer missed when it is gone.
+# process_wait NAME: until it has ended; leaves its exit status in $ended_with and no longer misses it.
+process_wait() {
+	wait_until process_ended "$1"
+	ended_with=$(process_status "$1")
+	rm "$LAB/running/$1"
+}
+
+# process_stop NAME [SIGNAL]: ends it and waits for that.
 process_stop() {
-	local name=$1
-	if process_running "$name"; then
-		kill -CONT "$(process_pid "$name")" || :
-		kill -"${2:-TERM}" "$(process_pid "$name")" || :
-		if ! wait_until process_ended "$name"; then
-			echo "$name did not end on ${2:-TERM}"
-			kill -KILL "$(process_pid "$name")" || :
-			wait_until process_ended "$name"
+	if process_running "$1"; then
+		kill -CONT "$(process_pid "$1")" || :
+		kill -"${2:-TERM}" "$(process_pid "$1")" || :
+		if ! wait_until process_ended "$1"; then
+			echo "$1 did not end on ${2:-TERM}"
+			kill -KILL "$(process_pid "$1")" || :
+			process_wait "$1"
 			return 1
 		fi
 	fi
-	mv "$LAB/$name.exit" "$LAB/$name.ended"
-	rm -f "$LAB/$name.pid"
+	process_wait "$1"
 }
 
 # Names of the processes that should be running.
 process_names() {
-	local file
-	for file in "$LAB"/*.pid; do
-		[ -e "$file" ] && basename "$file" .pid
-	done
-	return 0
+	ls "$LAB/running"
 }
 
-# Fails if a process ended that nobody stopped, or if a sanitizer spoke in any log.
+# Fails if a process ended that nobody stopped, or if a sanitizer or the recorder spoke in any log.
 processes_sound() {
 	local name sound=0
 	for name in $(process_names); do
 		if process_ended "$name"; then
-			echo "$name ended by itself with status $(cat "$LAB/$name.exit")"
+			echo "$name ended by itself with status $(process_status "$name")"
 			sound=1
 		fi
 	done
-	if grep -lE 'AddressSanitizer|LeakSanitizer|runtime error:|seal recorder:|FATAL: bug condition|Thread .* is about to kill' \
+	if grep -HE 'AddressSanitizer|LeakSanitizer|runtime error:|^seal recorder:|FATAL: bug condition|is about to kill the process' \
 		"$LAB"/*.log; then
-		echo "a sanitizer or the seal recorder complained in the logs above"
 		sound=1
 	fi
 	return $sound
@@ -98,7 +111,7 @@ processes_sound() {
 print_logs() {
 	local log
 	for log in "$LAB"/*.log; do
-		echo "--- $(basename "$log") (last 60 lines of $(wc -l <"$log"))"
+		echo "--- $(basename "$log") (last 60 of $(wc -l <"$log") lines)"
 		tail -n 60 "$log" | cut -c1-400
 	done
 }

@@ -43,6 +43,7 @@ setup_suite() {
 	done
 	make_file 100k 102400
 	make_file 10m 10485760
+	make_file 100m 104857600
 	make_file page.html 40000
 
 	gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$SUITE/bin/tls_client" "$LAB_TOOLS/tls_client.c" -lssl -lcrypto

@@ -30,8 +30,8 @@
 #include <wolfssl/wolfcrypt/poly1305.h>
 #include <wolfssl/wolfcrypt/sha256.h>
 
-#define NONCE_LEN   12
-#define DIGEST_KEPT 8      /* bytes of each SHA-256 that are written */
+#define NONCE_LEN 12
+#define DIGEST_KEPT 8 /* bytes of each SHA-256 that are written */
 #define AES_KEY_MAX 32
 
 static int log_fd = -1;
@@ -173,24 +173,24 @@ static void aes_key_id(const Aes *aes, byte kept[static DIGEST_KEPT])
 }
 
 static void record_aes(const Aes *aes, const byte *nonce, size_t nonce_len, const byte *aad, size_t aad_len,
-                       const byte *plain, size_t len)
+		       const byte *plain, size_t len)
 {
 	byte key_id[DIGEST_KEPT], text[DIGEST_KEPT];
 
 	if (aes == NULL || nonce == NULL || nonce_len != NONCE_LEN)
-		return;     /* no record of TLS has another nonce length; a null argument seals nothing */
+		return; /* no record of TLS has another nonce length; a null argument seals nothing */
 	aes_key_id(aes, key_id);
 	digest_text(aad, aad_len, plain, len, text);
 	record_line(key_id, nonce, text);
 }
 
 int __real_wc_AesGcmEncrypt(Aes *aes, byte *out, const byte *in, word32 sz, const byte *iv, word32 ivSz, byte *authTag,
-                            word32 authTagSz, const byte *authIn, word32 authInSz);
+			    word32 authTagSz, const byte *authIn, word32 authInSz);
 int __wrap_wc_AesGcmEncrypt(Aes *aes, byte *out, const byte *in, word32 sz, const byte *iv, word32 ivSz, byte *authTag,
-                            word32 authTagSz, const byte *authIn, word32 authInSz);
+			    word32 authTagSz, const byte *authIn, word32 authInSz);
 
 int __wrap_wc_AesGcmEncrypt(Aes *aes, byte *out, const byte *in, word32 sz, const byte *iv, word32 ivSz, byte *authTag,
-                            word32 authTagSz, const byte *authIn, word32 authInSz)
+			    word32 authTagSz, const byte *authIn, word32 authInSz)
 {
 	if (log_fd >= 0)
 		record_aes(aes, iv, ivSz, authIn, authInSz, in, sz);
@@ -198,13 +198,14 @@ int __wrap_wc_AesGcmEncrypt(Aes *aes, byte *out, const byte *in, word32 sz, cons
 }
 
 int __real_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, byte *ivOut, word32 ivOutSz,
-                               byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz);
+			       byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz);
 int __wrap_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, byte *ivOut, word32 ivOutSz,
-                               byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz);
+			       byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz);
 
-/* This form takes the nonce from the counter in <aes>, which TLS 1.2 keeps going and TLS 1.3 sets before each record. */
+/* This form takes the nonce from the counter in <aes>, which TLS 1.2 keeps going and TLS 1.3 sets before each record.
+ */
 int __wrap_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, byte *ivOut, word32 ivOutSz,
-                               byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz)
+			       byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz)
 {
 	if (log_fd >= 0 && aes != NULL)
 		record_aes(aes, (const byte *)aes->reg, ivOutSz, authIn, authInSz, in, sz);
@@ -214,15 +215,15 @@ int __wrap_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, b
 /* --- ChaCha20-Poly1305, in one call (lib/record.c) --- */
 
 int __real_wc_ChaCha20Poly1305_Encrypt(const byte *inKey, const byte *inIV, const byte *inAAD, word32 inAADLen,
-                                       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
-                                       byte *outAuthTag);
+				       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
+				       byte *outAuthTag);
 int __wrap_wc_ChaCha20Poly1305_Encrypt(const byte *inKey, const byte *inIV, const byte *inAAD, word32 inAADLen,
-                                       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
-                                       byte *outAuthTag);
+				       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
+				       byte *outAuthTag);
 
 int __wrap_wc_ChaCha20Poly1305_Encrypt(const byte *inKey, const byte *inIV, const byte *inAAD, word32 inAADLen,
-                                       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
-                                       byte *outAuthTag)
+				       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
+				       byte *outAuthTag)
 {
 	if (log_fd >= 0 && inKey != NULL && inIV != NULL) {
 		byte key_id[DIGEST_KEPT], text[DIGEST_KEPT];
@@ -231,21 +232,21 @@ int __wrap_wc_ChaCha20Poly1305_Encrypt(const byte *inKey, const byte *inIV, cons
 		digest_text(inAAD, inAADLen, inPlaintext, inPlaintextLen, text);
 		record_line(key_id, inIV, text);
 	}
-	return __real_wc_ChaCha20Poly1305_Encrypt(inKey, inIV, inAAD, inAADLen, inPlaintext, inPlaintextLen, outCiphertext,
-	                                          outAuthTag);
+	return __real_wc_ChaCha20Poly1305_Encrypt(inKey, inIV, inAAD, inAADLen, inPlaintext, inPlaintextLen,
+						  outCiphertext, outAuthTag);
 }
 
 /* --- ChaCha20-Poly1305, in pieces (wolfSSL's record layer) --- */
 
 /* What the last Process() of this thread encrypted, until the MAC over its output shows that it was a seal. */
 static _Thread_local struct {
-	const ChaCha *cipher;      /* whose nonce is known */
+	const ChaCha *cipher; /* whose nonce is known */
 	byte nonce[NONCE_LEN];
 	word32 counter;
-	const byte *output;        /* of the last Process() from block 1 on; NULL if there is none */
+	const byte *output; /* of the last Process() from block 1 on; NULL if there is none */
 	word32 output_len;
 	byte key_id[DIGEST_KEPT];
-	wc_Sha256 plain;           /* of the plaintext, which the output may overwrite */
+	wc_Sha256 plain; /* of the plaintext, which the output may overwrite */
 } chacha;
 
 int __real_wc_Chacha_SetIV(ChaCha *ctx, const byte *inIv, word32 counter);
@@ -278,12 +279,12 @@ int __wrap_wc_Chacha_Process(ChaCha *ctx, byte *cipher, const byte *plain, word3
 }
 
 int __real_wc_Poly1305_MAC(Poly1305 *ctx, const byte *additional, word32 addSz, const byte *input, word32 sz, byte *tag,
-                           word32 tagSz);
+			   word32 tagSz);
 int __wrap_wc_Poly1305_MAC(Poly1305 *ctx, const byte *additional, word32 addSz, const byte *input, word32 sz, byte *tag,
-                           word32 tagSz);
+			   word32 tagSz);
 
 int __wrap_wc_Poly1305_MAC(Poly1305 *ctx, const byte *additional, word32 addSz, const byte *input, word32 sz, byte *tag,
-                           word32 tagSz)
+			   word32 tagSz)
 {
 	if (log_fd >= 0 && chacha.output != NULL && chacha.output == input && chacha.output_len == sz) {
 		byte text[DIGEST_KEPT];

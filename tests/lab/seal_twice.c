@@ -50,11 +50,11 @@ static int seal_aes(uint8_t fill, int from_counter)
 		return -1;
 	if (from_counter)
 		ret = wc_AesGcmSetExtIV(&aes, nonce, sizeof(nonce)) ||
-		      wc_AesGcmEncrypt_ex(&aes, plain, plain, sizeof(plain), used, sizeof(used), tag, sizeof(tag), additional,
-		                          sizeof(additional));
+		      wc_AesGcmEncrypt_ex(&aes, plain, plain, sizeof(plain), used, sizeof(used), tag, sizeof(tag),
+					  additional, sizeof(additional));
 	else
-		ret = wc_AesGcmEncrypt(&aes, plain, plain, sizeof(plain), nonce, sizeof(nonce), tag, sizeof(tag), additional,
-		                       sizeof(additional));
+		ret = wc_AesGcmEncrypt(&aes, plain, plain, sizeof(plain), nonce, sizeof(nonce), tag, sizeof(tag),
+				       additional, sizeof(additional));
 	wc_AesFree(&aes);
 	return ret;
 }
@@ -113,7 +113,8 @@ int main(int argc, char **argv)
 		} else if (strcmp(how, "chacha-pieces") == 0) {
 			failed = seal_chacha_pieces(fill);
 		} else {
-			fprintf(stderr, "usage: seal_twice record13|record12|chacha|aes|aes-counter|chacha-pieces [same]\n");
+			fprintf(stderr,
+				"usage: seal_twice record13|record12|chacha|aes|aes-counter|chacha-pieces [same]\n");
 			return 2;
 		}
 		if (failed) {

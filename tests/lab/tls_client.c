@@ -12,11 +12,12 @@
  *   body:N          read N more bytes of the body      rest           read what is left of the body: its SHA-256
  *   response        final + rest                       eof            read on: says how the stream ends
  *   abort           reset the connection               close          close_notify, then close
+ *   touch:FILE      create FILE                        wait:FILE      until FILE exists
  *
  * "headers" prints "status 200 length 100", "rest" prints "body 100 <sha256>" or "cut 42 of 100 <sha256> <how>" (and
- * then ends with exit 4), "eof" one of "eof close_notify", "eof unclean", "eof reset", "eof data", "eof tls-error". After the steps
- * "keyupdates N" says how many the server sent. Exit 0: every step done; 1: usage or set-up; 3: nothing came for 20 s;
- * 4: the connection ended or broke in the middle of a step; 5: what came is not HTTP/1.1.
+ * then ends with exit 4), "eof" one of "eof close_notify", "eof unclean", "eof reset", "eof data", "eof tls-error".
+ * After the steps "keyupdates N" says how many the server sent. Exit 0: every step done; 1: usage or set-up; 3: nothing
+ * came for 20 s; 4: the connection ended or broke in the middle of a step; 5: what came is not HTTP/1.1.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -33,16 +34,17 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 
-#define PATIENCE_S   20
-#define INPUT_MAX    (256 * 1024)
-#define OUTPUT_MAX   (1024 * 1024)
-#define HEADERS_MAX  8
+#define PATIENCE_S 20
+#define INPUT_MAX (256 * 1024)
+#define OUTPUT_MAX (1024 * 1024)
+#define HEADERS_MAX 8
 
 enum ending { ENDING_NONE, ENDING_CLOSE_NOTIFY, ENDING_UNCLEAN, ENDING_RESET, ENDING_TLS_ERROR };
 
@@ -54,16 +56,16 @@ struct client {
 	const char *name;
 	const char *headers[HEADERS_MAX];
 	unsigned header_count;
-	char output[OUTPUT_MAX];          /* requests queued */
+	char output[OUTPUT_MAX]; /* requests queued */
 	size_t output_len;
-	char input[INPUT_MAX];            /* decrypted, not consumed yet */
+	char input[INPUT_MAX]; /* decrypted, not consumed yet */
 	size_t input_len;
 	enum ending ending;
-	uint64_t body_len, body_read;     /* of the response under way */
+	uint64_t body_len, body_read; /* of the response under way */
 	EVP_MD_CTX *body_digest;
-	bool heads[64];                   /* ring: was the request a HEAD? */
+	bool heads[64]; /* ring: was the request a HEAD? */
 	unsigned asked, answered;
-	unsigned key_updates;             /* seen from the server */
+	unsigned key_updates; /* seen from the server */
 };
 
 __attribute__((noreturn, format(printf, 2, 3))) static void fail(int code, const char *format, ...)
@@ -78,7 +80,8 @@ __attribute__((noreturn, format(printf, 2, 3))) static void fail(int code, const
 	exit(code);
 }
 
-static void count_key_updates(int write_p, int version, int content_type, const void *buf, size_t len, SSL *ssl, void *arg)
+static void count_key_updates(int write_p, int version, int content_type, const void *buf, size_t len, SSL *ssl,
+			      void *arg)
 {
 	struct client *client = arg;
 
@@ -256,7 +259,8 @@ static void print_digest(struct client *client)
 	uint8_t digest[EVP_MAX_MD_SIZE];
 	unsigned len = 0;
 
-	if (copy == NULL || EVP_MD_CTX_copy_ex(copy, client->body_digest) != 1 || EVP_DigestFinal_ex(copy, digest, &len) != 1)
+	if (copy == NULL || EVP_MD_CTX_copy_ex(copy, client->body_digest) != 1 ||
+	    EVP_DigestFinal_ex(copy, digest, &len) != 1)
 		fail(1, "SHA-256");
 	for (unsigned i = 0; i < len; i++)
 		printf("%02x", digest[i]);
@@ -272,7 +276,8 @@ static void read_body(struct client *client, uint64_t count)
 		size_t take = client->input_len < count ? client->input_len : (size_t)count;
 
 		if (take == 0 && !fill(client, count < INPUT_MAX ? (size_t)count : INPUT_MAX)) {
-			printf("cut %llu of %llu ", (unsigned long long)client->body_read, (unsigned long long)client->body_len);
+			printf("cut %llu of %llu ", (unsigned long long)client->body_read,
+			       (unsigned long long)client->body_len);
 			print_digest(client);
 			printf(" %s\n", ending_texts[client->ending]);
 			fail(4, "the connection ended before the body did");
@@ -315,6 +320,26 @@ static void reset(struct client *client)
 	_exit(0);
 }
 
+/* By these two the test and this client wait for each other. */
+static void touch_file(const char *file)
+{
+	FILE *touched = fopen(file, "w");
+
+	if (touched == NULL || fclose(touched) != 0)
+		fail(1, "%s: %s", file, strerror(errno));
+}
+
+static void wait_file(const char *file)
+{
+	const struct timespec interval = {.tv_nsec = 10 * 1000 * 1000};
+
+	for (int looks = 0; access(file, F_OK) != 0; looks++) {
+		if (looks == 100 * PATIENCE_S)
+			fail(3, "%s did not appear within %d s", file, PATIENCE_S);
+		nanosleep(&interval, NULL);
+	}
+}
+
 static void do_step(struct client *client, const char *step)
 {
 	if (strncmp(step, "get:", 4) == 0)
@@ -343,6 +368,10 @@ static void do_step(struct client *client, const char *step)
 		read_eof(client);
 	else if (strcmp(step, "abort") == 0)
 		reset(client);
+	else if (strncmp(step, "touch:", 6) == 0)
+		touch_file(step + 6);
+	else if (strncmp(step, "wait:", 5) == 0)
+		wait_file(step + 5);
 	else if (strcmp(step, "close") == 0) {
 		SSL_shutdown(client->ssl);
 		printf("close\n");
@@ -378,7 +407,7 @@ static SSL_CTX *make_context(int version, const char *ciphers, const char *ca)
 	    SSL_CTX_set_max_proto_version(context, version) != 1)
 		fail(1, "TLS context");
 	if (ciphers != NULL && (version == TLS1_3_VERSION ? SSL_CTX_set_ciphersuites(context, ciphers)
-	                                                  : SSL_CTX_set_cipher_list(context, ciphers)) != 1)
+							  : SSL_CTX_set_cipher_list(context, ciphers)) != 1)
 		fail(1, "%s: no such cipher suites", ciphers);
 	if (ca != NULL) {
 		if (SSL_CTX_load_verify_locations(context, ca, NULL) != 1)
@@ -417,7 +446,8 @@ int main(int argc, char **argv)
 	client.ssl = SSL_new(context);
 	client.body_digest = EVP_MD_CTX_new();
 	if (client.ssl == NULL || client.body_digest == NULL || SSL_set_fd(client.ssl, client.fd) != 1 ||
-	    SSL_set_tlsext_host_name(client.ssl, client.name) != 1 || (ca != NULL && SSL_set1_host(client.ssl, client.name) != 1))
+	    SSL_set_tlsext_host_name(client.ssl, client.name) != 1 ||
+	    (ca != NULL && SSL_set1_host(client.ssl, client.name) != 1))
 		fail(1, "TLS set-up");
 	SSL_set_msg_callback(client.ssl, count_key_updates);
 	SSL_set_msg_callback_arg(client.ssl, &client);
