@@ -22,6 +22,9 @@ struct noted_line {
 
 static struct noted_line *noted_lines;
 
+/* The file that was read last: libconfuse forgets its name when it has parsed it. */
+static char *loaded_file;
+
 static void forget_lines(void)
 {
 	while (noted_lines) {
@@ -81,8 +84,11 @@ cfg_t *config_load(const char *file, cfg_opt_t *options)
 
 	forget_lines();
 	note_lines_of(options);
+	free(loaded_file);
+	loaded_file = strdup(file);
 	root = cfg_init(options, CFGF_NONE);
-	if (!root) {
+	if (!root || !loaded_file) {
+		cfg_free(root);
 		(void)fprintf(stderr, "%s: out of memory\n", file);
 		return NULL;
 	}
@@ -102,8 +108,8 @@ int config_fault(cfg_t *section, const char *field, const char *format, ...)
 {
 	va_list arguments;
 
-	(void)fprintf(stderr, "%s:%d: %s: ", section->filename ? section->filename : "configuration",
-		      line_of(section, field), field);
+	(void)fprintf(stderr, "%s:%d: %s: ", loaded_file ? loaded_file : "configuration", line_of(section, field),
+		      field);
 	va_start(arguments, format);
 	(void)vfprintf(stderr, format, arguments);
 	va_end(arguments);
