@@ -364,8 +364,12 @@ static void on_handshake_timeout(struct ev_loop *loop, ev_timer *timer, int even
 
 	(void)loop;
 	(void)events;
-	fail(channel, channel->state == STATE_CONNECTING ? "did not accept the connection in time"
-							 : "did not finish the TLS handshake in time");
+	if (channel->connect_error != 0)
+		finish_connect(channel);
+	else if (channel->state == STATE_CONNECTING)
+		fail(channel, "did not accept the connection in time");
+	else
+		fail(channel, "did not finish the TLS handshake in time");
 	leave(channel);
 }
 
@@ -439,9 +443,14 @@ struct channel *channel_connect(struct ev_loop *loop, struct channel_tls *tls, c
 		return NULL;
 	channel->state = STATE_CONNECTING;
 	channel->connect_error = error;
-	ev_io_start(loop, &channel->writable);
-	if (error != 0)
-		ev_feed_event(loop, &channel->writable, EV_WRITE);
+	if (error == 0) {
+		ev_io_start(loop, &channel->writable);
+	} else {
+		/* The caller does not know the channel yet, so closed() has to wait for the loop. */
+		ev_timer_stop(loop, &channel->handshake);
+		ev_timer_set(&channel->handshake, 0., 0.);
+		ev_timer_start(loop, &channel->handshake);
+	}
 	return channel;
 }
 
