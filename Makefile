@@ -116,11 +116,12 @@ SAMPLES := haproxy.cfg config/spoe.conf config/disc.lua config/disc-spoa.conf co
 
 .PHONY: install
 install: all ## install below PREFIX (/usr/local); samples to /etc/disc; DESTDIR= for packagers
-	$(call say,INSTALL,$(DESTDIR)$(PREFIX) $(DESTDIR)$(SYSCONFDIR)/disc)
+	$(call say,INSTALL,'$(DESTDIR)$(PREFIX) $(DESTDIR)$(SYSCONFDIR)/disc')
 	$(Q)install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(SYSCONFDIR)/disc
 	$(Q)install -m 755 $(BIN)/disc-spoa $(BIN)/disc-backend $(DESTDIR)$(PREFIX)/sbin
 	$(Q)install -m 755 $(BIN)/haproxy $(DESTDIR)$(PREFIX)/sbin/haproxy-disc
 	$(foreach unit,$(wildcard config/systemd/*.service),$(call install-unit,$(unit)))
+	$(Q)install -D -m 644 config/systemd/disc.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/disc.conf
 	$(foreach sample,$(wildcard $(SAMPLES)),$(call install-sample,$(sample),$(DESTDIR)$(SYSCONFDIR)/disc/$(notdir $(sample))))
 	$(Q)for page in $(wildcard doc/man/*.[1-8]); do \
 		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
