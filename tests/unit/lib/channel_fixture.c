@@ -28,7 +28,7 @@ static const char script[] =
 	"leaf node ca node subjectAltName=DNS:other.test,DNS:node.test 2\n"
 	"leaf wrong ca node.test subjectAltName=DNS:wrong.test 2\n"
 	"leaf cn ca node.test basicConstraints=CA:FALSE 2\n"
-	"leaf uri ca node.test subjectAltName=URI:node.test,email:node.test 2\n"
+	"leaf mail ca node.test subjectAltName=email:node.test 2\n"
 	"leaf expired ca node subjectAltName=DNS:node.test -1\n"
 	"leaf stranger other-ca node subjectAltName=DNS:node.test 2\n";
 

@@ -16,7 +16,7 @@
 /* Makes certificates with the openssl program in a new folder and stores its path in <folder>:
  *   ca, other-ca             two CAs
  *   agent, node              of ca, by the dNSName "agent.test" or "node.test"
- *   wrong, cn, uri           of ca, but by dNSName "wrong.test", by subject only, by URI and mail address "node.test"
+ *   wrong, cn, mail          of ca, but by dNSName "wrong.test", by subject only, by mail address "node.test"
  *   expired                  of ca, by "node.test", ended yesterday
  *   stranger                 of other-ca, by "node.test"
  * each NAME.pem and NAME.key. Returns 0, or -1. */
