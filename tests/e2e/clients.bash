@@ -12,9 +12,9 @@ new_id() {
 	id=$BATS_SUITE_TEST_NUMBER-$BATS_TEST_NUMBER-${mode}-$((++id_count))
 }
 
-# url PATH [PORT]
+# url PATH: at $port if it is set.
 url() {
-	echo "https://$(site):${2:-$SITE_PORT}$1"
+	echo "https://$(site):${port:-$SITE_PORT}$1"
 }
 
 # curl_site ARGUMENT...: curl with the lab's CA and address; bounded in time. HTTP/1.1 unless told otherwise.

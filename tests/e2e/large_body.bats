@@ -11,7 +11,7 @@ setup_file() {
 }
 
 teardown_file() {
-	rm -f "$SUITE/www/1g"
+	rm "$SUITE/www/1g"
 	lab_stop
 }
 

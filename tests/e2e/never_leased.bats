@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What must never get a lease is served as ever, and HAProxy's log says why. Guards FINDINGS 2, defects 1 (an HTTP/2 client
+# got ciphertext as its body), 4 (a body filter would see ciphertext), 6 (more than one header record).
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+setup_file() {
+	lab_start config=lab.cfg+filters.cfg
+}
+
+teardown_file() {
+	lab_stop
+}
+
+# ordinary FILE: the last fetch was served whole, not spliced.
+ordinary() {
+	equal status "$status" 200
+	body_is "$1"
+	no_disc_header
+	path_is proxy
+}
+
+@test_each_mode "an HTTP/2 client gets the body, not records" {
+	local name
+	for name in 1 16384 16385 100k 10m; do
+		fetch "/$name" --http2
+		equal protocol "$(sed -n '1s/ .*//p' "$headers")" HTTP/2
+		ordinary "$name"
+		[ "$mode" = plain ] || reason_is mux
+	done
+}
+
+@test_each_mode "many HTTP/2 streams at once on one connection" {
+	local targets=() i
+	for ((i = 0; i < 32; i++)); do
+		targets+=("/100k?n=$i")
+	done
+	CURL_MANY="--http2 --parallel --parallel-max 32"
+	fetch_many "${targets[@]}"
+	many_are "${targets[@]}"
+	logged_times 32 path=proxy
+}
+
+# filtered PORT [CURL ARGUMENT]...: through a frontend with a body filter.
+filtered() {
+	local port=$1
+	shift
+	fetch /page.html "$@"
+	equal status "$status" 200
+	path_is proxy
+	[ "$mode" = plain ] || reason_is filter
+}
+
+@test_each_mode "a frontend that compresses never leases" {
+	filtered "$COMPRESSION_PORT" --compressed
+	body_is page.html
+	equal Content-Encoding "$(header Content-Encoding)" gzip
+}
+
+@test_each_mode "a frontend that compresses never leases, not even for a client that takes no compression" {
+	filtered "$COMPRESSION_PORT"
+	body_is page.html
+}
+
+@test_each_mode "a frontend with a cache never leases, and its cache holds plaintext" {
+	filtered "$CACHE_PORT"
+	body_is page.html
+	filtered "$CACHE_PORT"
+	body_is page.html
+	equal "server of the second answer" "$(logged server)" "<CACHE>"
+}
+
+@test_each_mode "a frontend with a Lua filter never leases, and the filter sees plaintext" {
+	filtered "$LUA_PORT"
+	body_is page.html
+	wait_for_line "$LAB/haproxy.log" 'lua filter saw 40000 bytes'
+}
+
+@test_each_mode "a frontend with a trace filter on the body never leases" {
+	filtered "$TRACE_PORT"
+	body_is page.html
+}
+
+@test "a TCP-mode frontend is not concerned" {
+	local port=$TCP_PORT
+	fetch /100k
+	equal status "$status" 200
+	body_is 100k
+}
