@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* Running out of memory is answered, not an exit(). */
+#define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
 #include "log.h"
@@ -388,6 +391,10 @@ int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_
 	offer->lease_id = lease_id;
 	/* Counted first: if sending finds the channel broken, what is open is dropped and counted back. */
 	HASH_ADD(hh, link->offers, ticket, sizeof(offer->ticket), offer);
+	if (!offer->hh.tbl) {
+		free(offer);
+		return -1;
+	}
 	node_add_own(link->node, 1);
 	if (channel_send(link->channel, frame, len) == 0) {
 		spoa_metrics_add(link->owner->metrics, SPOA_OFFERS, 1);

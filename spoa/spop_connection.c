@@ -24,6 +24,7 @@ enum connection_state { CONNECTION_GREETING, CONNECTION_RUNNING, CONNECTION_CLOS
 struct spop_connection {
 	unsigned magic;
 	struct spop_environment *environment;
+	void *owner;
 	enum connection_state state;
 	int fd;
 	uint32_t max_frame_size; /* ours until HELLO, then the lower of both */
@@ -53,7 +54,7 @@ static void connection_free(struct spop_connection *connection)
 	ev_io_stop(environment->loop, &connection->writable);
 	ev_timer_stop(environment->loop, &connection->deadline);
 	(void)close(connection->fd);
-	environment->closed(environment->context, connection);
+	environment->closed(connection->owner);
 	secret_free(connection->in, connection->in_size);
 	connection->magic = 0;
 	free(connection);
@@ -368,7 +369,7 @@ static void on_deadline(struct ev_loop *loop, ev_timer *timer, int events)
 	connection_free(connection);
 }
 
-struct spop_connection *spop_connection_new(struct spop_environment *environment, int fd, const char *peer)
+struct spop_connection *spop_connection_new(struct spop_environment *environment, void *owner, int fd, const char *peer)
 {
 	struct spop_connection *connection = calloc(1, sizeof(*connection));
 	size_t in_size = 2 * (SPOP_PREFIX_LEN + (size_t)environment->max_frame_size);
@@ -382,6 +383,7 @@ struct spop_connection *spop_connection_new(struct spop_environment *environment
 	}
 	connection->magic = SPOP_CONNECTION_MAGIC;
 	connection->environment = environment;
+	connection->owner = owner;
 	connection->fd = fd;
 	connection->in_size = in_size;
 	connection->max_frame_size = environment->max_frame_size;

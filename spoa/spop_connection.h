@@ -33,15 +33,16 @@ struct spop_environment {
 	struct spoa_metrics *metrics;
 	/* Answers one NOTIFY with variables in <ack>. Returns SPOP_STATUS_NORMAL, or the status to disconnect with. */
 	enum spop_status (*notify)(void *context, const struct spop_frame *notify, struct spop_writer *ack);
-	/* The connection is closed and will be freed when this returns. */
-	void (*closed)(void *context, struct spop_connection *connection);
+	/* <owner>'s connection is closed and will be freed when this returns. */
+	void (*closed)(void *owner);
 	void *context;
 	struct log_limit faults; /* lines about connections that were closed for a fault */
 };
 
-/* Serves the non-blocking socket <fd>, of which it takes ownership in every case. <peer> is copied, for logs. Returns
- * the connection, or NULL when memory is exhausted (then <closed> is not called). */
-struct spop_connection *spop_connection_new(struct spop_environment *environment, int fd, const char *peer);
+/* Serves the non-blocking socket <fd>, of which it takes ownership in every case. <owner> is what <closed> gets; <peer>
+ * is copied, for logs. Returns the connection, or NULL when memory is exhausted (then <closed> is not called). */
+struct spop_connection *spop_connection_new(struct spop_environment *environment, void *owner, int fd,
+					    const char *peer);
 
 /* Takes and answers what HAProxy has sent already, then says AGENT-DISCONNECT with <status> and <message> and closes
  * when that is sent. May close the connection before it returns. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "spop_server.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,7 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uthash.h>
+#include <utlist.h>
 
 #include "log.h"
 #include "log_limit.h"
@@ -24,9 +23,11 @@ struct accepter {
 	ev_io readable;
 };
 
+/* A connection in its server's list. */
 struct connection_entry {
+	struct spop_server *server;
 	struct spop_connection *connection;
-	UT_hash_handle hh;
+	struct connection_entry *prev, *next;
 };
 
 struct spop_server {
@@ -48,14 +49,12 @@ static enum spop_status server_notify(void *context, const struct spop_frame *fr
 	return server->service->notify(server->service->context, frame, ack);
 }
 
-static void server_closed(void *context, struct spop_connection *connection)
+static void server_closed(void *owner)
 {
-	struct spop_server *server = context;
-	struct connection_entry *entry;
+	struct connection_entry *entry = owner;
+	struct spop_server *server = entry->server;
 
-	HASH_FIND_PTR(server->connections, &connection, entry);
-	assert(entry);
-	HASH_DEL(server->connections, entry);
+	DL_DELETE(server->connections, entry);
 	free(entry);
 	atomic_fetch_sub(&server->shared->connections, 1);
 	spoa_metrics_add(server->shared->metrics, SPOA_CONNECTIONS, -1);
@@ -86,7 +85,7 @@ static void serve(struct spop_server *server, int fd, const char *peer)
 	unsigned suppressed;
 
 	if (entry)
-		entry->connection = spop_connection_new(&server->environment, fd, peer);
+		entry->connection = spop_connection_new(&server->environment, entry, fd, peer);
 	else
 		(void)close(fd);
 	if (!entry || !entry->connection) {
@@ -96,7 +95,8 @@ static void serve(struct spop_server *server, int fd, const char *peer)
 			log_error("SPOP %s: closed, out of memory", peer);
 		return;
 	}
-	HASH_ADD_PTR(server->connections, connection, entry);
+	entry->server = server;
+	DL_APPEND(server->connections, entry);
 	spoa_metrics_add(server->shared->metrics, SPOA_CONNECTIONS, 1);
 	spoa_metrics_add(server->shared->metrics, SPOA_CONNECTIONS_TOTAL, 1);
 }
@@ -224,13 +224,17 @@ void spop_server_drain(struct spop_server *server)
 		return;
 	server->draining = true;
 	leave_listeners(server);
-	HASH_ITER (hh, server->connections, entry, next)
+	DL_FOREACH_SAFE (server->connections, entry, next)
 		spop_connection_end(entry->connection, SPOP_STATUS_NORMAL, "this agent ends");
 }
 
 size_t spop_server_connections(const struct spop_server *server)
 {
-	return HASH_COUNT(server->connections);
+	const struct connection_entry *entry;
+	size_t count;
+
+	DL_COUNT(server->connections, entry, count);
+	return count;
 }
 
 void spop_server_free(struct spop_server *server)
@@ -242,7 +246,7 @@ void spop_server_free(struct spop_server *server)
 	server->ending = true;
 	if (!server->draining)
 		leave_listeners(server);
-	HASH_ITER (hh, server->connections, entry, next)
+	DL_FOREACH_SAFE (server->connections, entry, next)
 		spop_connection_abort(entry->connection);
 	free(server->accepters);
 	free(server);
