@@ -58,7 +58,7 @@ $(BUILD)/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build $(LIBWOLFSSL
 	$(Q)tools/build-haproxy release $(BUILD)
 	@touch $@
 $(BUILD)/openssl/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build
-	$(call say,BUILD,haproxy with OpenSSL)
+	$(call say,BUILD,'haproxy with OpenSSL')
 	$(Q)tools/build-haproxy openssl $(BUILD)
 	@touch $@
 
