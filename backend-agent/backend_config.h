@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Configuration of disc-backend, read and checked as a whole: what was checked is what is used. doc/man/disc-backend.conf.5
+ * describes every field. */
+#ifndef DISC_BACKEND_CONFIG_H
+#define DISC_BACKEND_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "address.h"
+#include "channel.h"
+#include "content_type.h"
+#include "fetch_service.h"
+#include "file_source.h"
+#include "ticket_table.h"
+
+struct backend_config {
+	void *tree;                      /* private: what the texts below belong to */
+	unsigned workers;                /* that serve fetches */
+	double grace;                    /* seconds a drain may take */
+	struct address *fetch_listen;    /* fetch_listen_count of them */
+	size_t fetch_listen_count;
+	struct fetch_limits limits;      /* of one worker */
+	struct ticket_limits tickets;
+	struct address control_listen;
+	const char **agents;             /* NULL-terminated */
+	bool has_admin;
+	struct address admin_listen;
+	struct channel_tls *tls;
+	struct file_source *files;
+	struct content_types *types;
+	const char **index;              /* NULL-terminated */
+};
+
+/* Reads <file> and checks it: every fault is written to stderr as "FILE:LINE: FIELD: message" (of a fault in the syntax only
+ * the first). Loads the certificates and opens the root folder; opens no socket. Returns 0, or -1 if there was a fault;
+ * <config> is then empty. */
+int backend_config_load(struct backend_config *config, const char *file);
+
+/* Sets up logging as the file says. Returns 0, or -1 after having written the fault to stderr. */
+int backend_config_apply_log(const struct backend_config *config, const char *program);
+
+void backend_config_release(struct backend_config *config);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Fetch answer: what a request is answered with - method, path, preconditions and range against the file source. It decides
+ * nothing about how the bytes travel. */
+#ifndef DISC_FETCH_ANSWER_H
+#define DISC_FETCH_ANSWER_H
+
+#include "content_type.h"
+#include "fetch_request.h"
+#include "file_source.h"
+#include "response_head.h"
+
+/* What answers are made from; shared by all threads, never changed. <index> are file names, NULL-terminated. */
+struct fetch_content {
+	struct file_source *files;
+	struct content_types *types;
+	const char *const *index;
+};
+
+struct fetch_answer {
+	int status;
+	struct file_object object;      /* open if bytes of it follow (then <length> of them from <offset>), or for HEAD */
+	uint64_t offset, length;
+	bool has_body;                  /* bytes of <object> are to be sent */
+	bool has_text;                  /* otherwise: a line of text naming the status is */
+	const char *content_type;       /* belongs to the content types */
+	char etag[FILE_ETAG_MAX];       /* empty: no validators */
+	time_t last_modified;
+	bool has_range;
+	uint64_t range_size;            /* bytes of the whole file */
+	char *location;                 /* owned; NULL: none */
+};
+
+/* Fills <answer> for <request> at the time <now>. The caller gives it back with fetch_answer_release(). Opens a file;
+ * reads nothing of it. */
+void fetch_answer_init(struct fetch_answer *answer, const struct fetch_content *content,
+                       const struct fetch_request *request, time_t now);
+
+/* Fills <answer> with nothing but <status> and its line of text, for a request that could not be read. */
+void fetch_answer_init_status(struct fetch_answer *answer, int status);
+
+/* Closes the file, if it is still the answer's, and frees the rest. */
+void fetch_answer_release(struct fetch_answer *answer);
+
+/* Fills <head> with what <answer> says; its texts stay the answer's. */
+void fetch_answer_describe(const struct fetch_answer *answer, struct response_head *head);
+
+/* Writes the line of text of an answer that has one, terminated, to <text>. Returns its length in bytes. */
+#define FETCH_ANSWER_TEXT_MAX 64
+size_t fetch_answer_text(const struct fetch_answer *answer, char text[static FETCH_ANSWER_TEXT_MAX]);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fetch_exchange.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "backend_metrics.h"
+#include "log.h"
+
+static enum backend_metric metric_of(enum control_outcome outcome)
+{
+	switch (outcome) {
+	case CONTROL_OUTCOME_SEALED:
+		return BACKEND_SEALED;
+	case CONTROL_OUTCOME_DECLINED:
+		return BACKEND_DECLINED;
+	case CONTROL_OUTCOME_ABORTED:
+		return BACKEND_ABORTED;
+	case CONTROL_OUTCOME_EXPIRED:
+		return BACKEND_EXPIRED;
+	case CONTROL_OUTCOME_FAILED:
+		break;
+	}
+	return BACKEND_FAILED;
+}
+
+static void report(struct fetch_exchange *exchange, uint64_t channel, enum control_outcome outcome, const char *reason)
+{
+	struct offload_result result = {
+		.ticket = exchange->ticket,
+		.channel = channel,
+		.outcome = outcome,
+		.reason = reason,
+	};
+
+	if (exchange->transfer.kind == FETCH_BODY_SEALED) {
+		result.records = sealed_body_records(exchange->transfer.sealed);
+		result.bytes = sealed_body_bytes(exchange->transfer.sealed);
+	}
+	backend_count(metric_of(outcome), 1);
+	result_queue_push(exchange->service->results, &result);
+}
+
+/* An offer that came but is not taken. */
+static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer, const char *reason)
+{
+	if (offer == NULL)
+		return;
+	report(exchange, offer->channel, CONTROL_OUTCOME_DECLINED, reason);
+	ticket_table_release(exchange->service->tickets, offer);
+}
+
+/* Returns why <exchange> is not to be offloaded, NULL if it is. */
+static const char *reason_to_decline(const struct fetch_exchange *exchange)
+{
+	const struct fetch_answer *answer = &exchange->answer;
+
+	if (atomic_load_explicit(exchange->service->draining, memory_order_relaxed))
+		return "the node is draining";
+	if (!answer->has_body)
+		return "the response has no body of a file";
+	if (answer->length < exchange->service->limits.offload_min_size)
+		return "the body is shorter than offload.min-size";
+	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
+		return "the body needs more records than one lease may seal";
+	return NULL;
+}
+
+/* Formats the head, with the text behind it if there is one, and begins the transfer with it. */
+static int begin_transfer(struct fetch_exchange *exchange, const struct announcement *announcement,
+                          uint64_t content_length)
+{
+	char bytes[RESPONSE_HEAD_MAX + FETCH_ANSWER_TEXT_MAX];
+	struct response_head head;
+	size_t len;
+
+	fetch_answer_describe(&exchange->answer, &head);
+	head.date = time(NULL);
+	head.close = !exchange->keep_alive;
+	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
+	head.announcement = announcement;
+	if (content_length > 0)
+		head.content_length = content_length;
+	len = response_head_format(bytes, RESPONSE_HEAD_MAX, &head);
+	if (len == 0)
+		return -1;
+	if (exchange->answer.has_text && !exchange->head_only)
+		len += fetch_answer_text(&exchange->answer, bytes + len);
+	return fetch_transfer_init(&exchange->transfer, bytes, len);
+}
+
+static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchange)
+{
+	struct announcement none = {.kind = ANNOUNCEMENT_NONE, .ticket = exchange->ticket};
+	struct fetch_answer *answer = &exchange->answer;
+
+	if (begin_transfer(exchange, exchange->has_ticket ? &none : NULL, 0) < 0)
+		return FETCH_EXCHANGE_FAILED;
+	if (answer->has_body)
+		fetch_transfer_set_plain(&exchange->transfer, &answer->object, answer->offset, answer->length);
+	return FETCH_EXCHANGE_READY;
+}
+
+/* The offer is here: announce records, or decline if they cannot be made. The offer is given back in every case. */
+static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange, struct ticket_offer *offer)
+{
+	struct fetch_answer *answer = &exchange->answer;
+	struct announcement announcement = {.kind = ANNOUNCEMENT_SPLICE, .ticket = exchange->ticket};
+	struct sealed_body *body;
+	enum record_error error;
+
+	error = sealed_body_new(&body, &answer->object, answer->offset, answer->length, &offer->state);
+	if (error != RECORD_OK) {
+		decline(exchange, offer, record_error_text(error));
+		return respond_plainly(exchange);
+	}
+	announcement.seq = offer->state.seq;
+	announcement.records = sealed_body_layout(body)->records;
+	announcement.length = sealed_body_layout(body)->length;
+	exchange->channel = offer->channel;
+	if (begin_transfer(exchange, &announcement, sealed_body_layout(body)->ciphertext) < 0) {
+		sealed_body_free(body);
+		decline(exchange, offer, "out of memory");
+		return FETCH_EXCHANGE_FAILED;
+	}
+	ticket_table_release(exchange->service->tickets, offer);
+	fetch_transfer_set_sealed(&exchange->transfer, body);
+	backend_count(BACKEND_OFFLOADS_ACTIVE, 1);
+	return FETCH_EXCHANGE_READY;
+}
+
+/* The offer that the exchange waited for came. */
+static void on_offer(struct ticket_waiter *waiter, struct ticket_offer *offer)
+{
+	struct fetch_exchange *exchange = waiter->context;
+
+	exchange->waiting = false;
+	exchange->ready(exchange->context, respond_sealed(exchange, offer) == FETCH_EXCHANGE_READY);
+}
+
+static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
+{
+	struct ticket_table *tickets = exchange->service->tickets;
+	const char *reason = reason_to_decline(exchange);
+	struct ticket_offer *offer;
+
+	if (reason != NULL) {
+		decline(exchange, ticket_table_decline(tickets, &exchange->ticket, ticket_clock()), reason);
+		return respond_plainly(exchange);
+	}
+	exchange->waiter = (struct ticket_waiter){
+		.ticket = exchange->ticket,
+		.mailbox = &exchange->service->mailbox,
+		.call = on_offer,
+		.context = exchange,
+	};
+	switch (ticket_table_claim(tickets, &exchange->waiter, &offer, ticket_clock())) {
+	case TICKET_CLAIM_JOINED:
+		return respond_sealed(exchange, offer);
+	case TICKET_CLAIM_WAITING:
+		exchange->waiting = true;
+		return FETCH_EXCHANGE_WAITING;
+	case TICKET_CLAIM_USED:
+		backend_count(BACKEND_TICKETS_REUSED, 1);
+		break;
+	case TICKET_CLAIM_REFUSED:
+		log_warning("too many tickets wait or are remembered: an offload is declined (offload.max-waiting)");
+		break;
+	}
+	return respond_plainly(exchange);
+}
+
+static void reset(struct fetch_exchange *exchange)
+{
+	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
+	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
+	exchange->waiting = false;
+	exchange->channel = 0;
+}
+
+enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
+                                                bool keep_alive)
+{
+	reset(exchange);
+	exchange->head_only = request->method == FETCH_HEAD;
+	exchange->http_1_0 = request->http_minor == 0;
+	exchange->keep_alive = keep_alive;
+	exchange->has_ticket = request->has_ticket;
+	exchange->ticket = request->ticket;
+	fetch_answer_init(&exchange->answer, exchange->service->content, request, time(NULL));
+	backend_count(BACKEND_FETCHES, 1);
+	log_debug("fetch %.*s%s: %d, %llu bytes", (int)request->target.len, request->target.data,
+	          request->has_ticket ? " with a ticket" : "", exchange->answer.status,
+	          (unsigned long long)exchange->answer.length);
+	return exchange->has_ticket ? join_ticket(exchange) : respond_plainly(exchange);
+}
+
+enum fetch_exchange_status fetch_exchange_begin_status(struct fetch_exchange *exchange, int status)
+{
+	reset(exchange);
+	fetch_answer_init_status(&exchange->answer, status);
+	return respond_plainly(exchange);
+}
+
+enum fetch_exchange_status fetch_exchange_give_up(struct fetch_exchange *exchange)
+{
+	struct ticket_offer *offer;
+
+	exchange->waiting = false;
+	offer = ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock());
+	/* It came in the last moment: as good as one that came before. */
+	if (offer != NULL)
+		return respond_sealed(exchange, offer);
+	backend_count(BACKEND_TICKETS_UNKNOWN, 1);
+	return respond_plainly(exchange);
+}
+
+static void report_sealed(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
+{
+	enum control_outcome outcome = CONTROL_OUTCOME_ABORTED;
+
+	if (status == FETCH_TRANSFER_DONE) {
+		outcome = CONTROL_OUTCOME_SEALED;
+		why = "";
+	} else if (status == FETCH_TRANSFER_BROKEN) {
+		outcome = CONTROL_OUTCOME_FAILED;
+	}
+	backend_count(BACKEND_OFFLOADS_ACTIVE, -1);
+	backend_count(BACKEND_BYTES_SEALED, (int64_t)sealed_body_bytes(exchange->transfer.sealed));
+	report(exchange, exchange->channel, outcome, why);
+}
+
+void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
+{
+	if (exchange->waiting) {
+		exchange->waiting = false;
+		decline(exchange, ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
+		        "the fetch went away");
+	}
+	if (status == FETCH_TRANSFER_BROKEN)
+		backend_count(BACKEND_FILES_CHANGED, 1);
+	if (exchange->transfer.kind == FETCH_BODY_SEALED)
+		report_sealed(exchange, status, why);
+	else
+		backend_count(BACKEND_BYTES_PLAIN, (int64_t)exchange->transfer.sent);
+	fetch_transfer_release(&exchange->transfer);
+	fetch_answer_release(&exchange->answer);
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fetch_server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "fetch_connection.h"
+#include "log.h"
+
+#define ACCEPTS_PER_TURN 64
+#define ACCEPT_PAUSE_S   0.1   /* when descriptors or memory ran out */
+
+struct fetch_server {
+	struct fetch_service service;
+	ev_io *acceptors;
+	size_t acceptor_count;
+	ev_timer pause;            /* until accepting is tried again */
+	ev_timer notice;           /* of a drain: until nothing more is accepted */
+	bool accepting;
+	bool closing;              /* the drain's notice is over */
+	void (*idle)(void *context);
+	void *context;
+};
+
+static void set_accepting(struct fetch_server *server, bool accepting)
+{
+	if (server->accepting == accepting || (accepting && server->closing))
+		return;
+	server->accepting = accepting;
+	for (size_t i = 0; i < server->acceptor_count; i++) {
+		if (accepting)
+			ev_io_start(server->service.loop, &server->acceptors[i]);
+		else
+			ev_io_stop(server->service.loop, &server->acceptors[i]);
+	}
+}
+
+static void pause_accepting(struct fetch_server *server)
+{
+	log_warning("fetch.listen: cannot accept a connection: %s", strerror(errno));
+	set_accepting(server, false);
+	ev_timer_again(server->service.loop, &server->pause);
+}
+
+static void on_pause_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct fetch_server *server = timer->data;
+
+	(void)events;
+	ev_timer_stop(loop, timer);
+	set_accepting(server, server->service.count < server->service.limits.max_connections);
+}
+
+static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct fetch_server *server = watcher->data;
+
+	(void)loop;
+	(void)events;
+	for (int i = 0; i < ACCEPTS_PER_TURN && server->accepting; i++) {
+		struct address peer = {.len = sizeof(peer.storage)};
+		int fd = accept4(watcher->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				pause_accepting(server);
+			/* Else another worker was faster, or the peer has gone again. */
+			return;
+		}
+		if (fetch_connection_open(&server->service, fd, &peer) < 0)
+			log_error("fetch.listen: a connection was dropped: out of memory");
+		if (server->service.count >= server->service.limits.max_connections)
+			set_accepting(server, false);
+	}
+}
+
+static void on_connection_closed(void *context)
+{
+	struct fetch_server *server = context;
+
+	if (server->closing) {
+		if (server->service.count == 0)
+			server->idle(server->context);
+	} else if (!ev_is_active(&server->pause)) {
+		set_accepting(server, true);
+	}
+}
+
+static void on_notice_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct fetch_server *server = timer->data;
+
+	(void)loop;
+	(void)events;
+	set_accepting(server, false);
+	if (server->service.count == 0) {
+		server->closing = true;
+		server->idle(server->context);
+		return;
+	}
+	/* Whoever is the last to go calls idle(). */
+	server->closing = true;
+	fetch_connections_close(&server->service, false);
+}
+
+struct fetch_server *fetch_server_start(const struct fetch_service *service, const int *listeners, size_t count,
+                                        void (*idle)(void *context), void *context)
+{
+	struct fetch_server *server = calloc(1, sizeof(*server));
+
+	if (server == NULL)
+		return NULL;
+	server->acceptors = calloc(count, sizeof(*server->acceptors));
+	if (server->acceptors == NULL) {
+		free(server);
+		return NULL;
+	}
+	server->service = *service;
+	server->service.closed = on_connection_closed;
+	server->service.context = server;
+	server->idle = idle;
+	server->context = context;
+	server->acceptor_count = count;
+	for (size_t i = 0; i < count; i++) {
+		ev_io_init(&server->acceptors[i], on_connection, listeners[i], EV_READ);
+		server->acceptors[i].data = server;
+	}
+	ev_init(&server->pause, on_pause_over);
+	server->pause.repeat = ACCEPT_PAUSE_S;
+	server->pause.data = server;
+	ev_timer_init(&server->notice, on_notice_over, service->limits.ticket_wait, 0.);
+	server->notice.data = server;
+	ticket_mailbox_open(&server->service.mailbox, service->tickets, service->loop);
+	set_accepting(server, true);
+	return server;
+}
+
+void fetch_server_drain(struct fetch_server *server)
+{
+	if (!server->closing && !ev_is_active(&server->notice))
+		ev_timer_start(server->service.loop, &server->notice);
+}
+
+static void nothing_follows(void *context)
+{
+	(void)context;
+}
+
+void fetch_server_stop(struct fetch_server *server)
+{
+	set_accepting(server, false);
+	server->closing = true;
+	server->idle = nothing_follows;
+	ev_timer_stop(server->service.loop, &server->pause);
+	ev_timer_stop(server->service.loop, &server->notice);
+	fetch_connections_close(&server->service, true);
+	ticket_mailbox_close(&server->service.mailbox);
+	free(server->acceptors);
+	free(server);
+}

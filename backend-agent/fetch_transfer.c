@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fetch_transfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+int fetch_transfer_init(struct fetch_transfer *transfer, const void *head, size_t len)
+{
+	*transfer = (struct fetch_transfer){.head_len = len, .plain = {.object = {.fd = -1}}};
+	transfer->head = malloc(len);
+	if (transfer->head == NULL)
+		return -1;
+	memcpy(transfer->head, head, len);
+	return 0;
+}
+
+void fetch_transfer_set_plain(struct fetch_transfer *transfer, struct file_object *object, uint64_t offset,
+                              uint64_t length)
+{
+	transfer->kind = FETCH_BODY_PLAIN;
+	plain_body_init(&transfer->plain, object, offset, length);
+}
+
+void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body)
+{
+	transfer->kind = FETCH_BODY_SEALED;
+	transfer->sealed = body;
+}
+
+void fetch_transfer_release(struct fetch_transfer *transfer)
+{
+	free(transfer->head);
+	transfer->head = NULL;
+	plain_body_release(&transfer->plain);
+	sealed_body_free(transfer->sealed);
+	transfer->sealed = NULL;
+	transfer->kind = FETCH_BODY_NONE;
+}
+
+/* Sends what is left of the head together with <len> bytes of a body. Returns how many bytes of the body left in <*sent>. */
+static enum fetch_transfer_status send_bytes(struct fetch_transfer *transfer, int fd, const uint8_t *body, size_t len,
+                                             int flags, size_t *sent)
+{
+	struct iovec pieces[2] = {
+		{transfer->head + transfer->head_sent, transfer->head_len - transfer->head_sent},
+		{(uint8_t *)(uintptr_t)body, len},
+	};
+	struct msghdr message = {.msg_iov = pieces, .msg_iovlen = 2};
+	size_t head_left = pieces[0].iov_len, done;
+	ssize_t n;
+
+	*sent = 0;
+	do {
+		n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? FETCH_TRANSFER_BLOCKED : FETCH_TRANSFER_PEER_GONE;
+	done = (size_t)n;
+	if (done < head_left) {
+		transfer->head_sent += done;
+		return FETCH_TRANSFER_BLOCKED;
+	}
+	transfer->head_sent = transfer->head_len;
+	*sent = done - head_left;
+	transfer->sent += *sent;
+	return *sent < len ? FETCH_TRANSFER_BLOCKED : FETCH_TRANSFER_DONE;
+}
+
+static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
+{
+	for (;;) {
+		enum fetch_transfer_status status;
+		const uint8_t *block;
+		size_t len, sent;
+
+		switch (sealed_body_next(transfer->sealed, &block, &len)) {
+		case SEALED_BODY_BLOCK:
+			break;
+		case SEALED_BODY_END:
+			return FETCH_TRANSFER_DONE;
+		case SEALED_BODY_CHANGED:
+			*why = "the file changed during the transfer";
+			return FETCH_TRANSFER_BROKEN;
+		case SEALED_BODY_READ_FAILED:
+			*why = "the file could not be read";
+			return FETCH_TRANSFER_BROKEN;
+		case SEALED_BODY_SEAL_FAILED:
+			*why = "a record could not be sealed";
+			return FETCH_TRANSFER_BROKEN;
+		}
+		status = send_bytes(transfer, fd, block, len, 0, &sent);
+		sealed_body_sent(transfer->sealed, sent);
+		if (status != FETCH_TRANSFER_DONE)
+			return status;
+		/* The end is told at once, not at the next turn: the client waits for nothing more. */
+		if (sent >= budget && sealed_body_records(transfer->sealed) < sealed_body_layout(transfer->sealed)->records)
+			return FETCH_TRANSFER_YIELDED;
+		budget = sent < budget ? budget - sent : 0;
+	}
+}
+
+static enum fetch_transfer_status send_plain(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
+{
+	enum fetch_transfer_status status;
+	size_t sent;
+
+	if (transfer->head_sent < transfer->head_len) {
+		status = send_bytes(transfer, fd, NULL, 0, MSG_MORE, &sent);
+		if (status != FETCH_TRANSFER_DONE)
+			return status;
+	}
+	for (;;) {
+		enum plain_body_status body = plain_body_send(&transfer->plain, fd, budget, &sent);
+
+		transfer->sent += sent;
+		switch (body) {
+		case PLAIN_BODY_END:
+			return FETCH_TRANSFER_DONE;
+		case PLAIN_BODY_BLOCKED:
+			return FETCH_TRANSFER_BLOCKED;
+		case PLAIN_BODY_CHANGED:
+			*why = "the file changed during the transfer";
+			return FETCH_TRANSFER_BROKEN;
+		case PLAIN_BODY_FAILED:
+			if (errno == EPIPE || errno == ECONNRESET || errno == ETIMEDOUT)
+				return FETCH_TRANSFER_PEER_GONE;
+			*why = "the file could not be sent";
+			return FETCH_TRANSFER_BROKEN;
+		case PLAIN_BODY_SENT:
+			break;
+		}
+		if (sent >= budget)
+			return FETCH_TRANSFER_YIELDED;
+		budget -= sent;
+	}
+}
+
+enum fetch_transfer_status fetch_transfer_send(struct fetch_transfer *transfer, int fd, size_t budget,
+                                               const char **why)
+{
+	size_t sent;
+
+	switch (transfer->kind) {
+	case FETCH_BODY_SEALED:
+		return send_sealed(transfer, fd, budget, why);
+	case FETCH_BODY_PLAIN:
+		return send_plain(transfer, fd, budget, why);
+	case FETCH_BODY_NONE:
+		break;
+	}
+	if (transfer->head_sent == transfer->head_len)
+		return FETCH_TRANSFER_DONE;
+	return send_bytes(transfer, fd, NULL, 0, 0, &sent);
+}

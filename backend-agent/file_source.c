@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "file_source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A rename in the tree at the moment of a lookup makes openat2() give up with EAGAIN: worth another try, not many. */
+#define LOOKUP_TRIES 8
+
+struct file_source {
+	int root;
+};
+
+/* O_NONBLOCK: a FIFO would else wait for its writer. O_NOCTTY: a terminal must not become ours. */
+static int open_beneath(int root, const char *path, uint64_t flags)
+{
+	struct open_how how = {
+		.flags = flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
+	};
+	long fd = -1;
+
+	for (int try = 0; try < LOOKUP_TRIES; try++) {
+		fd = syscall(SYS_openat2, root, path[0] ? path : ".", &how, sizeof(how));
+		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+			break;
+	}
+	return (int)fd;
+}
+
+struct file_source *file_source_new(const char *root)
+{
+	struct file_source *source = calloc(1, sizeof(*source));
+	int probe;
+
+	if (source == NULL)
+		return NULL;
+	source->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (source->root < 0) {
+		free(source);
+		return NULL;
+	}
+	probe = open_beneath(source->root, "", O_RDONLY | O_DIRECTORY);
+	if (probe < 0) {
+		int saved = errno;
+
+		file_source_free(source);
+		errno = saved;
+		return NULL;
+	}
+	close(probe);
+	return source;
+}
+
+void file_source_free(struct file_source *source)
+{
+	if (source == NULL)
+		return;
+	close(source->root);
+	free(source);
+}
+
+static enum file_status status_of_errno(int error)
+{
+	switch (error) {
+	case ENOENT:
+	case ENOTDIR:
+	case ENAMETOOLONG:
+	case EINVAL:
+		return FILE_NOT_FOUND;
+	case EACCES:
+	case EPERM:
+	case EXDEV:   /* would have left the root */
+	case ELOOP:
+	case ENXIO:   /* a socket, or a device that is not there */
+	case ENODEV:
+		return FILE_FORBIDDEN;
+	case EAGAIN:
+	case EINTR:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+		return FILE_UNAVAILABLE;
+	default:
+		return FILE_BROKEN;
+	}
+}
+
+enum file_status file_source_open(const struct file_source *source, const char *path, struct file_object *object)
+{
+	struct stat st;
+
+	*object = (struct file_object){.fd = open_beneath(source->root, path, O_RDONLY)};
+	if (object->fd < 0) {
+		object->fd = -1;
+		return status_of_errno(errno);
+	}
+	if (fstat(object->fd, &st) < 0 || st.st_size < 0) {
+		file_object_close(object);
+		return FILE_BROKEN;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		file_object_close(object);
+		return S_ISDIR(st.st_mode) ? FILE_IS_DIRECTORY : FILE_FORBIDDEN;
+	}
+	object->size = (uint64_t)st.st_size;
+	object->device = st.st_dev;
+	object->inode = st.st_ino;
+	object->mtime = st.st_mtim;
+	return FILE_OK;
+}
+
+void file_object_close(struct file_object *object)
+{
+	if (object->fd >= 0)
+		close(object->fd);
+	object->fd = -1;
+}
+
+bool file_object_unchanged(const struct file_object *object)
+{
+	struct stat st;
+
+	/* Not the change time: replacing a file by rename() moves it, and the file at hand is still good then. */
+	return fstat(object->fd, &st) == 0 && st.st_dev == object->device && st.st_ino == object->inode &&
+	       (uint64_t)st.st_size == object->size && st.st_mtim.tv_sec == object->mtime.tv_sec &&
+	       st.st_mtim.tv_nsec == object->mtime.tv_nsec;
+}
+
+void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX])
+{
+	uint64_t mtime_ns = (uint64_t)object->mtime.tv_sec * 1000000000u + (uint64_t)object->mtime.tv_nsec;
+
+	snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", (uint64_t)object->inode, object->size,
+	         mtime_ns);
+}

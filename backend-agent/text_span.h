@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Text span: some bytes of a buffer that another owns; not terminated. A span that was never set has no data. */
+#ifndef DISC_TEXT_SPAN_H
+#define DISC_TEXT_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+struct text_span {
+	const char *data;
+	size_t len;
+};
+
+static inline bool text_span_is_set(struct text_span span)
+{
+	return span.data != NULL;
+}
+
+/* True if <span> is <text>, letter case included. */
+static inline bool text_span_equals(struct text_span span, const char *text)
+{
+	return span.len == strlen(text) && memcmp(span.data, text, span.len) == 0;
+}
+
+/* True if <span> is <text> in any mixture of ASCII letter cases. */
+static inline bool text_span_is_word(struct text_span span, const char *text)
+{
+	return span.len == strlen(text) && strncasecmp(span.data, text, span.len) == 0;
+}
+
+/* Returns <span> without the spaces and tabs around it (RFC 9110 5.6.3). */
+static inline struct text_span text_span_trim(struct text_span span)
+{
+	while (span.len > 0 && (span.data[0] == ' ' || span.data[0] == '\t')) {
+		span.data++;
+		span.len--;
+	}
+	while (span.len > 0 && (span.data[span.len - 1] == ' ' || span.data[span.len - 1] == '\t'))
+		span.len--;
+	return span;
+}
+
+#endif
