@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guards: arguments are known by name and type, in any order; a malformed message gives no request at all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "request.h"
+
+#define PAYLOAD_MAX 512
+
+static void begin(struct spop_writer *writer, uint8_t out[static PAYLOAD_MAX], uint8_t arguments)
+{
+	*writer = (struct spop_writer){out, out, out + PAYLOAD_MAX, false};
+	spop_write_string(writer, "offload");
+	spop_write_byte(writer, arguments);
+}
+
+static void add_text(struct spop_writer *writer, const char *name, const char *text)
+{
+	spop_write_string(writer, name);
+	spop_write_text_value(writer, text);
+}
+
+static void add_raw(struct spop_writer *writer, const char *name, const void *value, size_t len)
+{
+	spop_write_string(writer, name);
+	spop_write_bytes(writer, value, len);
+}
+
+static struct spop_slice end(const struct spop_writer *writer)
+{
+	assert_false(writer->full);
+	return (struct spop_slice){writer->start, (size_t)(writer->p - writer->start)};
+}
+
+static void assert_text(struct control_text text, const char *expected)
+{
+	assert_int_equal(text.len, strlen(expected));
+	assert_memory_equal(text.data, expected, text.len);
+}
+
+static void arguments_are_found_in_any_order(void **state)
+{
+	static const uint8_t client[] = {SPOP_DATA_IPV4, 192, 0, 2, 1}, id[] = {SPOP_DATA_INT64, 42};
+	static const uint8_t lease[] = {SPOP_DATA_BINARY, 3, 1, 2, 3};
+	uint8_t payload[PAYLOAD_MAX];
+	struct spop_writer writer;
+	struct request request;
+
+	(void)state;
+	begin(&writer, payload, 7);
+	add_raw(&writer, "client", client, sizeof(client));
+	add_text(&writer, "target", "/a/b?c=/d?e");
+	add_text(&writer, "later_addition", "ignored");
+	add_raw(&writer, "lease_id", id, sizeof(id));
+	add_text(&writer, "host", "www.example:8443");
+	add_raw(&writer, "lease", lease, sizeof(lease));
+	add_text(&writer, "method", "GET");
+	assert_true(request_read(&request, end(&writer)));
+	assert_false(request.mistyped);
+	assert_text(request.method, "GET");
+	assert_text(request.host, "www.example:8443");
+	assert_text(request.target, "/a/b?c=/d?e");
+	assert_text(request.path, "/a/b");
+	assert_int_equal(request.client.family, CLIENT_IPV4);
+	assert_int_equal(request.lease_id, 42);
+	assert_int_equal(request.lease_len, 3);
+	assert_memory_equal(request.lease, "\1\2\3", 3);
+}
+
+static void null_and_missing_arguments_are_absent(void **state)
+{
+	static const uint8_t null[] = {SPOP_DATA_NULL};
+	uint8_t payload[PAYLOAD_MAX];
+	struct spop_writer writer;
+	struct request request;
+
+	(void)state;
+	begin(&writer, payload, 2);
+	add_raw(&writer, "lease", null, sizeof(null));
+	add_raw(&writer, "client", null, sizeof(null));
+	assert_true(request_read(&request, end(&writer)));
+	assert_false(request.mistyped);
+	assert_null(request.lease);
+	assert_int_equal(request.method.len, 0);
+	assert_int_equal(request.path.len, 0);
+	assert_int_equal(request.client.family, CLIENT_UNKNOWN);
+}
+
+static void arguments_of_another_type_are_noted(void **state)
+{
+	static const uint8_t yes[] = {SPOP_DATA_BOOL | 0x10};
+	static const char *const names[] = {"lease", "lease_id", "method", "host", "target", "client"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		uint8_t payload[PAYLOAD_MAX];
+		struct spop_writer writer;
+		struct request request;
+
+		begin(&writer, payload, 1);
+		add_raw(&writer, names[i], yes, sizeof(yes));
+		assert_true(request_read(&request, end(&writer)));
+		assert_true(request.mistyped);
+		assert_null(request.lease);
+	}
+}
+
+static void lease_as_a_string_is_no_lease(void **state)
+{
+	uint8_t payload[PAYLOAD_MAX];
+	struct spop_writer writer;
+	struct request request;
+
+	(void)state;
+	begin(&writer, payload, 1);
+	add_text(&writer, "lease", "text");
+	assert_true(request_read(&request, end(&writer)));
+	assert_true(request.mistyped);
+	assert_null(request.lease);
+}
+
+static void message_cut_at_every_byte_gives_no_request(void **state)
+{
+	uint8_t payload[PAYLOAD_MAX];
+	struct spop_writer writer;
+	struct request request;
+	size_t whole;
+
+	(void)state;
+	begin(&writer, payload, 2);
+	add_text(&writer, "method", "GET");
+	add_text(&writer, "target", "/");
+	whole = end(&writer).len;
+	for (size_t len = 0; len < whole; len++) {
+		uint8_t *copy = malloc(len ? len : 1);
+
+		assert_non_null(copy);
+		memcpy(copy, payload, len);
+		assert_false(request_read(&request, (struct spop_slice){copy, len}));
+		free(copy);
+	}
+	assert_true(request_read(&request, end(&writer)));
+}
+
+static void only_the_first_message_counts_but_all_are_checked(void **state)
+{
+	uint8_t payload[PAYLOAD_MAX];
+	struct spop_writer writer;
+	struct request request;
+
+	(void)state;
+	begin(&writer, payload, 1);
+	add_text(&writer, "target", "/first");
+	spop_write_string(&writer, "another");
+	spop_write_byte(&writer, 1);
+	add_text(&writer, "target", "/second");
+	assert_true(request_read(&request, end(&writer)));
+	assert_text(request.target, "/first");
+	writer.p--;
+	assert_false(request_read(&request, end(&writer)));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(message_cut_at_every_byte_gives_no_request),
+		cmocka_unit_test(arguments_of_another_type_are_noted),
+		cmocka_unit_test(lease_as_a_string_is_no_lease),
+		cmocka_unit_test(null_and_missing_arguments_are_absent),
+		cmocka_unit_test(arguments_are_found_in_any_order),
+		cmocka_unit_test(only_the_first_message_counts_but_all_are_checked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
