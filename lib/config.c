@@ -72,7 +72,7 @@ static void note_lines_of(cfg_opt_t *options)
 /* libconfuse's own messages (syntax, unknown options, values of the wrong type) name the option, not the place. */
 static void report_parse_fault(cfg_t *section, const char *format, va_list arguments)
 {
-	(void)fprintf(stderr, "%s:%d: ", section->filename ? section->filename : "configuration", section->line);
+	(void)fprintf(stderr, "%s:%d: ", loaded_file ? loaded_file : "configuration", section->line);
 	(void)vfprintf(stderr, format, arguments);
 	(void)fputc('\n', stderr);
 }
