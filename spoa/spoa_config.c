@@ -170,10 +170,10 @@ static int read_node(struct node *node, cfg_t *section, size_t index)
 
 	node_init(node, title, index);
 	node->server = *server ? server : title;
-	if (*server)
-		result |= check_name(section, "server", server);
 	result |= config_need_address(section, "control", &node->control);
 	result |= config_need_string(section, "name", &node->certificate_name);
+	if (*server)
+		result |= check_name(section, "server", server);
 	return result;
 }
 

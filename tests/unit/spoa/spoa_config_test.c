@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guards: every fault of a configuration is reported with its file, line and field, all of them at once; what is right
+ * is read as written. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#include "spoa_config.h"
+
+#define SPOP "spop { listen = {\"127.0.0.1:9000\"} }\n"
+
+/* Loads <text> from a file and gives its <config>; what was said on stderr, with the file's name as F, comes in <said>.
+ */
+static int load(struct spoa_config *config, const char *text, char *said, size_t said_size)
+{
+	char name[] = "/tmp/disc-spoa-config-XXXXXX", line[1024];
+	int fd = mkstemp(name), saved = dup(STDERR_FILENO), result;
+	FILE *capture = tmpfile();
+	size_t len = 0;
+
+	assert_true(fd >= 0 && saved >= 0 && capture != NULL);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	assert_int_equal(close(fd), 0);
+	(void)fflush(stderr);
+	assert_true(dup2(fileno(capture), STDERR_FILENO) >= 0);
+	result = spoa_config_load(config, name);
+	(void)fflush(stderr);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	(void)close(saved);
+	assert_int_equal(unlink(name), 0);
+	rewind(capture);
+	said[0] = '\0';
+	while (fgets(line, sizeof(line), capture)) {
+		const char *rest = strncmp(line, name, strlen(name)) == 0 ? line + strlen(name) : NULL;
+
+		len += (size_t)snprintf(said + len, said_size - len, "%s%s", rest ? "F" : "", rest ? rest : line);
+		assert_true(len < said_size);
+	}
+	(void)fclose(capture);
+	return result;
+}
+
+static void assert_faults(const char *text, const char *faults)
+{
+	struct spoa_config config;
+	char said[4096];
+	int result = load(&config, text, said, sizeof(said));
+
+	assert_string_equal(said, faults);
+	assert_int_equal(result, -1);
+}
+
+static void each_fault_names_file_line_and_field(void **state)
+{
+	static const struct {
+		const char *text, *faults;
+	} cases[] = {
+		{"\nworkers = 0\n" SPOP, "F:2: workers: 0 is not between 1 and 64\n"},
+		{"workers = many\n", "F:1: invalid integer value for option 'workers'\n"},
+		{"spop {\n\tlisten = {\"127.0.0.1:9000\"}\n\tsurprise = 1\n}\n", "F:3: no such option 'surprise'\n"},
+		{"spop {\n\tlisten = {}\n}\n", "F:3: listen: must name at least one address\n"},
+		{"spop {\n\tlisten = {\"127.0.0.1:9000\"}\n\n\tmode = \"0888\"\n}\n",
+		 "F:4: mode: \"0888\" is not an octal mode between 0 and 0777\n"},
+		{"spop {\n\tlisten = {\"127.0.0.1:9000\"}\n\tmode = \"-1\"\n}\n",
+		 "F:3: mode: \"-1\" is not an octal mode between 0 and 0777\n"},
+		{"spop {\n\tlisten = {\"127.0.0.1:9000\"}\n\tuser = \"no such user\"\n\tgroup = \"no such group\"\n}\n",
+		 "F:3: user: there is no user \"no such user\"\nF:4: group: there is no group \"no such group\"\n"},
+		{"spop {\n\tlisten = {\"127.0.0.1:9000\"}\n\tmax-frame-size = 16381\n\tmax-connections = 0\n}\n",
+		 "F:3: max-frame-size: 16381 is not between 256 and 16380\n"
+		 "F:4: max-connections: 0 is not between 1 and 100000\n"},
+		{SPOP "log {\n\tlevel = \"loud\"\n}\n",
+		 "F:3: level: \"loud\" is none of error, warning, notice, info, debug\n"},
+		{SPOP "pool \"p\" {\n\tnodes = {\"ghost\"}\n}\n", "F:3: nodes: there is no node \"ghost\"\n"},
+		{SPOP "pool \"p\" {\n\tbalance = \"dice\"\n\tnodes = {}\n}\n",
+		 "F:3: balance: \"dice\" is neither path-hash nor least-active\n"
+		 "F:5: nodes: must name at least one node\n"},
+		{SPOP "route \"r\" {\n\taction = \"maybe\"\n}\n",
+		 "F:3: action: \"maybe\" is neither offload nor pass\n"},
+		{SPOP "route \"r\" {\n\taction = \"offload\"\n\tpool = \"p\"\n}\n",
+		 "F:4: pool: there is no pool \"p\"\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n\tclient = {\"10.0.0.0/8\", \"10.0.0.1/8\"}\n}\n",
+		 "F:4: client: \"10.0.0.1/8\": the address has bits set behind the prefix length\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n\thost = {\"a.*.b\"}\n\tpath-prefix = {\"x\"}\n"
+		      "\tpath-suffix = {\"\"}\n\tmethod = {\"get\"}\n}\n",
+		 "F:4: host: \"a.*.b\": \"*\" is only possible as a leading \"*.\"\n"
+		 "F:5: path-prefix: \"x\": a path prefix begins with \"/\"\n"
+		 "F:6: path-suffix: \"\": a path suffix must not be empty\n"
+		 "F:7: method: \"get\": not a method in capital letters\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n\thost = {\"h.example:80\"}\n}\n",
+		 "F:4: host: \"h.example:80\": a host name has no port here\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n}\nroute \"r\" {\n\taction = \"pass\"\n}\n",
+		 "F:5: found duplicate title 'r'\n"},
+		{SPOP "admin {\n\tlisten = \"9901\"\n}\n",
+		 "F:3: listen: \"9901\": the port is missing: ADDRESS:PORT\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_faults(cases[i].text, cases[i].faults);
+}
+
+static void paths_that_come_later_are_refused_clearly(void **state)
+{
+	static const char *const format =
+		SPOP "route \"r\" {\n\taction = \"offload\"\n\tpath = \"%s\"\n\tpool = \"p\"\n\tpercent = 101\n}\n";
+	static const char *const faults =
+		"F:4: path: \"%s\" is not supported by this version: only \"splice\" is\n"
+		"F:5: pool: there is no pool \"p\"\nF:6: percent: 101 is not between 0 and 100\n";
+	static const char *const paths[] = {"direct", "auto"};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		char text[512], expected[512];
+
+		(void)snprintf(text, sizeof(text), format, paths[i]);
+		(void)snprintf(expected, sizeof(expected), faults, paths[i]);
+		assert_faults(text, expected);
+	}
+}
+
+static void faults_of_nodes_and_tls_come_together(void **state)
+{
+	(void)state;
+	assert_faults(
+		SPOP
+		"tls {\n\tca = \"/nonexistent/ca.pem\"\n}\nnode \"n 1\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = "
+		"\"n1\"\n}\nnode \"n2\" {\n\tcontrol = \"127.0.0.1\"\n\tserver = \"a/b\"\n}\n",
+		"F:8: node: \"n 1\" is not 1 to 128 of the characters A-Z a-z 0-9 - _ . :\n"
+		"F:10: control: \"127.0.0.1\": the port is missing: ADDRESS:PORT\n"
+		"F:12: name: must be set\n"
+		"F:11: server: \"a/b\" is not 1 to 128 of the characters A-Z a-z 0-9 - _ . :\n"
+		"F:3: ca: /nonexistent/ca.pem: No such file or directory\n"
+		"F:4: certificate: must be set\n"
+		"F:4: key: must be set\n");
+}
+
+static void file_that_is_missing_is_named(void **state)
+{
+	struct spoa_config config;
+
+	(void)state;
+	assert_int_equal(spoa_config_load(&config, "/nonexistent/disc-spoa.conf"), -1);
+}
+
+static void valid_configuration_is_read_as_written(void **state)
+{
+	static const char text[] =
+		"workers = 3\nspop {\n listen = {\"127.0.0.1:9000\", \"unix:/run/x.sock\"}\n mode = \"0600\"\n"
+		" max-frame-size = 1024\n max-connections = 7\n}\nadmin { listen = \"127.0.0.1:9901\" }\n"
+		"log { level = \"warning\" }\n"
+		"route \"a\" { host = {\"*.example\"} client = {\"10.0.0.0/8\", \"::1\"} action = \"pass\" }\n"
+		"route \"b\" { path-prefix = {\"/x/\", \"/y/\"} path-suffix = {\".iso\"} method = {} action = \"pass\" "
+		"}\n";
+	struct spoa_config config;
+	char said[512];
+	int result = load(&config, text, said, sizeof(said));
+
+	(void)state;
+	assert_string_equal(said, "");
+	assert_int_equal(result, 0);
+	assert_int_equal(config.workers, 3);
+	assert_int_equal(config.listen_count, 2);
+	assert_int_equal(config.socket_mode, 0600);
+	assert_true(config.socket_user == (uid_t)-1 && config.socket_group == (gid_t)-1);
+	assert_int_equal(config.max_frame_size, 1024);
+	assert_int_equal(config.max_connections, 7);
+	assert_true(config.has_admin);
+	assert_int_equal(config.policy.count, 2);
+	assert_string_equal(config.policy.routes[0].hosts[0], "*.example");
+	assert_int_equal(config.policy.routes[0].client_count, 2);
+	assert_int_equal(config.policy.routes[0].method_count, 1);
+	assert_string_equal(config.policy.routes[0].methods[0], "GET");
+	assert_int_equal(config.policy.routes[1].path_prefix_count, 2);
+	assert_string_equal(config.policy.routes[1].path_suffixes[0], ".iso");
+	assert_int_equal(config.policy.routes[1].method_count, 0);
+	spoa_config_release(&config);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_fault_names_file_line_and_field),
+		cmocka_unit_test(paths_that_come_later_are_refused_clearly),
+		cmocka_unit_test(faults_of_nodes_and_tls_come_together),
+		cmocka_unit_test(file_that_is_missing_is_named),
+		cmocka_unit_test(valid_configuration_is_read_as_written),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
