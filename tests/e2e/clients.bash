@@ -70,3 +70,17 @@ fetch_many() {
 	curl_site -w '%{num_connects} %{http_code}\n' -H "X-Id: $id" ${CURL_MANY:-} "${arguments[@]}" >"$many/results"
 	connects=$(awk '{ sum += $1 } END { print sum }' "$many/results")
 }
+
+# tls_client_in_background and tls_client_wait: the same in two parts, for what is to happen in the middle.
+tls_client_in_background() {
+	new_id
+	timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" --rcvbuf 8192 "$(site)" \
+		"$LAB_ADDRESS" "$SITE_PORT" "$@" >"$WORK/client" 2>"$WORK/client.errors" 3>&- &
+	client_pid=$!
+}
+
+tls_client_wait() {
+	client_status=0
+	wait "$client_pid" || client_status=$?
+	cat "$WORK/client" "$WORK/client.errors"
+}

@@ -9,6 +9,8 @@ source "$E2E_DIR/lab.bash"
 source "$E2E_DIR/clients.bash"
 source "$E2E_DIR/assertions.bash"
 
+bats_require_minimum_version 1.5.0
+
 setup() {
 	mode=${mode:-plain}
 	WORK=$BATS_TEST_TMPDIR

@@ -141,7 +141,7 @@ range_is() {
 	for path in /../tls/lab-ca.key /%2e%2e/tls/lab-ca.key /./../tls/lab-ca.key //../tls/lab-ca.key; do
 		fetch "$path" --path-as-is
 		[[ $status == 40[034] ]] || { echo "$path: status $status"; return 1; }
-		[ ! -s "$body" ] || ! grep -q 'PRIVATE KEY' "$body"
+		not grep 'PRIVATE KEY' "$body"
 	done
 }
 

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A node that dies: before its headers another one answers or the client gets an ordinary error; in the middle of a body the
+# client gets the rest from a replica, or a visibly broken transfer (no close_notify), and never a wrong byte.
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+setup_file() {
+	lab_start fake=1 server_timeout=2s
+}
+
+teardown_file() {
+	lab_stop
+}
+
+# dies_early NAME: before the response's headers are complete; the connection to the client goes on.
+dies_early() {
+	local version
+	for version in "" --tls12; do
+		tls_client $version "get:/100k?fake=$1" send response get:/100k?good send response
+		equal "exit status" "$client_status" 0
+		client_said '^status 50[234] ' || equal "whole bodies" "$(grep -c "^body 102400 $(sum_of 100k)$" "$WORK/client")" 2
+		client_said "^body 102400 $(sum_of 100k)$"
+		has_lines <(cat "$LAB"/fake-n?.log) " fake=$1 "
+		path_is proxy "$id .*fake=$1"
+	done
+}
+
+# dies_late NAME FILE: when headers and perhaps records have left.
+dies_late() {
+	local version
+	for version in "" --tls12; do
+		tls_client $version "get:/$2?fake=$1" send response eof
+		cut_or_complete "$2"
+		has_lines <(cat "$LAB"/fake-n?.log) " fake=$1 "
+	done
+	site_serves
+}
+
+@test_each_mode "the node dies before its headers" {
+	dies_early dies-before-headers
+}
+
+@test_each_mode "the node dies within its headers" {
+	dies_early dies-in-headers
+}
+
+@test_each_mode "the node never answers: HAProxy's own 504 or another node's answer" {
+	dies_early never-answers
+}
+
+@test_each_mode "the node dies between headers and body" {
+	dies_late dies-after-headers 100k
+}
+
+@test_each_mode "the node dies in the middle of a body" {
+	dies_late dies-mid-body 100k
+	dies_late dies-mid-body 10m
+}
+
+@test_each_mode "the node dies between two records" {
+	dies_late dies-at-record-edge 100k
+}
+
+@test_each_mode "the node dies one byte before the end" {
+	dies_late dies-one-byte-short 16385
+	dies_late dies-one-byte-short 10m
+}
+
+@test "after a cut body nothing follows: no close_notify, no alert, no HTTP error" {
+	local version
+	for version in "" --tls12; do
+		mode=splice
+		tls_client $version "get:/10m?fake=dies-mid-body" send response
+		equal "exit status" "$client_status" 4
+		client_said '^cut [0-9]+ of 10485760 [0-9a-f]{64} (unclean|reset)$'
+		path_is splice "$id .*fake="
+		[[ $(logged end "$id .*fake=") == SD* ]]
+	done
+}
+
+@test "pipelined requests behind a cut body are not answered" {
+	mode=splice
+	tls_client "get:/10m?fake=dies-mid-body" get:/100k get:/1 send response
+	equal "exit status" "$client_status" 4
+	client_said '^cut [0-9]+ of 10485760 [0-9a-f]{64} (unclean|reset)$'
+}
+
+@test "a damaged record is refused by the client's TLS, and no byte of it is delivered" {
+	local version
+	for version in "" --tls12; do
+		mode=splice
+		tls_client $version "get:/10m?fake=damaged-record" send response
+		equal "exit status" "$client_status" 4
+		client_said '^cut [0-9]+ of 10485760 [0-9a-f]{64} tls-error$'
+		local read sum
+		read -r read sum < <(sed -nE 's/^cut ([0-9]+) of [0-9]+ ([0-9a-f]{64}) .*$/\1 \2/p' "$WORK/client")
+		equal "SHA-256 of the first $read bytes" "$sum" "$(head -c "$read" "$SUITE/www/10m" | sha256sum | cut -d' ' -f1)"
+	done
+	site_serves
+}
+
+@test_each_mode "a node killed in the middle of a body" {
+	# Which node that is, this mode's own choice tells.
+	fetch /100m -r 0-99999
+	local node
+	node=$(logged server)
+	tls_client_in_background get:/100m send final body:100000 "touch:$WORK/reading" "wait:$WORK/killed" rest eof
+	wait_until test -e "$WORK/reading"
+	if [ "$mode" = plain ]; then
+		# Nothing says which node serves it: both go.
+		process_stop n1 KILL
+		process_stop n2 KILL
+	else
+		process_stop "$node" KILL
+	fi
+	: >"$WORK/killed"
+	tls_client_wait
+	cut_or_complete 100m
+	local name
+	for name in n1 n2; do
+		process_running "$name" || node_start "$name"
+	done
+	nodes_alive
+	site_serves
+	path_is_as_mode
+}
+
+@test_each_mode "a node that is dead before the request" {
+	local i
+	process_stop n1 KILL
+	process_stop fake-n1 KILL
+	for i in 1 2 3 4; do
+		fetch "/100k?n=$i"
+		equal status "$status" 200
+		body_is 100k
+	done
+	# Once the agent knows, everything goes to the other one.
+	if [ "$mode" != plain ]; then
+		wait_for_line "$LAB/disc-spoa.log" 'n1 .*'
+		for i in 1 2 3 4; do
+			fetch "/100k?n=later$i"
+			body_is 100k
+			path_is "$mode"
+			equal server "$(logged server)" n2
+		done
+	fi
+	node_start n1
+	fake_start n1
+	nodes_alive
+}
+
+@test "both nodes dead: 503 in bounded time, and service again when they are back" {
+	local name
+	mode=splice
+	for name in n1 n2; do
+		process_stop $name KILL
+		process_stop fake-$name KILL
+	done
+	fetch /100k
+	equal status "$status" 503
+	path_is proxy
+	for name in n1 n2; do
+		node_start $name
+		fake_start $name
+	done
+	nodes_alive
+	fetch /100k
+	equal status "$status" 200
+	body_is 100k
+	path_is splice
+}

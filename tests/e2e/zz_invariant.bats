@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Last: invariant 1 over every seal of every test of this run, of all labs together (DESIGN 4).
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+@test "no (key, nonce) was used for two plaintexts in this whole run" {
+	local logs=("$SUITE"/seals/*)
+	[ -e "${logs[0]}" ] || { echo "nothing was recorded: are the programs built with the seal recorder?"; return 1; }
+	if [ "${DISC_FLAVOUR:-recorder}" = recorder ]; then
+		"$LAB_TOOLS/check_seals" --require "${logs[@]}"
+	else
+		# The nodes of other flavours do not record: what HAProxy sealed is checked.
+		"$LAB_TOOLS/check_seals" "${logs[@]}" | tee "$WORK/verdict"
+		not grep 'load balancer 0,' "$WORK/verdict"
+	fi
+}
