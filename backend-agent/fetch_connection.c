@@ -369,7 +369,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0) {
-		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the peer reset it");
+		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the peer went away");
 		return;
 	}
 	if (n == 0) {
