@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guards: an offer reaches a node that is alive and ready, whole and once; in every other case HAProxy hears at once,
+ * with the reason, that it should pass. The nodes here are real channels on the same loop, so death, silence, drain and
+ * wrong certificates are what they would be on a wire. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#include "../lib/channel_fixture.h"
+#include "dispatch.h"
+#include "secret.h"
+
+#define NODES 2
+
+static const char *const agent_names[] = {"agent.test", NULL};
+
+/* The node's side of one control channel, as far as the agent can see it. */
+struct fake_node {
+	struct end end;
+	struct acceptor acceptor;
+	bool mute, no_hello; /* answers no pings; says nothing at all */
+	uint32_t version, draining, offloads;
+	unsigned offers;
+	struct control_offer offer; /* the last one; texts are copied to the arrays below */
+	char method[16], host[64], target[64], client[64];
+};
+
+struct fixture {
+	char folder[64];
+	struct channel_tls *agent_tls, *node_tls;
+	struct ev_loop *loop;
+	struct fake_node nodes[NODES];
+	struct node config_nodes[NODES];
+	struct node_pool pool;
+	struct policy_route route;
+	struct spoa_config config;
+	struct spoa_metrics metrics;
+	struct dispatch *dispatch;
+	unsigned settled;
+};
+
+static int make_certificates(void **state)
+{
+	static struct fixture fixture;
+
+	*state = &fixture;
+	return certificates_make(fixture.folder);
+}
+
+static int remove_certificates(void **state)
+{
+	struct fixture *fixture = *state;
+
+	certificates_remove(fixture->folder);
+	return 0;
+}
+
+static void node_send(struct fake_node *node, const struct control_message *message)
+{
+	uint8_t frame[1024];
+	size_t len;
+
+	assert_int_equal(control_encode(message, frame, sizeof(frame), &len), CONTROL_OK);
+	assert_int_equal(channel_send(node->end.channel, frame, len), 0);
+}
+
+static void keep_text(char *out, size_t size, struct control_text text)
+{
+	assert_true(text.len < size);
+	memcpy(out, text.data, text.len);
+	out[text.len] = '\0';
+}
+
+static void node_took_offer(struct fake_node *node, const struct control_offer *offer)
+{
+	node->offers++;
+	node->offer = *offer;
+	keep_text(node->method, sizeof(node->method), offer->method);
+	keep_text(node->host, sizeof(node->host), offer->host);
+	keep_text(node->target, sizeof(node->target), offer->target);
+	keep_text(node->client, sizeof(node->client), offer->client);
+}
+
+static void node_received(struct end *end, const uint8_t *frame, size_t len)
+{
+	struct fake_node *node = end->data;
+	struct control_message message, answer = {.type = CONTROL_PONG};
+
+	assert_int_equal(control_decode(&message, frame, len), CONTROL_OK);
+	if (message.type == CONTROL_HELLO && !node->no_hello) {
+		assert_true(message.u.hello.name.len > 0 && message.u.hello.software.len > 0);
+		answer.type = CONTROL_HELLO;
+		answer.u.hello.version_min = answer.u.hello.version_max = node->version;
+		node_send(node, &answer);
+	} else if (message.type == CONTROL_PING && !node->mute) {
+		answer.u.pong = (struct control_pong){message.u.ping.nonce, node->offloads, node->draining};
+		node_send(node, &answer);
+	} else if (message.type == CONTROL_OFFER) {
+		node_took_offer(node, &message.u.offer);
+	}
+	control_release(&message);
+}
+
+static void offer_settled(void *context)
+{
+	struct fixture *fixture = context;
+
+	fixture->settled++;
+}
+
+static void node_listen(struct fixture *fixture, struct fake_node *node, const char *where)
+{
+	memset(&node->end, 0, sizeof(node->end));
+	node->end.on_frame = node_received;
+	node->end.data = node;
+	acceptor_open(&node->acceptor, fixture->loop, where, fixture->node_tls, agent_names, &node->end);
+}
+
+static void open_fixture(struct fixture *fixture, const char *node_certificate, size_t count)
+{
+	static const char *const names[NODES] = {"n1", "n2"};
+
+	fixture->settled = 0;
+	fixture->loop = ev_loop_new(EVFLAG_AUTO);
+	assert_non_null(fixture->loop);
+	fixture->agent_tls = credentials(fixture->folder, "ca", "agent");
+	fixture->node_tls = credentials(fixture->folder, "ca", node_certificate);
+	memset(fixture->nodes, 0, sizeof(fixture->nodes));
+	memset(fixture->config_nodes, 0, sizeof(fixture->config_nodes));
+	fixture->pool = (struct node_pool){.name = "p"};
+	assert_int_equal(spoa_metrics_init(&fixture->metrics, names, count), 0);
+	for (size_t i = 0; i < count; i++) {
+		struct node *node = &fixture->config_nodes[i];
+
+		fixture->nodes[i].version = CONTROL_VERSION_MAX;
+		node_listen(fixture, &fixture->nodes[i], "127.0.0.1:0");
+		node_init(node, names[i], i);
+		node->certificate_name = "node.test";
+		node->server = i == 0 ? "server1" : "server2";
+		node->control = fixture->nodes[i].acceptor.address;
+		node->up = spoa_metrics_node_up(&fixture->metrics, i);
+		node->active = spoa_metrics_node_active(&fixture->metrics, i);
+		fixture->pool.members[fixture->pool.count++] = node;
+	}
+	fixture->route = (struct policy_route){.name = "r", .offload = true, .percent = 100};
+	fixture->config = (struct spoa_config){
+		.tls = fixture->agent_tls,
+		.nodes = fixture->config_nodes,
+		.node_count = count,
+		.pools = &fixture->pool,
+		.pool_count = 1,
+		.policy = {&fixture->route, 1},
+	};
+	fixture->dispatch = dispatch_new(fixture->loop, 0, &fixture->config, &fixture->metrics, offer_settled, fixture);
+	assert_non_null(fixture->dispatch);
+}
+
+static void close_fixture(struct fixture *fixture)
+{
+	dispatch_free(fixture->dispatch);
+	for (size_t i = 0; i < fixture->config.node_count; i++) {
+		if (fixture->nodes[i].acceptor.fd >= 0)
+			acceptor_close(&fixture->nodes[i].acceptor);
+		if (fixture->nodes[i].end.channel)
+			channel_close(fixture->nodes[i].end.channel, "test ends");
+	}
+	spoa_metrics_release(&fixture->metrics);
+	channel_tls_free(fixture->agent_tls);
+	channel_tls_free(fixture->node_tls);
+	ev_loop_destroy(fixture->loop);
+}
+
+static int64_t metric_of(struct fixture *fixture, enum spoa_metric id)
+{
+	return atomic_load(&fixture->metrics.all[id].value);
+}
+
+static bool all_up(void *data)
+{
+	struct fixture *fixture = data;
+
+	for (size_t i = 0; i < fixture->config.node_count; i++)
+		if (atomic_load(&fixture->config_nodes[i].links) == 0)
+			return false;
+	return true;
+}
+
+static bool first_down(void *data)
+{
+	return atomic_load(&((struct fixture *)data)->config_nodes[0].links) == 0;
+}
+
+static bool first_up(void *data)
+{
+	return !first_down(data);
+}
+
+static bool first_has_offer(void *data)
+{
+	return ((struct fixture *)data)->nodes[0].offers > 0;
+}
+
+static bool nothing_outstanding(void *data)
+{
+	return dispatch_outstanding(((struct fixture *)data)->dispatch) == 0;
+}
+
+static bool first_closed_by_agent(void *data)
+{
+	return ((struct fixture *)data)->nodes[0].end.closed > 0;
+}
+
+/* A TLS 1.3 AES-128-GCM lease unless changed. */
+static struct tx_state lease_state(void)
+{
+	struct tx_state state = {.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = 1};
+
+	memset(state.key, 0x41, 16);
+	memset(state.iv, 0x42, sizeof(state.iv));
+	return state;
+}
+
+static struct request request_with(uint8_t wire[static TX_STATE_WIRE_LEN], const struct tx_state *state)
+{
+	struct request request;
+
+	tx_state_encode(wire, state);
+	memset(&request, 0, sizeof(request));
+	request.method = (struct control_text){"GET", 3};
+	request.host = (struct control_text){"www.example", 11};
+	request_set_target(&request, (struct control_text){"/a?b", 4});
+	client_address_set(&request.client, (const uint8_t[]){192, 0, 2, 7}, 4);
+	request.lease = wire;
+	request.lease_len = TX_STATE_WIRE_LEN;
+	request.lease_id = 77;
+	return request;
+}
+
+static struct dispatch_answer ask(struct fixture *fixture)
+{
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct tx_state state = lease_state();
+	struct request request = request_with(wire, &state);
+
+	return dispatch_request(fixture->dispatch, &request);
+}
+
+static void assert_passes(struct dispatch_answer answer, enum pass_reason reason)
+{
+	assert_null(answer.node);
+	assert_string_equal(pass_reason_word(answer.reason), pass_reason_word(reason));
+}
+
+static void leases_that_may_not_be_are_refused(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct tx_state good = lease_state(), chacha = good;
+	struct request request;
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	request = request_with(wire, &good);
+	request.lease = NULL;
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_NO_LEASE);
+	request = request_with(wire, &good);
+	request.lease_len--;
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_LEASE);
+	request.lease_len = 0;
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_LEASE);
+	request = request_with(wire, &good);
+	wire[0] = 9;
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_LEASE);
+	/* TLS 1.2 ChaCha20-Poly1305 can be sealed, but is never leased; TLS 1.3's is. */
+	chacha.aead = TX_AEAD_CHACHA20_POLY1305;
+	chacha.key_len = 32;
+	chacha.tls_minor = 3;
+	chacha.suite = 0xcca8;
+	request = request_with(wire, &chacha);
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_LEASE);
+	chacha.tls_minor = 4;
+	chacha.suite = 0x1303;
+	request = request_with(wire, &chacha);
+	assert_non_null(dispatch_request(fixture->dispatch, &request).node);
+	assert_int_equal(metric_of(fixture, SPOA_OFFERS), 1);
+	close_fixture(fixture);
+}
+
+static void requests_without_method_or_target_pass(void **state)
+{
+	struct fixture *fixture = *state;
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct tx_state good = lease_state();
+	struct request request;
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	request = request_with(wire, &good);
+	request.method.len = 0;
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_REQUEST);
+	request = request_with(wire, &good);
+	request.target.len = 0;
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_REQUEST);
+	request = request_with(wire, &good);
+	request.mistyped = true;
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_REQUEST);
+	close_fixture(fixture);
+}
+
+static void offer_arrives_whole_and_its_result_ends_it(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake_node *node = &fixture->nodes[0];
+	struct tx_state expected = lease_state();
+	struct control_message result = {.type = CONTROL_RESULT};
+	struct dispatch_answer answer;
+
+	open_fixture(fixture, "node", 1);
+	assert_passes(ask(fixture), PASS_NO_NODE);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	answer = ask(fixture);
+	assert_string_equal(answer.node->server, "server1");
+	assert_int_equal(dispatch_outstanding(fixture->dispatch), 1);
+	assert_int_equal(node_load(&fixture->config_nodes[0]), 1);
+	run_until(fixture->loop, first_has_offer, fixture, "the offer arrives");
+	assert_memory_equal(&node->offer.ticket, &answer.ticket, sizeof(answer.ticket));
+	assert_memory_equal(node->offer.state.key, expected.key, sizeof(expected.key));
+	assert_memory_equal(node->offer.state.iv, expected.iv, sizeof(expected.iv));
+	assert_int_equal(node->offer.state.seq, 1);
+	assert_int_equal(node->offer.lease_id, 77);
+	assert_string_equal(node->method, "GET");
+	assert_string_equal(node->host, "www.example");
+	assert_string_equal(node->target, "/a?b");
+	assert_string_equal(node->client, "192.0.2.7");
+	result.u.result = (struct control_result){
+		.ticket = answer.ticket, .outcome = CONTROL_OUTCOME_SEALED, .records = 3, .bytes = 40000};
+	node_send(node, &result);
+	/* A second result for the same ticket counts nothing. */
+	node_send(node, &result);
+	run_until(fixture->loop, nothing_outstanding, fixture, "the result arrives");
+	assert_int_equal(node_load(&fixture->config_nodes[0]), 0);
+	assert_int_equal(fixture->settled, 1);
+	assert_int_equal(metric_of(fixture, SPOA_RESULTS_SEALED), 1);
+	assert_int_equal(metric_of(fixture, SPOA_SEALED_BYTES), 40000);
+	close_fixture(fixture);
+}
+
+static void silent_node_is_dead_within_a_second(void **state)
+{
+	struct fixture *fixture = *state;
+	double since;
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	assert_non_null(ask(fixture).node);
+	fixture->nodes[0].mute = true;
+	since = ev_time();
+	run_until(fixture->loop, first_down, fixture, "the silent node is dead");
+	assert_true(ev_time() - since < 1.0);
+	assert_passes(ask(fixture), PASS_NO_NODE);
+	assert_int_equal(dispatch_outstanding(fixture->dispatch), 0);
+	assert_int_equal(node_load(&fixture->config_nodes[0]), 0);
+	assert_int_equal(metric_of(fixture, SPOA_OFFERS_LOST), 1);
+	close_fixture(fixture);
+}
+
+static void node_that_returns_is_used_again(void **state)
+{
+	struct fixture *fixture = *state;
+	struct fake_node *node = &fixture->nodes[0];
+	char where[ADDRESS_TEXT_MAX];
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	(void)address_format(&node->acceptor.address, where);
+	acceptor_close(&node->acceptor);
+	channel_close(node->end.channel, "killed");
+	run_until(fixture->loop, first_down, fixture, "the killed node is down");
+	node_listen(fixture, node, where);
+	run_until(fixture->loop, first_up, fixture, "the node is up again");
+	assert_non_null(ask(fixture).node);
+	close_fixture(fixture);
+}
+
+static bool is_draining(void *data)
+{
+	struct dispatch_answer answer = ask(data);
+
+	return !answer.node && answer.reason == PASS_DRAINING;
+}
+
+static void draining_node_gets_no_new_offers(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	fixture->nodes[0].draining = 1;
+	run_until(fixture->loop, is_draining, fixture, "the node is known to drain");
+	close_fixture(fixture);
+}
+
+static void other_node_of_the_pool_takes_over(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct node *first;
+	struct fake_node *dead;
+	size_t index;
+
+	open_fixture(fixture, "node", 2);
+	run_until(fixture->loop, all_up, fixture, "both nodes are up");
+	first = ask(fixture).node;
+	assert_non_null(first);
+	assert_ptr_equal(ask(fixture).node, first);
+	index = first->index;
+	dead = &fixture->nodes[index];
+	channel_close(dead->end.channel, "killed");
+	while (atomic_load(&fixture->config_nodes[index].links) > 0)
+		(void)ev_run(fixture->loop, EVRUN_ONCE);
+	assert_non_null(ask(fixture).node);
+	assert_ptr_not_equal(ask(fixture).node, first);
+	close_fixture(fixture);
+}
+
+static void node_with_another_name_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_fixture(fixture, "wrong", 1);
+	run_until(fixture->loop, first_closed_by_agent, fixture, "the agent refuses the certificate");
+	assert_true(first_down(fixture));
+	assert_passes(ask(fixture), PASS_NO_NODE);
+	close_fixture(fixture);
+}
+
+static void node_of_another_version_is_refused(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_fixture(fixture, "node", 1);
+	fixture->nodes[0].version = CONTROL_VERSION_MAX + 1;
+	run_until(fixture->loop, first_closed_by_agent, fixture, "the agent refuses the version");
+	assert_true(first_down(fixture));
+	close_fixture(fixture);
+}
+
+static void node_that_says_nothing_is_given_up(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_fixture(fixture, "node", 1);
+	fixture->nodes[0].no_hello = true;
+	run_until(fixture->loop, first_closed_by_agent, fixture, "the agent gives the silent node up");
+	assert_true(first_down(fixture));
+	close_fixture(fixture);
+}
+
+static void send_garbage(struct end *end)
+{
+	static const uint8_t garbage[] = {0xff, 0xff, 0xff, 0xff, 0x0f};
+
+	assert_int_equal(channel_send(end->channel, garbage, sizeof(garbage)), 0);
+}
+
+static void garbage_from_a_node_closes_its_channel(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_fixture(fixture, "node", 1);
+	fixture->nodes[0].end.on_opened = send_garbage;
+	run_until(fixture->loop, first_closed_by_agent, fixture, "the agent closes the channel");
+	assert_true(first_down(fixture));
+	close_fixture(fixture);
+}
+
+/* Builds a NOTIFY's payload with <lease> or without. */
+static size_t build_notify(uint8_t *out, size_t cap, const uint8_t *lease)
+{
+	struct spop_writer writer = {out, out, out + cap, false};
+
+	spop_write_string(&writer, "offload");
+	spop_write_byte(&writer, lease ? 3 : 2);
+	spop_write_string(&writer, "method");
+	spop_write_text_value(&writer, "GET");
+	spop_write_string(&writer, "target");
+	spop_write_text_value(&writer, "/a");
+	if (lease) {
+		spop_write_string(&writer, "lease");
+		spop_write_byte(&writer, SPOP_DATA_BINARY);
+		spop_write_varint(&writer, TX_STATE_WIRE_LEN);
+		spop_write_bytes(&writer, lease, TX_STATE_WIRE_LEN);
+	}
+	assert_false(writer.full);
+	return (size_t)(writer.p - out);
+}
+
+/* Answers a NOTIFY; the variables come as "name=value " in <text>. */
+static void notify(struct fixture *fixture, const uint8_t *lease, char *text, size_t size)
+{
+	uint8_t payload[512], out[1024];
+	struct spop_frame frame = {.type = SPOP_NOTIFY, .stream_id = 1, .frame_id = 1};
+	struct spop_writer ack;
+	struct spop_reader reader;
+	size_t len;
+
+	frame.payload = (struct spop_slice){payload, build_notify(payload, sizeof(payload), lease)};
+	spop_ack_begin(&ack, out, sizeof(out), 1, 1);
+	assert_int_equal(dispatch_notify(fixture->dispatch, &frame, &ack), SPOP_STATUS_NORMAL);
+	len = spop_ack_end(&ack);
+	reader = (struct spop_reader){out + SPOP_PREFIX_LEN + 7, out + len};
+	text[0] = '\0';
+	while (reader.p != reader.end) {
+		struct spop_slice name;
+		struct spop_value value;
+
+		assert_true(reader.end - reader.p > 3);
+		assert_memory_equal(reader.p, "\1\3\2", 3);
+		reader.p += 3;
+		assert_true(spop_read_string(&reader, &name) && spop_read_value(&reader, &value));
+		assert_int_equal(value.type, SPOP_DATA_STRING);
+		len = strlen(text);
+		(void)snprintf(text + len, size - len, "%.*s=%.*s ", (int)name.len, name.data, (int)value.bytes.len,
+			       value.bytes.data);
+	}
+}
+
+static void haproxy_gets_the_variables_of_the_protocol(void **state)
+{
+	struct fixture *fixture = *state;
+	char text[512], expected[512], ticket[TICKET_TEXT_LEN + 1];
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct tx_state good = lease_state();
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	notify(fixture, NULL, text, sizeof(text));
+	assert_string_equal(text, "action=pass reason=no-lease ");
+	tx_state_encode(wire, &good);
+	notify(fixture, wire, text, sizeof(text));
+	run_until(fixture->loop, first_has_offer, fixture, "the offer arrives");
+	ticket_format(ticket, &fixture->nodes[0].offer.ticket);
+	(void)snprintf(expected, sizeof(expected), "action=offload server=server1 ticket=%s node=n1 ", ticket);
+	assert_string_equal(text, expected);
+	assert_int_equal(metric_of(fixture, SPOA_PASS_NO_LEASE), 1);
+	fixture->route.percent = 0;
+	notify(fixture, wire, text, sizeof(text));
+	assert_string_equal(text, "action=pass reason=rollout ");
+	close_fixture(fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(leases_that_may_not_be_are_refused),
+		cmocka_unit_test(requests_without_method_or_target_pass),
+		cmocka_unit_test(node_with_another_name_is_refused),
+		cmocka_unit_test(node_of_another_version_is_refused),
+		cmocka_unit_test(node_that_says_nothing_is_given_up),
+		cmocka_unit_test(garbage_from_a_node_closes_its_channel),
+		cmocka_unit_test(offer_arrives_whole_and_its_result_ends_it),
+		cmocka_unit_test(silent_node_is_dead_within_a_second),
+		cmocka_unit_test(node_that_returns_is_used_again),
+		cmocka_unit_test(draining_node_gets_no_new_offers),
+		cmocka_unit_test(other_node_of_the_pool_takes_over),
+		cmocka_unit_test(haproxy_gets_the_variables_of_the_protocol),
+	};
+
+	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
+}
