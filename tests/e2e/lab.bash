@@ -53,6 +53,7 @@ lab_start() {
 	fi
 	spoa_start
 	haproxy_start
+	[ "$AGENT_CERTIFICATE" != agent.lab.test ] || nodes_alive
 }
 
 # node_start NAME: n1 or n2.
@@ -71,9 +72,29 @@ fake_start() {
 }
 
 spoa_start() {
+	: >>"$LAB/disc-spoa.log"
+	# Where the log of this run of it begins.
+	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
 	template "$E2E_DIR/disc-spoa.conf.in" >"$LAB/disc-spoa.conf"
 	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/disc-spoa.conf"
 	process_ready disc-spoa port_open "$SPOP_PORT"
+}
+
+# agent_says NODE up|down: what disc-spoa last logged about it.
+agent_says() {
+	local last
+	last=$(tail -n "+$(<"$LAB/spoa-log-start")" "$LAB/disc-spoa.log" |
+		grep -oE "node $1 \\([^)]*\\) (is up|is down|cannot be reached)" | tail -n 1)
+	case $2 in
+	up) [[ $last == *up ]] ;;
+	down) [[ $last == *down || $last == *reached ]] ;;
+	esac
+}
+
+# nodes_alive: waits until disc-spoa may offer to both.
+nodes_alive() {
+	wait_until agent_says n1 up
+	wait_until agent_says n2 up
 }
 
 # haproxy_arguments: one per line.

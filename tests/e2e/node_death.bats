@@ -6,17 +6,18 @@
 load "$E2E_DIR/helper"
 
 setup_file() {
-	lab_start fake=1 server_timeout=2s
+	lab_start fake=1 server_timeout=1s
 }
 
 teardown_file() {
 	lab_stop
 }
 
-# dies_early NAME: before the response's headers are complete; the connection to the client goes on.
+# dies_early NAME [VERSION]...: before the response's headers are complete; the connection to the client goes on.
 dies_early() {
-	local version
-	for version in "" --tls12; do
+	local version versions=("" --tls12)
+	[ $# = 1 ] || versions=("${@:2}")
+	for version in "${versions[@]}"; do
 		tls_client $version "get:/100k?fake=$1" send response get:/100k?good send response
 		equal "exit status" "$client_status" 0
 		client_said '^status 50[234] ' || equal "whole bodies" "$(grep -c "^body 102400 $(sum_of 100k)$" "$WORK/client")" 2
@@ -46,7 +47,7 @@ dies_late() {
 }
 
 @test_each_mode "the node never answers: HAProxy's own 504 or another node's answer" {
-	dies_early never-answers
+	dies_early never-answers ''
 }
 
 @test_each_mode "the node dies between headers and body" {
@@ -137,7 +138,7 @@ dies_late() {
 	done
 	# Once the agent knows, everything goes to the other one.
 	if [ "$mode" != plain ]; then
-		wait_for_line "$LAB/disc-spoa.log" 'n1 .*'
+		wait_until agent_says n1 down
 		for i in 1 2 3 4; do
 			fetch "/100k?n=later$i"
 			body_is 100k
