@@ -29,18 +29,17 @@ local function ask(command)
 end
 
 -- Reads "name: value" lines. Returns a list of { name, value } in their order, where whole numbers are numbers; or nil if
--- this is not the answer of "show disc", whose first line is "disc: on" or "disc: off".
+-- this is not the answer of "show disc", which says "disc: on" or "disc: off" somewhere.
 local function parse_counters(answer)
-    local counters = {}
+    local counters, known = {}, false
     for line in answer:gmatch("[^\r\n]+") do
         local name, value = line:match("^([%w_]+):%s*(.-)%s*$")
         if name then
             counters[#counters + 1] = { name, math.tointeger(tonumber(value)) or value }
+            known = known or name == "disc"
         end
     end
-    if #counters > 0 and counters[1][1] == "disc" then
-        return counters
-    end
+    return known and counters or nil
 end
 
 local function nodes()
