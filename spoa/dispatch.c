@@ -65,10 +65,10 @@ void dispatch_free(struct dispatch *dispatch)
 
 static void warn_bad_lease(struct dispatch *dispatch, const struct request *request, const char *why)
 {
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 
-	if (log_limit_allow(&dispatch->bad_leases, ev_now(dispatch->owner.loop), &suppressed))
-		log_warning("lease %" PRIu64 " refused: %s (%u more left out)", request->lease_id, why, suppressed);
+	if (log_limit_allow(&dispatch->bad_leases, ev_now(dispatch->owner.loop), note))
+		log_warning("lease %" PRIu64 " refused: %s%s", request->lease_id, why, note);
 }
 
 /* Reads the lease into <state>. Returns true, or false, with nothing left in <state>, if it is malformed or of a kind
@@ -115,16 +115,15 @@ static const struct node *offer_to_pool(struct dispatch *dispatch, const struct 
 	bool any_up;
 	node_set ready = ready_members(dispatch, pool, &any_up);
 	const struct node *node;
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 
 	*reason = !any_up ? PASS_NO_NODE : !ready ? PASS_DRAINING : PASS_BUSY;
 	while ((node = node_pool_choose(pool, request->path, ready)) != NULL) {
 		if (node_link_offer(dispatch->links[node->index], ticket, request->lease_id, dispatch->offer, len) == 0)
 			return node;
 		ready &= ~node_bit(node);
-		if (log_limit_allow(&dispatch->refusals, ev_now(dispatch->owner.loop), &suppressed))
-			log_warning("node %s: its control channel takes no more offers (%u more left out)", node->name,
-				    suppressed);
+		if (log_limit_allow(&dispatch->refusals, ev_now(dispatch->owner.loop), note))
+			log_warning("node %s: its control channel takes no more offers%s", node->name, note);
 	}
 	return NULL;
 }
@@ -137,7 +136,7 @@ static size_t encode_offer(struct dispatch *dispatch, const struct request *requ
 	struct control_offer *offer = &message.u.offer;
 	char client[CLIENT_ADDRESS_TEXT_MAX];
 	enum control_error error;
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 	size_t len = 0;
 
 	offer->ticket = *ticket;
@@ -153,7 +152,7 @@ static size_t encode_offer(struct dispatch *dispatch, const struct request *requ
 	if (error == CONTROL_OK)
 		return len;
 	secret_wipe(dispatch->offer, CONTROL_MESSAGE_MAX);
-	if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), &suppressed))
+	if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
 		log_error("lease %" PRIu64 ": cannot encode its offer: %s", request->lease_id,
 			  control_error_text(error));
 	return 0;
@@ -170,12 +169,12 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 {
 	struct dispatch_answer answer = {.node = NULL};
 	struct policy_decision decision;
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 	uint64_t draw;
 	size_t len;
 
 	if (ticket_generate(&answer.ticket) < 0) {
-		if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), &suppressed))
+		if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
 			log_error("cannot draw a ticket: %s", strerror(errno));
 		return pass(PASS_INTERNAL);
 	}

@@ -224,20 +224,18 @@ static const char *printable(char *out, size_t cap, struct control_text text)
 static void log_result(struct node_link *link, const struct open_offer *offer, const struct control_result *result)
 {
 	bool failed = result->outcome == CONTROL_OUTCOME_FAILED || result->outcome == CONTROL_OUTCOME_EXPIRED;
-	char ticket[TICKET_TEXT_LEN + 1], reason[128];
-	unsigned suppressed = 0;
+	char ticket[TICKET_TEXT_LEN + 1], reason[128], note[LOG_LIMIT_NOTE_MAX] = "";
 
 	if (!failed && !log_enabled(LOG_LEVEL_DEBUG))
 		return;
-	if (failed && !log_limit_allow(&link->failures, ev_now(link->owner->loop), &suppressed))
+	if (failed && !log_limit_allow(&link->failures, ev_now(link->owner->loop), note))
 		return;
 	ticket_format(ticket, &result->ticket);
 	log_write(failed ? LOG_LEVEL_WARNING : LOG_LEVEL_DEBUG,
-		  "node %s: ticket %.8s, lease %" PRIu64 ": %s, %" PRIu64 " records, %" PRIu64 " bytes%s%s",
+		  "node %s: ticket %.8s, lease %" PRIu64 ": %s, %" PRIu64 " records, %" PRIu64 " bytes%s%s%s",
 		  link->node->name, ticket, offer->lease_id, control_outcome_text(result->outcome), result->records,
-		  result->bytes, result->reason.len ? ": " : "", printable(reason, sizeof(reason), result->reason));
-	if (failed && suppressed)
-		log_warning("node %s: %u more lines like this one were left out", link->node->name, suppressed);
+		  result->bytes, result->reason.len ? ": " : "", printable(reason, sizeof(reason), result->reason),
+		  note);
 }
 
 static void link_resulted(struct node_link *link, const struct control_result *result)

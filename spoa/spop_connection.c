@@ -68,17 +68,14 @@ static void log_fault(struct spop_connection *connection, const char *format, ..
 	struct spop_environment *environment = connection->environment;
 	char text[512];
 	va_list arguments;
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 
-	if (!log_limit_allow(&environment->faults, ev_now(environment->loop), &suppressed))
+	if (!log_limit_allow(&environment->faults, ev_now(environment->loop), note))
 		return;
 	va_start(arguments, format);
 	(void)vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	if (suppressed)
-		log_warning("SPOP %s: %s (%u more left out)", connection->peer, text, suppressed);
-	else
-		log_warning("SPOP %s: %s", connection->peer, text);
+	log_warning("SPOP %s: %s%s", connection->peer, text, note);
 }
 
 static size_t out_room(const struct spop_connection *connection)

@@ -67,22 +67,22 @@ static void turn_away(struct spop_server *server, int fd, const char *peer)
 {
 	uint8_t frame[SPOP_DISCONNECT_MAX];
 	size_t len = spop_build_disconnect(frame, sizeof(frame), SPOP_STATUS_NO_RESOURCE, "too many connections");
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 
 	if (send(fd, frame, len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_debug("SPOP %s: %s", peer, strerror(errno));
 	(void)close(fd);
 	spoa_metrics_add(server->shared->metrics, SPOA_CONNECTIONS_REFUSED, 1);
 	spoa_metrics_count_disconnect(server->shared->metrics, SPOP_STATUS_NO_RESOURCE);
-	if (log_limit_allow(&server->refusals, ev_now(server->loop), &suppressed))
-		log_warning("SPOP %s: refused, max-connections (%u) are open (%u more left out)", peer,
-			    server->shared->max_connections, suppressed);
+	if (log_limit_allow(&server->refusals, ev_now(server->loop), note))
+		log_warning("SPOP %s: refused, max-connections (%u) are open%s", peer, server->shared->max_connections,
+			    note);
 }
 
 static void serve(struct spop_server *server, int fd, const char *peer)
 {
 	struct connection_entry *entry = calloc(1, sizeof(*entry));
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 
 	if (entry)
 		entry->connection = spop_connection_new(&server->environment, entry, fd, peer);
@@ -91,7 +91,7 @@ static void serve(struct spop_server *server, int fd, const char *peer)
 	if (!entry || !entry->connection) {
 		free(entry);
 		atomic_fetch_sub(&server->shared->connections, 1);
-		if (log_limit_allow(&server->faults, ev_now(server->loop), &suppressed))
+		if (log_limit_allow(&server->faults, ev_now(server->loop), note))
 			log_error("SPOP %s: closed, out of memory", peer);
 		return;
 	}
@@ -133,10 +133,10 @@ static void watch_listeners(struct spop_server *server, bool watch)
 /* Out of descriptors or memory: the connection stays in the backlog, and asking again at once would spin. */
 static void pause_accepting(struct spop_server *server, int error)
 {
-	unsigned suppressed;
+	char note[LOG_LIMIT_NOTE_MAX];
 
-	if (log_limit_allow(&server->faults, ev_now(server->loop), &suppressed))
-		log_error("cannot accept SPOP connections: %s (%u more left out)", strerror(error), suppressed);
+	if (log_limit_allow(&server->faults, ev_now(server->loop), note))
+		log_error("cannot accept SPOP connections: %s%s", strerror(error), note);
 	watch_listeners(server, false);
 	ev_timer_set(&server->pause, ACCEPT_PAUSE_S, 0.);
 	ev_timer_start(server->loop, &server->pause);
