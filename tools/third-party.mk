@@ -20,8 +20,9 @@ comma := ,
 
 # $(call digest,files,words): rewrites the target only if the digest of files and words is another one
 define digest
-	@mkdir -p $(@D); now=$@.$$$$; \
-	{ printf '%s\n' '$(2)'; cat $(1); } | sha256sum >$$now; \
+	@mkdir -p $(@D) 2>/dev/null && [ -w $(@D) ] || { \
+		printf 'Cannot write to %s: run make as its owner (sudo?), or choose another folder with BUILD=\n' $(BUILD) >&2; exit 1; }
+	@now=$@.$$$$; { printf '%s\n' '$(2)'; cat $(1); } | sha256sum >$$now; \
 	if cmp -s $@ $$now; then rm $$now; else mv $$now $@; fi
 endef
 
