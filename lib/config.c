@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config_scan.h"
 #include "log.h"
 
 /* libconfuse keeps only the line where a section ended. So while a file is parsed the line of each option is noted
@@ -35,11 +36,26 @@ static void forget_lines(void)
 	}
 }
 
-/* Called by libconfuse after each value that it has read. */
+static const struct noted_line *find_line(const cfg_t *section, const char *field)
+{
+	for (const struct noted_line *noted = noted_lines; noted; noted = noted->next) {
+		if (noted->section == section && strcmp(noted->field, field) == 0)
+			return noted;
+	}
+	return NULL;
+}
+
+/* Called by libconfuse after each value that it has read. A second value would silently take the first one's place. */
 static int note_line(cfg_t *section, cfg_opt_t *option)
 {
-	struct noted_line *noted = malloc(sizeof(*noted));
+	const struct noted_line *earlier = find_line(section, option->name);
+	struct noted_line *noted;
 
+	if (earlier && !(option->flags & CFGF_LIST)) {
+		cfg_error(section, "option '%s' was set in line %d already", option->name, earlier->line);
+		return -1;
+	}
+	noted = malloc(sizeof(*noted));
 	if (!noted) {
 		cfg_error(section, "%s: out of memory", option->name);
 		return -1;
@@ -52,18 +68,20 @@ static int note_line(cfg_t *section, cfg_opt_t *option)
 
 static int line_of(const cfg_t *section, const char *field)
 {
-	for (const struct noted_line *noted = noted_lines; noted; noted = noted->next) {
-		if (noted->section == section && strcmp(noted->field, field) == 0)
-			return noted->line;
-	}
-	return section->line;
+	const struct noted_line *noted = find_line(section, field);
+
+	return noted ? noted->line : section->line;
 }
 
-static void note_lines_of(cfg_opt_t *options)
+/* Prepares a schema: lines are noted, and two sections of one title are a fault instead of being merged. */
+static void prepare_schema(cfg_opt_t *options)
 {
 	for (cfg_opt_t *option = options; option->type != CFGT_NONE; option++) {
-		if (option->type == CFGT_SEC)
-			note_lines_of(option->subopts);
+		if (option->type == CFGT_SEC) {
+			prepare_schema(option->subopts);
+			if ((option->flags & CFGF_MULTI) && (option->flags & CFGF_TITLE))
+				option->flags |= CFGF_NO_TITLE_DUPES;
+		}
 		if (!option->validcb && option->type != CFGT_SEC && option->type != CFGT_FUNC)
 			option->validcb = note_line;
 	}
@@ -77,13 +95,30 @@ static void report_parse_fault(cfg_t *section, const char *format, va_list argum
 	(void)fputc('\n', stderr);
 }
 
+static bool everything_is_closed(const char *file)
+{
+	FILE *in = fopen(file, "re");
+	const char *fault;
+	int line = 0;
+
+	if (!in) {
+		(void)fprintf(stderr, "%s: cannot be read: %s\n", file, strerror(errno));
+		return false;
+	}
+	fault = config_scan(in, &line);
+	if (fault)
+		(void)fprintf(stderr, "%s:%d: %s\n", file, line, fault);
+	(void)fclose(in);
+	return !fault;
+}
+
 cfg_t *config_load(const char *file, cfg_opt_t *options)
 {
 	cfg_t *root;
 	int result;
 
 	forget_lines();
-	note_lines_of(options);
+	prepare_schema(options);
 	free(loaded_file);
 	loaded_file = strdup(file);
 	root = cfg_init(options, CFGF_NONE);
@@ -95,7 +130,7 @@ cfg_t *config_load(const char *file, cfg_opt_t *options)
 	(void)cfg_set_error_function(root, report_parse_fault);
 	errno = 0;
 	result = cfg_parse(root, file);
-	if (result == CFG_SUCCESS)
+	if (result == CFG_SUCCESS && everything_is_closed(file))
 		return root;
 	if (result == CFG_FILE_ERROR)
 		(void)fprintf(stderr, "%s: cannot be read: %s\n", file, errno ? strerror(errno) : "not a file");
