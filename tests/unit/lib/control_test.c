@@ -280,7 +280,7 @@ static void offers_with_wrong_fields_are_refused(void **unused)
 
 static void other_messages_with_wrong_fields_are_refused(void **unused)
 {
-	uint8_t body[64];
+	uint8_t body[64] = {0};
 	size_t len;
 
 	(void)unused;
@@ -328,7 +328,7 @@ static void bytes_that_are_no_envelope_are_refused(void **unused)
 
 static void unknown_fields_and_messages_are_skipped(void **unused)
 {
-	uint8_t body[64], envelope[128];
+	uint8_t body[64] = {0}, envelope[128] = {0};
 	struct control_message message;
 	size_t len, body_len;
 
