@@ -54,6 +54,7 @@ static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer,
 static const char *reason_to_decline(const struct fetch_exchange *exchange)
 {
 	const struct fetch_answer *answer = &exchange->answer;
+	struct timespec now;
 
 	if (atomic_load_explicit(exchange->service->draining, memory_order_relaxed))
 		return "the node is draining";
@@ -63,6 +64,8 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the body is shorter than offload.min-size";
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
+	if (clock_gettime(CLOCK_REALTIME, &now) < 0 || !file_object_is_settled(&answer->object, &now))
+		return "the file was written only now";
 	return NULL;
 }
 

@@ -45,6 +45,11 @@ static int on_header_field(http_parser *parser, const char *at, size_t len)
 {
 	struct head *head = parser->data;
 
+	/* The parser lets it pass, RFC 9112 5.1 does not: others might read another header there. */
+	if (memchr(at, ' ', len) != NULL) {
+		head->request->fault = "space in a header's name";
+		return -1;
+	}
 	head->name = (struct text_span){at, len};
 	head->value_seen = false;
 	return 0;

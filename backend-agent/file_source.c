@@ -15,6 +15,9 @@
 /* A rename in the tree at the moment of a lookup makes openat2() give up with EAGAIN: worth another try, not many. */
 #define LOOKUP_TRIES 8
 
+/* Longer than the coarsest clock tick, that of HZ=100. */
+#define TICK_NS 20000000
+
 struct file_source {
 	int root;
 };
@@ -133,6 +136,18 @@ bool file_object_unchanged(const struct file_object *object)
 	return fstat(object->fd, &st) == 0 && st.st_dev == object->device && st.st_ino == object->inode &&
 	       (uint64_t)st.st_size == object->size && st.st_mtim.tv_sec == object->mtime.tv_sec &&
 	       st.st_mtim.tv_nsec == object->mtime.tv_nsec;
+}
+
+bool file_object_is_settled(const struct file_object *object, const struct timespec *now)
+{
+	int64_t age_s = (int64_t)now->tv_sec - object->mtime.tv_sec;
+	int64_t age_ns;
+
+	/* A time in the future was set by hand: a write would move it. */
+	if (age_s > 1 || age_s < -1)
+		return true;
+	age_ns = age_s * 1000000000 + now->tv_nsec - object->mtime.tv_nsec;
+	return age_ns > TICK_NS || age_ns < -TICK_NS;
 }
 
 void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX])

@@ -44,6 +44,10 @@ void file_object_close(struct file_object *object);
 /* True if the open file is still what it was: inode, size and modification time to the nanosecond. */
 bool file_object_unchanged(const struct file_object *object);
 
+/* True if a change to the file from <now> on must show in its modification time. A kernel without fine-grained times stamps
+ * all writes of one clock tick alike, so a file written in this very tick could change once more unseen. */
+bool file_object_is_settled(const struct file_object *object, const struct timespec *now);
+
 #define FILE_ETAG_MAX 64   /* bytes of an entity tag with quotes and a terminating zero */
 
 /* Writes the strong entity tag of <object> (RFC 9110 8.8.3): inode, size and modification time. */

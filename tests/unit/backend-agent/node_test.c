@@ -65,6 +65,7 @@ static const char *const index_names[] = {"index.html", NULL};
 
 static int make_files(void **state)
 {
+	const struct timespec past[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
 	char path[128];
 	FILE *file;
 
@@ -80,6 +81,8 @@ static int make_files(void **state)
 	file = fopen(path, "w");
 	assert_non_null(file);
 	assert_int_equal(fwrite(big, 1, BIG_SIZE, file), BIG_SIZE);
+	assert_int_equal(fflush(file), 0);
+	assert_int_equal(futimens(fileno(file), past), 0);   /* a file written only now is not offloaded */
 	assert_int_equal(fclose(file), 0);
 	(void)snprintf(path, sizeof(path), "%s/small.bin", root);
 	file = fopen(path, "w");

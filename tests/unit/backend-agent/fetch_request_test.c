@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guards the reading of requests on the fetch hop: garbage is refused with the right status, no byte beyond the head is
+ * taken, and a head arrives whole however it was cut. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "fetch_request.h"
+
+#define MAX 1024
+
+static enum fetch_request_status parse(struct fetch_request *request, const char *text)
+{
+	size_t consumed;
+
+	return fetch_request_parse(request, text, strlen(text), MAX, &consumed);
+}
+
+static void malformed_is_refused_with_400(void **state)
+{
+	static const char *const texts[] = {
+		"\x16\x03\x01",
+		"garbage\r\n\r\n",
+		"GET\r\n\r\n",
+		"GET / HTTP/1.1\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: \r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 0011\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 00112233445566778899AABBCCDDEEFF\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 00112233445566778899aabbccddeeff0\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 00112233445566778899aabbccddeeff\r\n"
+		"Disc-Ticket: 00112233445566778899aabbccddeeff\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	};
+	struct fetch_request request;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		if (parse(&request, texts[i]) != FETCH_REQUEST_MALFORMED)
+			fail_msg("was not refused: %s", texts[i]);
+		assert_non_null(request.fault);
+	}
+}
+
+static void unknown_method_and_version_have_their_status(void **state)
+{
+	struct fetch_request request;
+
+	(void)state;
+	assert_int_equal(parse(&request, "FETCHIT / HTTP/1.1\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_METHOD);
+	assert_int_equal(parse(&request, "get / HTTP/1.1\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_METHOD);
+	assert_int_equal(parse(&request, "GET /\r\n\r\n"), FETCH_REQUEST_UNKNOWN_VERSION);   /* HTTP/0.9 */
+	assert_int_equal(parse(&request, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_VERSION);
+	assert_int_equal(parse(&request, "GET / HTTP/0.9\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_VERSION);
+}
+
+static void too_long_a_head_is_told_by_its_part(void **state)
+{
+	struct fetch_request request;
+	char text[2 * MAX];
+	size_t consumed;
+
+	(void)state;
+	memset(text, 'a', sizeof(text));
+	memcpy(text, "GET /", 5);
+	assert_int_equal(fetch_request_parse(&request, text, MAX - 1, MAX, &consumed), FETCH_REQUEST_INCOMPLETE);
+	assert_int_equal(fetch_request_parse(&request, text, MAX, MAX, &consumed), FETCH_REQUEST_TARGET_TOO_LONG);
+	assert_int_equal(fetch_request_parse(&request, text, sizeof(text), MAX, &consumed), FETCH_REQUEST_TARGET_TOO_LONG);
+	memcpy(text, "GET / HTTP/1.1\r\nX: ", 19);
+	assert_int_equal(fetch_request_parse(&request, text, sizeof(text), MAX, &consumed),
+	                 FETCH_REQUEST_HEADERS_TOO_LONG);
+}
+
+static const char full[] = "GET /a?b HTTP/1.1\r\nHost: site\r\nRange:  bytes=1-2 \r\nIf-Range: \"x\"\r\n"
+                           "if-none-match: \"y\"\r\nIF-MATCH: *\r\nIf-Modified-Since: m\r\nIf-Unmodified-Since: u\r\n"
+                           "Disc-Ticket: 00112233445566778899aabbccddeeff\r\nOther: z\r\n\r\n";
+
+static void assert_full(const struct fetch_request *request)
+{
+	char ticket[TICKET_TEXT_LEN + 1];
+
+	assert_int_equal(request->method, FETCH_GET);
+	assert_int_equal(request->http_minor, 1);
+	assert_true(request->keep_alive);
+	assert_true(text_span_equals(request->target, "/a?b"));
+	assert_true(text_span_equals(request->range, "bytes=1-2"));
+	assert_true(text_span_equals(request->conditions.if_range, "\"x\""));
+	assert_true(text_span_equals(request->conditions.if_none_match, "\"y\""));
+	assert_true(text_span_equals(request->conditions.if_match, "*"));
+	assert_true(text_span_equals(request->conditions.if_modified_since, "m"));
+	assert_true(text_span_equals(request->conditions.if_unmodified_since, "u"));
+	assert_true(request->has_ticket);
+	ticket_format(ticket, &request->ticket);
+	assert_string_equal(ticket, "00112233445566778899aabbccddeeff");
+	assert_false(request->chunked_body);
+	assert_int_equal(request->body_length, 0);
+}
+
+static void whole_head_is_read_wherever_it_is_cut(void **state)
+{
+	size_t len = sizeof(full) - 1, consumed;
+	struct fetch_request request;
+
+	(void)state;
+	for (size_t cut = 0; cut <= len; cut++) {
+		/* A copy of exactly this size, so that a sanitizer sees any look beyond it. */
+		char *text = malloc(cut + 1);
+		enum fetch_request_status status;
+
+		assert_non_null(text);
+		memcpy(text, full, cut);
+		status = fetch_request_parse(&request, text, cut, MAX, &consumed);
+		assert_int_equal(status, cut < len ? FETCH_REQUEST_INCOMPLETE : FETCH_REQUEST_OK);
+		if (cut == len) {
+			assert_int_equal(consumed, len);
+			assert_full(&request);
+		}
+		free(text);
+	}
+}
+
+static void nothing_behind_the_head_is_taken(void **state)
+{
+	char text[2 * sizeof(full)];
+	struct fetch_request request;
+	size_t consumed;
+
+	(void)state;
+	(void)snprintf(text, sizeof(text), "%s%s", full, "\x16garbage, or the next request");
+	assert_int_equal(fetch_request_parse(&request, text, strlen(text), MAX, &consumed), FETCH_REQUEST_OK);
+	assert_int_equal(consumed, sizeof(full) - 1);
+	assert_full(&request);
+}
+
+static void bodies_and_persistence_are_told(void **state)
+{
+	struct fetch_request request;
+
+	(void)state;
+	assert_int_equal(parse(&request, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello"), FETCH_REQUEST_OK);
+	assert_int_equal(request.method, FETCH_OTHER);
+	assert_int_equal(request.body_length, 12);
+	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
+	                 FETCH_REQUEST_OK);
+	assert_true(request.chunked_body);
+	assert_int_equal(parse(&request, "HEAD /a HTTP/1.0\r\n\r\n"), FETCH_REQUEST_OK);
+	assert_int_equal(request.method, FETCH_HEAD);
+	assert_int_equal(request.http_minor, 0);
+	assert_false(request.keep_alive);
+	assert_int_equal(parse(&request, "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"), FETCH_REQUEST_OK);
+	assert_true(request.keep_alive);
+	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), FETCH_REQUEST_OK);
+	assert_false(request.keep_alive);
+	assert_int_equal(parse(&request, "CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n"), FETCH_REQUEST_OK);
+	assert_int_equal(request.method, FETCH_OTHER);
+	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"),
+	                 FETCH_REQUEST_OK);
+}
+
+static void repeated_conditions_never_make_a_wrong_answer(void **state)
+{
+	struct fetch_request request;
+
+	(void)state;
+	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n"
+	                                 "If-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n\r\n"),
+	                 FETCH_REQUEST_OK);
+	assert_int_equal(request.range.len, 0);
+	assert_int_equal(request.conditions.if_none_match.len, 0);
+	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nIf-Match: \"a\"\r\nIf-Match: \"b\"\r\n\r\n"),
+	                 FETCH_REQUEST_MALFORMED);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(malformed_is_refused_with_400),
+		cmocka_unit_test(unknown_method_and_version_have_their_status),
+		cmocka_unit_test(too_long_a_head_is_told_by_its_part),
+		cmocka_unit_test(whole_head_is_read_wherever_it_is_cut),
+		cmocka_unit_test(nothing_behind_the_head_is_taken),
+		cmocka_unit_test(bodies_and_persistence_are_told),
+		cmocka_unit_test(repeated_conditions_never_make_a_wrong_answer),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guards record production: the bytes are the file's, memory does not grow with a slow reader, and a file that changes
+ * breaks the body before one wrong byte leaves. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "fetch_transfer.h"
+#include "record_opening.h"
+
+#define SIZE (5u * 1024 * 1024 + 333)
+
+static char root[64];
+static struct file_source *source;
+static uint8_t *content, *plain, *received;
+
+/* Its modification time lies in the past, so that every write shows, however coarse the kernel's file times are. */
+static int make_file(void **state)
+{
+	const struct timespec past[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+	char path[80];
+	int fd;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/file", root);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, content, SIZE), SIZE);
+	assert_int_equal(futimens(fd, past), 0);
+	assert_int_equal(close(fd), 0);
+	return 0;
+}
+
+static int make_all(void **state)
+{
+	(void)state;
+	strcpy(root, "/tmp/disc-sealed-XXXXXX");
+	assert_non_null(mkdtemp(root));
+	source = file_source_new(root);
+	content = malloc(SIZE);
+	plain = malloc(SIZE);
+	received = malloc(2 * (size_t)SIZE);
+	assert_true(source != NULL && content != NULL && plain != NULL && received != NULL);
+	for (size_t i = 0; i < SIZE; i++)
+		content[i] = (uint8_t)(i * 2246822519u >> 9);
+	return 0;
+}
+
+static int remove_all(void **state)
+{
+	char path[80];
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/file", root);
+	(void)unlink(path);
+	(void)rmdir(root);
+	file_source_free(source);
+	free(content);
+	free(plain);
+	free(received);
+	return 0;
+}
+
+static struct sealed_body *body_of(uint64_t offset, uint64_t length, const struct tx_state *state)
+{
+	struct file_object object;
+	struct sealed_body *body;
+
+	assert_int_equal(file_source_open(source, "file", &object), FILE_OK);
+	assert_int_equal(sealed_body_new(&body, &object, offset, length, state), RECORD_OK);
+	assert_int_equal(object.fd, -1);
+	return body;
+}
+
+/* Takes all that <body> gives into <received>, at most <step> bytes at a time. Returns how it ended. */
+static enum sealed_body_status take_all(struct sealed_body *body, size_t step, size_t *len)
+{
+	enum sealed_body_status status;
+	const uint8_t *bytes;
+	size_t given;
+
+	*len = 0;
+	while ((status = sealed_body_next(body, &bytes, &given)) == SEALED_BODY_BLOCK) {
+		size_t take = given < step ? given : step;
+
+		assert_true(given > 0 && given <= SEALED_BODY_BLOCK_MAX);
+		memcpy(received + *len, bytes, take);
+		*len += take;
+		sealed_body_sent(body, take);
+	}
+	return status;
+}
+
+/* What was received opens, and is what the file held from <offset>. */
+static void assert_prefix(const struct tx_state *state, size_t len, uint64_t offset, size_t *plain_len)
+{
+	uint64_t records;
+
+	assert_true(open_records(state, received, len, plain, SIZE, plain_len, &records));
+	assert_memory_equal(plain, content + offset, *plain_len);
+}
+
+/* --- what must not be begun ------------------------------------------------------------------------------------- */
+
+static void refused_bodies_leave_the_file_to_the_caller(void **state)
+{
+	struct tx_state tx = opening_state(1), late = opening_state(UINT64_MAX - 1);
+	struct file_object object;
+	struct sealed_body *body;
+
+	(void)state;
+	assert_int_equal(file_source_open(source, "file", &object), FILE_OK);
+	assert_int_equal(sealed_body_new(&body, &object, 0, 0, &tx), RECORD_EMPTY);
+	assert_null(body);
+	assert_int_equal(sealed_body_new(&body, &object, 0, ((uint64_t)RECORD_COUNT_MAX << 14) + 1, &tx), RECORD_TOO_LONG);
+	assert_int_equal(sealed_body_new(&body, &object, 0, SIZE, &late), RECORD_SEQ_EXHAUSTED);
+	assert_null(body);
+	assert_true(object.fd >= 0);
+	assert_true(file_object_unchanged(&object));
+	file_object_close(&object);
+}
+
+/* --- a file that changes ---------------------------------------------------------------------------------------- */
+
+/* Takes one block, lets <change> happen to the file, and takes what is left. */
+static void assert_change_breaks(void (*change)(int fd), enum sealed_body_status expected)
+{
+	struct tx_state tx = opening_state(3);
+	struct sealed_body *body = body_of(0, SIZE, &tx);
+	const uint8_t *bytes;
+	size_t given, len, plain_len;
+	char path[80];
+	int fd;
+
+	assert_int_equal(sealed_body_next(body, &bytes, &given), SEALED_BODY_BLOCK);
+	(void)snprintf(path, sizeof(path), "%s/file", root);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	change(fd);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(take_all(body, SIZE, &len), expected);
+	/* Only the block that was there before; and asking again changes nothing. */
+	assert_prefix(&tx, len, 0, &plain_len);
+	assert_int_equal(plain_len, SEALED_BODY_BLOCK_RECORDS * RECORD_PLAIN_MAX);
+	assert_int_equal(sealed_body_next(body, &bytes, &given), expected);
+	sealed_body_free(body);
+}
+
+static void rewrite(int fd)
+{
+	assert_int_equal(pwrite(fd, "changed", 7, 3 * 1024 * 1024), 7);
+}
+
+static void cut(int fd)
+{
+	assert_int_equal(ftruncate(fd, 1024 * 1024), 0);
+}
+
+static void grow(int fd)
+{
+	assert_int_equal(ftruncate(fd, SIZE + 1), 0);
+}
+
+static void empty(int fd)
+{
+	assert_int_equal(ftruncate(fd, 0), 0);
+}
+
+static void rewritten_file_breaks_the_body(void **state)
+{
+	(void)state;
+	assert_change_breaks(rewrite, SEALED_BODY_CHANGED);
+}
+
+static void truncated_file_breaks_the_body(void **state)
+{
+	(void)state;
+	assert_change_breaks(cut, SEALED_BODY_CHANGED);
+}
+
+static void emptied_file_breaks_the_body(void **state)
+{
+	(void)state;
+	assert_change_breaks(empty, SEALED_BODY_CHANGED);
+}
+
+static void grown_file_breaks_the_body(void **state)
+{
+	(void)state;
+	assert_change_breaks(grow, SEALED_BODY_CHANGED);
+}
+
+static void replaced_file_does_not_disturb_the_body(void **state)
+{
+	struct tx_state tx = opening_state(3);
+	struct sealed_body *body = body_of(0, SIZE, &tx);
+	const uint8_t *bytes;
+	size_t given, len, plain_len;
+	char path[80], other[80];
+
+	(void)state;
+	assert_int_equal(sealed_body_next(body, &bytes, &given), SEALED_BODY_BLOCK);
+	(void)snprintf(path, sizeof(path), "%s/file", root);
+	(void)snprintf(other, sizeof(other), "%s/other", root);
+	assert_int_equal(close(open(other, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)), 0);
+	assert_int_equal(rename(other, path), 0);
+	assert_int_equal(take_all(body, SIZE, &len), SEALED_BODY_END);
+	assert_prefix(&tx, len, 0, &plain_len);
+	assert_int_equal(plain_len, SIZE);
+	sealed_body_free(body);
+}
+
+/* --- bodies that stay ------------------------------------------------------------------------------------------- */
+
+static void every_length_round_a_record_and_a_block_is_whole(void **state)
+{
+	static const uint64_t lengths[] = {1, 2, 16383, 16384, 16385, 262143, 262144, 262145, 262144 + 16384, SIZE};
+	static const uint64_t offsets[] = {0, 1, 16384, 100000};
+	struct tx_state tx = opening_state(0);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		for (size_t j = 0; j < sizeof(offsets) / sizeof(offsets[0]); j++) {
+			uint64_t length = lengths[i] < SIZE - offsets[j] ? lengths[i] : SIZE - offsets[j];
+			struct sealed_body *body = body_of(offsets[j], length, &tx);
+			size_t len, plain_len;
+
+			assert_int_equal(take_all(body, 100000, &len), SEALED_BODY_END);
+			assert_int_equal(len, sealed_body_layout(body)->ciphertext);
+			assert_prefix(&tx, len, offsets[j], &plain_len);
+			assert_int_equal(plain_len, length);
+			assert_int_equal(sealed_body_bytes(body), length);
+			assert_int_equal(sealed_body_records(body), sealed_body_layout(body)->records);
+			sealed_body_free(body);
+		}
+	}
+}
+
+/* Sends a body over a socket pair whose reader takes a little now and then. However slow it is, no more is sealed than one
+ * block beyond what the socket took. */
+static void slow_reader_costs_one_block(void **state)
+{
+	struct tx_state tx = opening_state(11);
+	struct sealed_body *body = body_of(0, SIZE, &tx);
+	enum fetch_transfer_status status;
+	struct fetch_transfer transfer;
+	size_t len = 0, plain_len;
+	const char *why = "";
+	int pair[2], blocked = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(fetch_transfer_init(&transfer, "HEAD", 4), 0);
+	fetch_transfer_set_sealed(&transfer, body);
+	do {
+		ssize_t n;
+
+		status = fetch_transfer_send(&transfer, pair[0], 1u << 20, &why);
+		assert_true(status == FETCH_TRANSFER_BLOCKED || status == FETCH_TRANSFER_YIELDED ||
+		            status == FETCH_TRANSFER_DONE);
+		blocked += status == FETCH_TRANSFER_BLOCKED;
+		assert_true(sealed_body_bytes(body) <= transfer.sent + SEALED_BODY_BLOCK_MAX);
+		n = read(pair[1], received + len, 30000);
+		assert_true(n > 0);
+		len += (size_t)n;
+	} while (status != FETCH_TRANSFER_DONE);
+	assert_true(blocked > 10);
+	for (ssize_t n; (n = read(pair[1], received + len, SIZE)) > 0;)
+		len += (size_t)n;
+	assert_memory_equal(received, "HEAD", 4);
+	memmove(received, received + 4, len - 4);
+	assert_prefix(&tx, len - 4, 0, &plain_len);
+	assert_int_equal(plain_len, SIZE);
+	fetch_transfer_release(&transfer);
+	assert_int_equal(close(pair[0]) + close(pair[1]), 0);
+}
+
+static void change_under_a_slow_reader_breaks_the_transfer(void **state)
+{
+	struct tx_state tx = opening_state(11);
+	struct fetch_transfer transfer;
+	enum fetch_transfer_status status;
+	size_t len = 0, plain_len;
+	const char *why = "";
+	char path[80];
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(fetch_transfer_init(&transfer, "H", 1), 0);
+	fetch_transfer_set_sealed(&transfer, body_of(0, SIZE, &tx));
+	assert_int_equal(fetch_transfer_send(&transfer, pair[0], SIZE, &why), FETCH_TRANSFER_BLOCKED);
+	(void)snprintf(path, sizeof(path), "%s/file", root);
+	assert_int_equal(truncate(path, 700000), 0);
+	do {
+		ssize_t n = read(pair[1], received + len, 30000);
+
+		if (n > 0)
+			len += (size_t)n;
+		status = fetch_transfer_send(&transfer, pair[0], SIZE, &why);
+	} while (status == FETCH_TRANSFER_BLOCKED);
+	assert_int_equal(status, FETCH_TRANSFER_BROKEN);
+	assert_string_equal(why, "the file changed during the transfer");
+	for (ssize_t n; (n = read(pair[1], received + len, SIZE)) > 0;)
+		len += (size_t)n;
+	assert_prefix(&tx, (memmove(received, received + 1, len - 1), len - 1), 0, &plain_len);
+	assert_true(plain_len < SIZE);
+	fetch_transfer_release(&transfer);
+	assert_int_equal(close(pair[0]) + close(pair[1]), 0);
+}
+
+static void plain_body_of_a_changed_file_breaks_too(void **state)
+{
+	struct fetch_transfer transfer;
+	struct file_object object;
+	const char *why = "";
+	char path[80];
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(file_source_open(source, "file", &object), FILE_OK);
+	assert_int_equal(fetch_transfer_init(&transfer, "H", 1), 0);
+	fetch_transfer_set_plain(&transfer, &object, 0, SIZE);
+	(void)snprintf(path, sizeof(path), "%s/file", root);
+	assert_int_equal(truncate(path, 700000), 0);
+	assert_int_equal(fetch_transfer_send(&transfer, pair[0], SIZE, &why), FETCH_TRANSFER_BROKEN);
+	fetch_transfer_release(&transfer);
+	assert_int_equal(close(pair[0]) + close(pair[1]), 0);
+}
+
+static void peer_that_left_is_told_apart(void **state)
+{
+	struct tx_state tx = opening_state(1);
+	struct fetch_transfer transfer;
+	const char *why = "";
+	int pair[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(fetch_transfer_init(&transfer, "H", 1), 0);
+	fetch_transfer_set_sealed(&transfer, body_of(0, SIZE, &tx));
+	assert_int_equal(close(pair[1]), 0);
+	assert_int_equal(fetch_transfer_send(&transfer, pair[0], SIZE, &why), FETCH_TRANSFER_PEER_GONE);
+	fetch_transfer_release(&transfer);
+	assert_int_equal(close(pair[0]), 0);
+}
+
+int main(void)
+{
+#define FILE_TEST(name) cmocka_unit_test_setup(name, make_file)
+	const struct CMUnitTest tests[] = {
+		FILE_TEST(refused_bodies_leave_the_file_to_the_caller),
+		FILE_TEST(rewritten_file_breaks_the_body),
+		FILE_TEST(truncated_file_breaks_the_body),
+		FILE_TEST(emptied_file_breaks_the_body),
+		FILE_TEST(grown_file_breaks_the_body),
+		FILE_TEST(replaced_file_does_not_disturb_the_body),
+		FILE_TEST(every_length_round_a_record_and_a_block_is_whole),
+		FILE_TEST(slow_reader_costs_one_block),
+		FILE_TEST(change_under_a_slow_reader_breaks_the_transfer),
+		FILE_TEST(plain_body_of_a_changed_file_breaks_too),
+		FILE_TEST(peer_that_left_is_told_apart),
+	};
+
+	return cmocka_run_group_tests(tests, make_all, remove_all);
+}
