@@ -42,7 +42,7 @@ say = @printf '  %-8s %s\n' $(1) $(2)
 define link
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_CFLAGS) -pie $(LDFLAGS) -o $@ $^ $(LDLIBS) $(1)
+	$(Q)$(CC) $(ALL_CFLAGS) -pie $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter-out %.o,$^) $(LDLIBS) $(1)
 endef
 
 .PHONY: all
