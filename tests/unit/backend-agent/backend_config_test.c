@@ -14,7 +14,7 @@
 #include "../lib/channel_fixture.h"
 #include "backend_config.h"
 
-static char folder[64], file[80], errors[80], said[4096];
+static char folder[64], file[128], errors[128], said[4096];
 
 static int make_folder(void **state)
 {
@@ -94,7 +94,7 @@ static void assert_faults(const char *text, const char *expected)
 static void file_that_is_not_there_is_named(void **state)
 {
 	struct backend_config config;
-	char expected[200];
+	char expected[256];
 
 	(void)state;
 	(void)unlink(file);
@@ -167,7 +167,7 @@ static void missing_certificate_files_are_named(void **state)
 static void certificate_that_does_not_load_is_named(void **state)
 {
 	struct backend_config config;
-	char expected[128];
+	char expected[256];
 
 	(void)state;
 	write_config(CONTROL FILES "tls { ca = \"@/ca.pem\"\n certificate = \"@/node.pem\"\n key = \"@/node.pem\" }\n");
@@ -197,7 +197,7 @@ static void all_faults_are_told_at_once(void **state)
 static void bad_addresses_are_named(void **state)
 {
 	struct backend_config config;
-	char expected[128];
+	char expected[256];
 
 	(void)state;
 	write_config(CONTROL TLS FILES "fetch { listen = {\"127.0.0.1:0\",\n\"127.0.0.1\"} }\n");
