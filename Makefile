@@ -100,8 +100,7 @@ run: all ## serve demo files over HTTPS through the splice path; DIR=folder PORT
 	$(Q)tools/install-packages run
 	$(Q)BUILD='$(BUILD)' DIR='$(DIR)' PORT='$(PORT)' ONESHOT='$(ONESHOT)' tools/run
 
-bench-%: all ## bench-splice: LB CPU per GB on the splice path beside its peers, as CSV with plots
-	$(Q)BUILD='$(BUILD)' bench/$*
+include bench/bench.mk
 
 # An operator's edited configuration is never replaced: the new one is put beside it.
 define install-sample

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Benchmarks: bench/<name> is a program, `make bench-<name>` runs it when all that it needs is built.
+
+$(OUT)/bench/load_client: $(OUT)/bench/load_client.o
+	$(call link,-lssl -lcrypto)
+
+# The same sources, flags and libraries without our series.
+$(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
+	$(call say,BUILD,'haproxy without the series')
+	$(Q)bench/build-unpatched $(BUILD)
+
+.PHONY: bench-splice
+bench-splice: test-packages all $(OUT)/bench/load_client ## LB CPU per GB on the splice path beside its peers; REPEAT= SIZES=
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/splice
+
+.PHONY: bench-unused
+bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## CPU per request of HAProxy with and without the series, DiSC unused; REPEAT= SIZES=
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/unused

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the benchmarks share: a private network namespace, the processes under test, CPU time, alternating runs.
+
+Everything runs on the loopback of one network namespace that ends with the program, with an explicit congestion
+control: BBR's timers cost several times the CPU of the others on such a short path, and the kernel's default may be BBR.
+"""
+import glob
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(ROOT, "build"))
+CONGESTION_CONTROL = os.environ.get("CONGESTION_CONTROL") or "reno"
+UNITS = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+
+
+class Failure(Exception):
+    """Why the benchmark cannot go on, as a sentence."""
+
+
+def enter_namespace():
+    """Runs this program again in a network namespace of its own, unless that was done already."""
+    if os.environ.get("DISC_BENCH_NAMESPACE") != "1":
+        if os.geteuid() != 0:
+            raise Failure("a network namespace of its own needs root: run it with sudo")
+        os.environ["DISC_BENCH_NAMESPACE"] = "1"
+        os.execvp("unshare", ["unshare", "--net", sys.executable] + sys.argv)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    try:
+        with open("/proc/sys/net/ipv4/tcp_congestion_control", "w") as control:
+            control.write(CONGESTION_CONTROL)
+    except OSError as error:
+        raise Failure(f"congestion control {CONGESTION_CONTROL}: {error.strerror}. Namespaces may only use what "
+                      "net.ipv4.tcp_allowed_congestion_control names; reno always is") from error
+
+
+def size_in_bytes(text):
+    match = re.fullmatch(r"([1-9][0-9]*)(KB|MB|GB)", text)
+    if not match:
+        raise Failure(f"{text} is not a size such as 100KB, 1MB or 2GB")
+    return int(match[1]) * UNITS[match[2]]
+
+
+def free_ports(count):
+    """Nobody else is in this namespace, so they stay free."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in held]
+    for listener in held:
+        listener.close()
+    return ports
+
+
+class Lab:
+    """Folder and processes of one benchmark; leaving it ends them."""
+
+    def __enter__(self):
+        self.folder = tempfile.TemporaryDirectory(prefix="disc-bench.")
+        self.path = self.folder.name
+        self.processes = []
+        os.mkdir(f"{self.path}/files")
+        self.certificates = f"{self.path}/certificates"
+        subprocess.run([f"{ROOT}/tools/make-certificates", self.certificates], check=True)
+        return self
+
+    def __exit__(self, *_):
+        for process, _ in self.processes:
+            process.kill()
+            process.wait()
+        self.folder.cleanup()
+
+    def write(self, name, text):
+        with open(f"{self.path}/{name}", "w") as file:
+            file.write(text)
+        return f"{self.path}/{name}"
+
+    def start(self, name, *command, **environment):
+        log = open(f"{self.path}/{name}.log", "w")
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env={**os.environ, **environment}
+        )
+        self.processes.append((process, log.name))
+        return process
+
+    def wait_until(self, what, condition):
+        """Polls <condition> for 10 seconds; <what> is said when it does not come true."""
+        deadline = time.monotonic() + 10
+        while not condition():
+            for process, log in self.processes:
+                if process.poll() is not None:
+                    raise Failure(f"{process.args[0]} ended: {open(log).read()[-2000:]}")
+            if time.monotonic() > deadline:
+                raise Failure(f"{what} within 10 s")
+            time.sleep(0.02)
+
+
+def fetch_text(url):
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.read().decode()
+    except OSError:
+        return ""
+
+
+def stats_command(path, command):
+    """What HAProxy answers to <command> on its stats socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+            connection.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        except OSError:
+            return ""
+
+
+def cpu_ns(pid):
+    """CPU time of all threads so far: the scheduler's own account, in nanoseconds."""
+    return sum(int(open(path).read().split()[0]) for path in glob.glob(f"/proc/{pid}/task/*/schedstat"))
+
+
+class Load:
+    """One run of load_client; connecting, the first response and closing are not part of what is measured."""
+
+    def __init__(self, port, path, size, connections, requests, tls=None, suite=None, period_ms=0, sha256=None):
+        command = [f"{BUILD}/bench/load_client", "--connections", str(connections), "--requests", str(requests)]
+        for option, value in (("tls", tls), ("suite", suite), ("period-ms", period_ms), ("sha256", sha256)):
+            if value:
+                command += [f"--{option}", str(value)]
+        self.command = command + ["127.0.0.1", str(port), path, str(size)]
+        self.requests = connections * requests
+        self.bytes = self.requests * size
+
+    def run(self, before, after):
+        """Calls <before> when the connections are there, then <after> when the last byte has come."""
+        client = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            ready = client.stdout.readline()
+            if ready == "ready\n":
+                before()
+                client.stdin.write("go\n")
+                client.stdin.flush()
+                if client.stdout.readline():
+                    after()
+            client.stdin.close()
+            if client.wait(timeout=120) != 0:
+                raise Failure(f"{' '.join(self.command)}: {client.stderr.read().strip()}")
+        finally:
+            client.kill()
+            client.wait()
+
+
+def alternate(variants, repeat, progress):
+    """Measures each of <variants> (name -> function) <repeat> times, in turn; a first round is thrown away."""
+    values = {name: [] for name in variants}
+    for turn in range(repeat + 1):
+        for name, measure in variants.items():
+            progress(f"run {turn} of {repeat}, {name}")
+            value = measure()
+            if turn > 0:
+                values[name].append(value)
+    return values
+
+
+def spread(values):
+    return statistics.median(values), min(values), max(values)
+
+
+def progress_line(text):
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K  {text}")
+        sys.stderr.flush()
+
+
+def conditions():
+    """One line that belongs to every result: what it was measured on."""
+    load = open("/proc/loadavg").read().split()[0]
+    return f"{os.cpu_count()} CPUs, load {load} at the start, congestion control {CONGESTION_CONTROL}, loopback, HAProxy with one thread"
