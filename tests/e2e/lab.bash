@@ -19,9 +19,11 @@ lab_start() {
 		[fake]=                 # non-empty: HAProxy fetches through tests/lab/fake_node
 		[threads]=2
 		[agent_certificate]=agent.lab.test
+		[n1_certificate]=n1.lab.test
 		[min_size]=1            # bytes; smaller bodies are declined by the nodes
 		[server_timeout]=10s    # HAProxy's timeout server
 		[bufsize]=16384         # HAProxy's tune.bufsize
+		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
 	)
 	for i; do
@@ -39,10 +41,11 @@ lab_start() {
 	if [ -n "$LAB_FAKE" ]; then
 		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE
 	fi
-	SERVER_TIMEOUT=${set[server_timeout]} BUFSIZE=${set[bufsize]} MAXRECORD=${set[maxrecord]}
-	HAPROXY_CONFIG=${set[config]} AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
-	export SERVER_TIMEOUT BUFSIZE MAXRECORD
-	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE MIN_SIZE
+	SERVER_TIMEOUT=${set[server_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]}
+	HAPROXY_CONFIG=${set[config]} N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
+	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
+	export SERVER_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD
+	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
 
 	node_start n1
@@ -53,13 +56,13 @@ lab_start() {
 	fi
 	spoa_start
 	haproxy_start
-	[ "$AGENT_CERTIFICATE" != agent.lab.test ] || nodes_alive
+	[ "$AGENT_CERTIFICATE$N1_CERTIFICATE" != agent.lab.testn1.lab.test ] || nodes_alive
 }
 
 # node_start NAME: n1 or n2.
 node_start() {
-	local fetch=${1^^}_FETCH control=${1^^}_CONTROL
-	FETCH=${!fetch} CONTROL=${!control} NODE=$1 template "$E2E_DIR/disc-backend.conf.in" >"$LAB/$1.conf"
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE
+	FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in" >"$LAB/$1.conf"
 	process_start "$1" "$DISC_BIN_BACKEND" -c "$LAB/$1.conf"
 	process_ready "$1" port_open "${!fetch}"
 	process_ready "$1" port_open "${!control}"
@@ -68,7 +71,7 @@ node_start() {
 fake_start() {
 	local fetch=${1^^}_FETCH fake=${1^^}_FAKE
 	process_start "fake-$1" "$LAB_TOOLS/fake_node" --listen "$LAB_ADDRESS:${!fake}" --node "$LAB_ADDRESS:${!fetch}"
-	wait_for_line "$LAB/fake-$1.log" '^listening$'
+	process_ready "fake-$1" port_open "${!fake}"
 }
 
 spoa_start() {

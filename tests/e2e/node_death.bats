@@ -19,11 +19,33 @@ dies_early() {
 	[ $# = 1 ] || versions=("${@:2}")
 	for version in "${versions[@]}"; do
 		tls_client $version "get:/100k?fake=$1" send response get:/100k?good send response
+		has_lines <(cat "$LAB"/fake-n?.log) " fake=$1 "
+		if [ "$client_status" = 4 ]; then
+			# On a reused server connection HAProxy, like any proxy, may close instead: clients then ask again (RFC 9112 9.3.1).
+			client_said '^no-response 0 close_notify$'
+			client_did_not_say '^status'
+		else
+			equal "exit status" "$client_status" 0
+			client_said '^status 50[234] '
+			client_said "^body 102400 $(sum_of 100k)$"
+			path_is proxy "$id .*fake=$1"
+		fi
+	done
+}
+
+# offload_dies NAME [VERSION]...: the same, but asked without a ticket the nodes answer: the client sees nothing of it.
+offload_dies() {
+	local version versions=("" --tls12)
+	mode=splice
+	[ $# = 1 ] || versions=("${@:2}")
+	for version in "${versions[@]}"; do
+		tls_client $version "get:/100k?fake=$1" send response get:/100k?good send response
 		equal "exit status" "$client_status" 0
-		client_said '^status 50[234] ' || equal "whole bodies" "$(grep -c "^body 102400 $(sum_of 100k)$" "$WORK/client")" 2
-		client_said "^body 102400 $(sum_of 100k)$"
+		equal "whole bodies" "$(grep -c "^body 102400 $(sum_of 100k)$" "$WORK/client")" 2
 		has_lines <(cat "$LAB"/fake-n?.log) " fake=$1 "
 		path_is proxy "$id .*fake=$1"
+		reason_is retry "$id .*fake=$1"
+		path_is splice "$id .*GET /100k\?good"
 	done
 }
 
@@ -48,6 +70,18 @@ dies_late() {
 
 @test_each_mode "the node never answers: HAProxy's own 504 or another node's answer" {
 	dies_early never-answers ''
+}
+
+@test "an offload whose node dies before its headers becomes an ordinary response" {
+	offload_dies offload-dies-before-headers
+}
+
+@test "an offload whose node dies within its headers becomes an ordinary response" {
+	offload_dies offload-dies-in-headers
+}
+
+@test "an offload whose node never answers becomes an ordinary response" {
+	offload_dies offload-never-answers ''
 }
 
 @test_each_mode "the node dies between headers and body" {
@@ -75,8 +109,8 @@ dies_late() {
 		tls_client $version "get:/10m?fake=dies-mid-body" send response
 		equal "exit status" "$client_status" 4
 		client_said '^cut [0-9]+ of 10485760 [0-9a-f]{64} (unclean|reset)$'
-		path_is splice "$id .*fake="
-		[[ $(logged end "$id .*fake=") == SD* ]]
+		path_is splice "$id .*fake=[^ ]*"
+		[[ $(logged end "$id .*fake=[^ ]*") == SD* ]]
 	done
 }
 

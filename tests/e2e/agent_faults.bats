@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# disc-spoa gone, slow, restarted, saying no; the control channel refused. HAProxy then serves everything itself.
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+setup_file() {
+	lab_start
+}
+
+teardown_file() {
+	lab_stop
+}
+
+# served_by_haproxy [REASON]: 20 requests on each TLS version, intact and not spliced.
+served_by_haproxy() {
+	local version targets=() i
+	mode=splice
+	for ((i = 0; i < 20; i++)); do
+		targets+=("/100k?n=$i")
+	done
+	for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
+		CURL_MANY=$version
+		fetch_many "${targets[@]}"
+		many_are "${targets[@]}"
+		logged_times 20 path=proxy
+	done
+}
+
+# spliced_again: after the fault is over.
+spliced_again() {
+	mode=splice
+	nodes_alive
+	wait_until splices
+}
+
+splices() {
+	fetch /100k && [ "$(logged path)" = splice ] && body_is 100k
+}
+
+@test "the agent killed: HAProxy serves everything itself; restarted: splices again" {
+	process_stop disc-spoa KILL
+	served_by_haproxy
+	spoa_start
+	spliced_again
+}
+
+@test "the agent stopped with TERM and restarted" {
+	process_stop disc-spoa
+	equal "exit status of disc-spoa" "$ended_with" 0
+	served_by_haproxy
+	spoa_start
+	spliced_again
+}
+
+@test "the agent hangs: requests wait no longer than the processing timeout" {
+	local started
+	mode=splice
+	process_signal disc-spoa STOP
+	started=$SECONDS
+	fetch /100k
+	equal status "$status" 200
+	body_is 100k
+	path_is proxy
+	[ $((SECONDS - started)) -le 3 ]
+	served_by_haproxy
+	process_signal disc-spoa CONT
+	spliced_again
+}
+
+@test "an agent that hung answers too late: nothing is spliced by a ticket of before" {
+	local i
+	mode=splice
+	process_signal disc-spoa STOP
+	tls_client get:/100k?late send response get:/16385 send response
+	equal "exit status" "$client_status" 0
+	client_said "^body 102400 $(sum_of 100k)$"
+	client_said "^body 16385 $(sum_of 16385)$"
+	process_signal disc-spoa CONT
+	path_is proxy "$id .*late"
+	spliced_again
+}
+
+@test "the agent's policy passes: served ordinarily, its reason is in the log, on one connection as often as you like" {
+	local targets=() i version
+	mode=pass
+	for ((i = 0; i < 30; i++)); do
+		targets+=("/100k?n=$i")
+	done
+	for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
+		CURL_MANY=$version
+		fetch_many "${targets[@]}"
+		many_are "${targets[@]}"
+		equal connections "$connects" 1
+		logged_times 30 path=proxy
+		wait_for_line "$LAB/haproxy.log" "^id=$id .*reason=policy .*agent=policy "
+	done
+}
+
+@test "a node that hangs is given up within a second, and its share goes to the other" {
+	local node other
+	mode=splice
+	fetch /100k
+	node=$(logged server)
+	other=$([ "$node" = n1 ] && echo n2 || echo n1)
+	process_signal "$node" STOP
+	local started=${EPOCHREALTIME/./}
+	wait_until agent_says "$node" down
+	[ $((${EPOCHREALTIME/./} - started)) -lt 2500000 ] || { echo "known only after $((${EPOCHREALTIME/./} - started)) us"; return 1; }
+	fetch /100k
+	equal status "$status" 200
+	body_is 100k
+	path_is splice
+	equal server "$(logged server)" "$other"
+	process_signal "$node" CONT
+	spliced_again
+}
+
+@test "a node that hangs between offer and fetch: an ordinary answer, or an error in bounded time, never a wrong byte" {
+	local node
+	mode=splice
+	fetch /100k
+	node=$(logged server)
+	process_signal "$node" STOP
+	new_id
+	local result=0
+	curl_site -o "$WORK/late" --max-time 30 -w '%{http_code}' -H "X-Id: $id" "$(url /100k)" >"$WORK/code" || result=$?
+	process_signal "$node" CONT
+	case $(cat "$WORK/code") in
+	200) cmp "$WORK/late" "$SUITE/www/100k" ;;
+	502 | 503 | 504) ;;
+	*) echo "curl ended with $result, status $(cat "$WORK/code")"; return 1 ;;
+	esac
+	spliced_again
+}
