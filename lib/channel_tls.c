@@ -8,6 +8,7 @@
 #include <wolfssl/wolfcrypt/error-crypt.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,16 @@ static const char *load_files(WOLFSSL_CTX *context, const char *ca_file, const c
 	return NULL;
 }
 
+/* wolfSSL fills a context's list of suites with the first session that is made of it, without a lock. So one is made here,
+ * before any thread can. Returns false if that fails. */
+static bool settle_suites(WOLFSSL_CTX *context)
+{
+	WOLFSSL *first = wolfSSL_new(context);
+
+	wolfSSL_free(first);
+	return first != NULL;
+}
+
 struct channel_tls *channel_tls_new(const char *ca_file, const char *certificate_file, const char *key_file,
 				    char *error, size_t error_size)
 {
@@ -125,6 +136,10 @@ struct channel_tls *channel_tls_new(const char *ca_file, const char *certificate
 		tls->contexts[side] = make_context((enum channel_tls_side)side);
 		if (tls->contexts[side])
 			fault = load_files(tls->contexts[side], ca_file, certificate_file, key_file, &file);
+		if (!fault && !settle_suites(tls->contexts[side])) {
+			file = NULL;
+			fault = "TLS cannot be set up";
+		}
 		if (fault) {
 			(void)snprintf(error, error_size, "%s%s%s", file ? file : "", file ? ": " : "", fault);
 			channel_tls_free(tls);
