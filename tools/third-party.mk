@@ -35,33 +35,31 @@ $(BUILD)/inputs/haproxy-source: always
 $(BUILD)/inputs/haproxy-build: always
 	$(call digest,tools/build-haproxy)
 
+# $(call once,package): runs what follows and touches the target, unless another make has just done it
+once = $(Q)tools/once $(BUILD)/inputs/$(1).lock $@ $^ --
+
 # $(call unpack,package,version,local source)
 define unpack
-	$(Q)tools/with-progress $(1) $(BUILD)/log/$(1)-source.log \
+	$(call say,UNPACK,$(1))
+	$(call once,$(1)) tools/with-progress $(1) $(BUILD)/log/$(1)-source.log \
 		'Without network, give local sources: make HAPROXY_SRC=haproxy.tar.gz WOLFSSL_SRC=wolfssl.tar.gz' \
 		tools/unpack-source $(1) $(2) $(BUILD) $(3)
-	@touch $@
 endef
 
 $(WOLFSSL_TREE): $(BUILD)/inputs/wolfssl-source | build-packages
-	$(call say,UNPACK,wolfssl)
 	$(call unpack,wolfssl,$(WOLFSSL_VERSION),$(WOLFSSL_SRC))
 $(LIBWOLFSSL): $(WOLFSSL_TREE) $(BUILD)/inputs/wolfssl-build
 	$(call say,BUILD,wolfssl)
-	$(Q)tools/build-wolfssl $(BUILD)
-	@touch $@
+	$(call once,wolfssl) tools/build-wolfssl $(BUILD)
 
 $(HAPROXY_TREE): $(BUILD)/inputs/haproxy-source | build-packages
-	$(call say,UNPACK,haproxy)
 	$(call unpack,haproxy,$(HAPROXY_VERSION),$(HAPROXY_SRC))
 $(BUILD)/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build $(LIBWOLFSSL)
 	$(call say,BUILD,haproxy)
-	$(Q)tools/build-haproxy release $(BUILD)
-	@touch $@
+	$(call once,haproxy) tools/build-haproxy release $(BUILD)
 $(BUILD)/openssl/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build
 	$(call say,BUILD,'haproxy with OpenSSL')
-	$(Q)tools/build-haproxy openssl $(BUILD)
-	@touch $@
+	$(call once,haproxy) tools/build-haproxy openssl $(BUILD)
 
 # The seal recorder stands between sealers and wolfCrypt (ld --wrap) and logs every key and nonce used.
 RECORDER_OBJECT := $(OUT)/tests/lab/seal_recorder.o
@@ -70,8 +68,7 @@ RECORDER_WRAPS  := $(patsubst %,-Wl$(comma)--wrap=%,$(shell sed 's/\#.*//' tests
 ifeq ($(FLAVOUR),recorder)
 $(BIN)/haproxy: $(BUILD)/bin/haproxy $(RECORDER_OBJECT) tests/lab/seal_recorder.symbols
 	$(call say,LD,$@)
-	$(Q)tools/build-haproxy recorder $(BUILD) $(abspath $(RECORDER_OBJECT)) $(RECORDER_WRAPS)
-	@touch $@
+	$(call once,haproxy) tools/build-haproxy recorder $(BUILD) $(abspath $(RECORDER_OBJECT)) $(RECORDER_WRAPS)
 endif
 ifneq ($(filter recorder asan,$(FLAVOUR)),)
 $(BIN)/disc-backend: $(RECORDER_OBJECT)
