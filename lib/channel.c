@@ -94,9 +94,9 @@ static void send_last(struct channel *channel)
 	}
 }
 
-void channel_close(struct channel *channel, const char *reason)
+/* Ends the channel without freeing it; event handlers free it when they leave. */
+static void end(struct channel *channel, const char *reason)
 {
-	assert(channel->magic == MAGIC);
 	if (channel->state == STATE_CLOSED)
 		return;
 	stop_watching(channel);
@@ -109,8 +109,16 @@ void channel_close(struct channel *channel, const char *reason)
 	channel->depth++;
 	channel->handlers->closed(channel, channel->context, reason);
 	channel->depth--;
-	/* A handler of this very channel may be what called: its caller still looks at the state. */
-	if (channel->depth == 0)
+}
+
+void channel_close(struct channel *channel, const char *reason)
+{
+	/* A handler of this very channel may be what calls: its caller still looks at the state. */
+	bool outermost = channel->depth == 0;
+
+	assert(channel->magic == MAGIC);
+	end(channel, reason);
+	if (outermost)
 		release(channel);
 }
 
@@ -121,6 +129,7 @@ static struct channel *enter(void *data)
 
 	assert(channel->magic == MAGIC && channel->state != STATE_CLOSED);
 	channel->depth++;
+	assert(channel->depth > 0);
 	return channel;
 }
 
@@ -137,7 +146,7 @@ static void fail_session(struct channel *channel)
 
 	channel->broken = true;
 	channel_tls_reason(channel->session, channel->peer, reason);
-	channel_close(channel, reason);
+	end(channel, reason);
 }
 
 static void fail(struct channel *channel, const char *what)
@@ -145,7 +154,7 @@ static void fail(struct channel *channel, const char *what)
 	char reason[CHANNEL_REASON_MAX];
 
 	(void)snprintf(reason, sizeof(reason), "%s: %s", channel->peer, what);
-	channel_close(channel, reason);
+	end(channel, reason);
 }
 
 /* --- sending --- */
@@ -275,7 +284,7 @@ static void become_open(struct channel *channel)
 
 		(void)snprintf(reason, sizeof(reason), "certificate of %s bears none of the expected names",
 			       channel->peer);
-		channel_close(channel, reason);
+		end(channel, reason);
 		return;
 	}
 	channel->input = secret_alloc(INPUT_SIZE);
@@ -321,7 +330,7 @@ static void finish_connect(struct channel *channel)
 		char reason[CHANNEL_REASON_MAX];
 
 		(void)snprintf(reason, sizeof(reason), "cannot connect to %s: %s", channel->peer, strerror(error));
-		channel_close(channel, reason);
+		end(channel, reason);
 		return;
 	}
 	channel->state = STATE_HANDSHAKING;

@@ -156,15 +156,17 @@ int config_need_string(cfg_t *section, const char *field, const char **value)
 {
 	const char *text = cfg_getstr(section, field);
 
-	if (!text || *text == '\0')
-		return config_fault(section, field, "must be set");
+	if (!text || *text == '\0') {
+		(void)config_fault(section, field, "must be set");
+		return -1;
+	}
 	*value = text;
 	return 0;
 }
 
 int config_need_address(cfg_t *section, const char *field, struct address *value)
 {
-	const char *text = NULL, *why;
+	const char *text, *why;
 
 	if (config_need_string(section, field, &text) < 0)
 		return -1;
@@ -185,7 +187,7 @@ int config_need_range(cfg_t *section, const char *field, long min, long max, lon
 
 int config_need_file(cfg_t *section, const char *field, const char **value)
 {
-	const char *path = NULL;
+	const char *path;
 
 	if (config_need_string(section, field, &path) < 0)
 		return -1;

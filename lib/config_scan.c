@@ -8,8 +8,8 @@
 
 struct scan {
 	FILE *in;
-	int line;                /* of the character read last */
-	int opened[DEPTH_MAX];   /* lines of the braces that are open */
+	int line;              /* of the character read last */
+	int opened[DEPTH_MAX]; /* lines of the braces that are open */
 	int depth;
 };
 

@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
-/* Scans <in>, a file in libconfuse's syntax, to its end. Returns NULL if everything is closed, else a text, with the line
- * where the unclosed thing begins in <*line>. */
+/* Scans <in>, a file in libconfuse's syntax, to its end. Returns NULL if everything is closed, else a text, with the
+ * line where the unclosed thing begins in <*line>. */
 const char *config_scan(FILE *in, int *line);
 
 #endif

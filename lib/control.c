@@ -17,7 +17,7 @@ struct block {
 
 static void *wiping_alloc(void *exhausted, size_t size)
 {
-	struct block *block = size > CONTROL_MESSAGE_MAX * 64u ? NULL : malloc(sizeof(*block) + size);
+	struct block *block = size > (size_t)CONTROL_MESSAGE_MAX * 64 ? NULL : malloc(sizeof(*block) + size);
 
 	if (!block) {
 		*(bool *)exhausted = true;

@@ -181,8 +181,9 @@ static size_t make_additional(uint8_t additional[static ADDITIONAL_MAX], const s
 }
 
 /* Encrypts <len> bytes from <in> to <out>, which may be the same place, and writes the tag behind them. */
-static bool encrypt(struct record_sealer *sealer, const uint8_t nonce[static NONCE_LEN], const uint8_t *additional,
-		    size_t additional_len, const uint8_t *in, size_t len, uint8_t *out)
+static bool encrypt_record(struct record_sealer *sealer, const uint8_t nonce[static NONCE_LEN],
+			   const uint8_t *additional, size_t additional_len, const uint8_t *in, size_t len,
+			   uint8_t *out)
 {
 	if (sealer->state.aead == TX_AEAD_AES_GCM)
 		return wc_AesGcmEncrypt(&sealer->aes, out, in, (word32)len, nonce, NONCE_LEN, out + len, TAG_LEN,
@@ -220,8 +221,8 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 	make_nonce(nonce, sealer);
 	if (has_explicit_nonce(&sealer->state))
 		memcpy(out + HEADER_LEN, nonce + SALT_LEN, EXPLICIT_NONCE_LEN);
-	if (!encrypt(sealer, nonce, additional, make_additional(additional, sealer, out, len), plain, sealed_len,
-		     body)) {
+	if (!encrypt_record(sealer, nonce, additional, make_additional(additional, sealer, out, len), plain, sealed_len,
+			    body)) {
 		sealer->dead = true;
 		/* What a failed encryption left here may be plaintext, or a first part under a nonce that is now spent.
 		 */
