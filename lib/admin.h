@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Admin endpoint of a program, over HTTP (libmicrohttpd, a thread of its own): GET /metrics (Prometheus) and GET /health
- * (200 "ok", or 503 "draining"). Never carries a secret; meant for a management network or loopback. */
+/* Admin endpoint of a program, over HTTP (libmicrohttpd, a thread of its own): GET /metrics (Prometheus) and GET
+ * /health (200 "ok", or 503 "draining"). Never carries a secret; meant for a management network or loopback. */
 #ifndef DISC_ADMIN_H
 #define DISC_ADMIN_H
 
@@ -14,7 +14,7 @@ struct admin;
 struct admin_source {
 	struct metric *metrics;
 	size_t count;
-	int (*draining)(void *context);   /* non-zero: /health answers 503 */
+	int (*draining)(void *context); /* non-zero: /health answers 503 */
 	void *context;
 };
 

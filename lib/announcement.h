@@ -12,19 +12,19 @@
 
 #include "ticket.h"
 
-#define ANNOUNCEMENT_TEXT_MAX 160   /* bytes of the longest value, with a terminating zero */
+#define ANNOUNCEMENT_TEXT_MAX 160 /* bytes of the longest value, with a terminating zero */
 
 enum announcement_kind {
-	ANNOUNCEMENT_NONE,      /* an ordinary response: nothing was and nothing will be sealed under this lease */
-	ANNOUNCEMENT_SPLICE,    /* the body is TLS records of the client's session */
+	ANNOUNCEMENT_NONE,   /* an ordinary response: nothing was and nothing will be sealed under this lease */
+	ANNOUNCEMENT_SPLICE, /* the body is TLS records of the client's session */
 };
 
 struct announcement {
 	enum announcement_kind kind;
 	struct ticket ticket;
-	uint64_t seq;           /* sequence number of the first record; the following three only with SPLICE */
+	uint64_t seq; /* sequence number of the first record; the following three only with SPLICE */
 	uint64_t records;
-	uint64_t length;        /* bytes of plaintext */
+	uint64_t length; /* bytes of plaintext */
 };
 
 /* Writes the header's value to <text> with a terminating zero. Returns its length in bytes. */

@@ -18,16 +18,16 @@
 
 #include "address.h"
 
-#define CHANNEL_FRAME_MAX 65536u       /* bytes of one frame */
-#define CHANNEL_QUEUE_MAX (4u << 20)   /* bytes waiting to be sent before channel_send() refuses */
-#define CHANNEL_HANDSHAKE_S 2.0        /* a peer that is not OPEN by then is closed */
+#define CHANNEL_FRAME_MAX 65536u     /* bytes of one frame */
+#define CHANNEL_QUEUE_MAX (4u << 20) /* bytes waiting to be sent before channel_send() refuses */
+#define CHANNEL_HANDSHAKE_S 2.0      /* a peer that is not OPEN by then is closed */
 
 /* Credentials: CA, own certificate and key, shared by all channels of a process and by all its threads. */
 struct channel_tls;
 
 /* Loads PEM files. Returns the credentials, or NULL with a text in <error> (<error_size> bytes) naming the file. */
-struct channel_tls *channel_tls_new(const char *ca_file, const char *certificate_file, const char *key_file, char *error,
-                                    size_t error_size);
+struct channel_tls *channel_tls_new(const char *ca_file, const char *certificate_file, const char *key_file,
+				    char *error, size_t error_size);
 void channel_tls_free(struct channel_tls *tls);
 
 struct channel;
@@ -37,8 +37,8 @@ struct channel_handlers {
 	void (*opened)(struct channel *channel, void *context, const char *peer_name);
 	/* One whole frame; <frame> is wiped when this returns. May call channel_send() and channel_close(). */
 	void (*received)(struct channel *channel, void *context, const uint8_t *frame, size_t len);
-	/* The channel is closed and will be freed when this returns; called exactly once for every channel, whoever closed
-	 * it. <reason> is a sentence for the log. */
+	/* The channel is closed and will be freed when this returns; called exactly once for every channel, whoever
+	 * closed it. <reason> is a sentence for the log. */
 	void (*closed)(struct channel *channel, void *context, const char *reason);
 };
 
@@ -46,12 +46,12 @@ struct channel_handlers {
  * channel). Returns the channel, or NULL with errno set if not even a socket could be made (then no handler is called).
  * <handlers> must outlive the channel. */
 struct channel *channel_connect(struct ev_loop *loop, struct channel_tls *tls, const struct address *address,
-                                const char *const *names, const struct channel_handlers *handlers, void *context);
+				const char *const *names, const struct channel_handlers *handlers, void *context);
 
 /* Begins the server's side on the accepted socket <fd>, of which it takes ownership in every case. Otherwise as
  * channel_connect(). */
 struct channel *channel_accept(struct ev_loop *loop, struct channel_tls *tls, int fd, const char *const *names,
-                               const struct channel_handlers *handlers, void *context);
+			       const struct channel_handlers *handlers, void *context);
 
 /* Queues one frame, copied; what was sent is wiped from the queue. Never blocks. Returns 0, or -1 if the channel is not
  * OPEN, the frame too long or the queue full: nothing is queued then. */

@@ -15,6 +15,8 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "secret.h"
+
 #define GENERAL_NAME_DNS 2 /* dNSName, RFC 5280 4.2.1.6 */
 
 struct channel_tls {
@@ -219,6 +221,8 @@ enum channel_tls_status channel_tls_read(struct channel_tls_session *session, ui
 {
 	int result = wolfSSL_read(session->ssl, bytes, (int)size);
 
+	/* wolfSSL's record layer leaves pieces of plaintext, which may be keys, on the stack. */
+	secret_wipe_stack();
 	*len = 0;
 	if (result <= 0)
 		return status_of(session, result);
@@ -235,6 +239,7 @@ enum channel_tls_status channel_tls_write(struct channel_tls_session *session, c
 {
 	int result = wolfSSL_write(session->ssl, bytes, (int)len);
 
+	secret_wipe_stack();
 	if (result <= 0)
 		return status_of(session, result);
 	if ((size_t)result != len) {

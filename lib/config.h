@@ -18,13 +18,13 @@ cfg_t *config_load(const char *file, cfg_opt_t *options);
 int config_fault(cfg_t *section, const char *field, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Checks of one option each: 0 if it holds, -1 after config_fault(). */
-int config_need_string(cfg_t *section, const char *field, const char **value);      /* set and not empty */
-int config_need_address(cfg_t *section, const char *field, struct address *value);  /* address_parse() */
+int config_need_string(cfg_t *section, const char *field, const char **value);     /* set and not empty */
+int config_need_address(cfg_t *section, const char *field, struct address *value); /* address_parse() */
 int config_need_range(cfg_t *section, const char *field, long min, long max, long *value);
-int config_need_file(cfg_t *section, const char *field, const char **value);        /* set and readable */
+int config_need_file(cfg_t *section, const char *field, const char **value); /* set and readable */
 
-/* The log section { target = "stderr" | "syslog", level = "info" } that both programs share: its schema, and applying it
- * (0, or -1 after config_fault()). <program> as in log_open(). */
+/* The log section { target = "stderr" | "syslog", level = "info" } that both programs share: its schema, and applying
+ * it (0, or -1 after config_fault()). <program> as in log_open(). */
 extern cfg_opt_t config_log_options[];
 int config_apply_log(cfg_t *root, const char *program);
 

@@ -15,25 +15,25 @@
 
 #define CONTROL_VERSION_MIN 1u
 #define CONTROL_VERSION_MAX 1u
-#define CONTROL_MESSAGE_MAX 65536u   /* bytes of one encoded Envelope */
-#define CONTROL_TEXT_MAX    16384u   /* bytes of one text field */
+#define CONTROL_MESSAGE_MAX 65536u /* bytes of one encoded Envelope */
+#define CONTROL_TEXT_MAX 16384u    /* bytes of one text field */
 
 enum control_type {
-	CONTROL_UNKNOWN = 0,   /* a message that this version does not know: ignore it */
-	CONTROL_HELLO,         /* both ways, first: versions spoken, who speaks */
-	CONTROL_OFFER,         /* agent -> node: ticket, lease's TX state, request */
-	CONTROL_CANCEL,        /* agent -> node: the ticket will not be fetched */
-	CONTROL_RESULT,        /* node -> agent: how an offload ended */
-	CONTROL_PING,          /* agent -> node, every 250 ms */
-	CONTROL_PONG,          /* node -> agent: answer, with the node's load and whether it drains */
+	CONTROL_UNKNOWN = 0, /* a message that this version does not know: ignore it */
+	CONTROL_HELLO,       /* both ways, first: versions spoken, who speaks */
+	CONTROL_OFFER,       /* agent -> node: ticket, lease's TX state, request */
+	CONTROL_CANCEL,      /* agent -> node: the ticket will not be fetched */
+	CONTROL_RESULT,      /* node -> agent: how an offload ended */
+	CONTROL_PING,        /* agent -> node, every 250 ms */
+	CONTROL_PONG,        /* node -> agent: answer, with the node's load and whether it drains */
 };
 
 enum control_outcome {
-	CONTROL_OUTCOME_SEALED = 1,     /* every record was sealed and handed to the kernel */
-	CONTROL_OUTCOME_DECLINED = 2,   /* answered with Disc-Body: none; nothing was sealed */
-	CONTROL_OUTCOME_ABORTED = 3,    /* the fetch hop went away after sealing had begun */
-	CONTROL_OUTCOME_EXPIRED = 4,    /* no fetch named the ticket in time */
-	CONTROL_OUTCOME_FAILED = 5,     /* the node could not go on: object changed, read error */
+	CONTROL_OUTCOME_SEALED = 1,   /* every record was sealed and handed to the kernel */
+	CONTROL_OUTCOME_DECLINED = 2, /* answered with Disc-Body: none; nothing was sealed */
+	CONTROL_OUTCOME_ABORTED = 3,  /* the fetch hop went away after sealing had begun */
+	CONTROL_OUTCOME_EXPIRED = 4,  /* no fetch named the ticket in time */
+	CONTROL_OUTCOME_FAILED = 5,   /* the node could not go on: object changed, read error */
 };
 
 /* A text inside a decoded message: not terminated, belongs to the message. */
@@ -44,16 +44,16 @@ struct control_text {
 
 struct control_hello {
 	uint32_t version_min, version_max;
-	struct control_text name;       /* the peer's own name, for logs only: identity is the certificate */
-	struct control_text software;   /* e.g. "disc-spoa 0.1.0" */
+	struct control_text name;     /* the peer's own name, for logs only: identity is the certificate */
+	struct control_text software; /* e.g. "disc-spoa 0.1.0" */
 };
 
 struct control_offer {
 	struct ticket ticket;
 	struct tx_state state;
-	struct control_text method, host, target;   /* as HAProxy saw the request; target is path and query */
-	struct control_text client;                 /* numeric address of the client */
-	uint64_t lease_id;                          /* HAProxy's, for logs */
+	struct control_text method, host, target; /* as HAProxy saw the request; target is path and query */
+	struct control_text client;               /* numeric address of the client */
+	uint64_t lease_id;                        /* HAProxy's, for logs */
 };
 
 struct control_cancel {
@@ -64,8 +64,8 @@ struct control_cancel {
 struct control_result {
 	struct ticket ticket;
 	enum control_outcome outcome;
-	uint64_t records, bytes;        /* sealed: records, and bytes of plaintext */
-	struct control_text reason;     /* empty for CONTROL_OUTCOME_SEALED */
+	uint64_t records, bytes;    /* sealed: records, and bytes of plaintext */
+	struct control_text reason; /* empty for CONTROL_OUTCOME_SEALED */
 };
 
 struct control_ping {
@@ -73,9 +73,9 @@ struct control_ping {
 };
 
 struct control_pong {
-	uint64_t nonce;                 /* the ping's */
-	uint32_t offloads;              /* active on this node */
-	uint32_t draining;              /* non-zero: give no new ones */
+	uint64_t nonce;    /* the ping's */
+	uint32_t offloads; /* active on this node */
+	uint32_t draining; /* non-zero: give no new ones */
 };
 
 struct control_message {
@@ -88,16 +88,16 @@ struct control_message {
 		struct control_ping ping;
 		struct control_pong pong;
 	} u;
-	void *storage;                  /* private: what the texts point into */
+	void *storage; /* private: what the texts point into */
 };
 
 enum control_error {
 	CONTROL_OK = 0,
-	CONTROL_MALFORMED,              /* not an Envelope */
-	CONTROL_BAD_TICKET,             /* not TICKET_LEN bytes */
-	CONTROL_BAD_TX_STATE,           /* tx_state_decode() refused it */
-	CONTROL_BAD_FIELD,              /* a text over CONTROL_TEXT_MAX, an unknown outcome, version_min > version_max */
-	CONTROL_TOO_LONG,               /* the encoded form is over CONTROL_MESSAGE_MAX, or over <cap> */
+	CONTROL_MALFORMED,    /* not an Envelope */
+	CONTROL_BAD_TICKET,   /* not TICKET_LEN bytes */
+	CONTROL_BAD_TX_STATE, /* tx_state_decode() refused it */
+	CONTROL_BAD_FIELD,    /* a text over CONTROL_TEXT_MAX, an unknown outcome, version_min > version_max */
+	CONTROL_TOO_LONG,     /* the encoded form is over CONTROL_MESSAGE_MAX, or over <cap> */
 	CONTROL_NO_MEMORY,
 };
 

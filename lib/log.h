@@ -6,7 +6,13 @@
 
 #include <stdbool.h>
 
-enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_NOTICE = 5, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_NOTICE = 5,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7
+};
 
 enum log_target { LOG_TARGET_STDERR, LOG_TARGET_SYSLOG };
 
@@ -23,14 +29,14 @@ bool log_enabled(enum log_level level);
 /* Writes one line; <format> as printf's, without a newline. */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#define log_error(...)   log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_notice(...)  log_write(LOG_LEVEL_NOTICE, __VA_ARGS__)
-#define log_info(...)    log_write(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)                                                                                                  \
-	do {                                                                                                            \
-		if (log_enabled(LOG_LEVEL_DEBUG))                                                                       \
-			log_write(LOG_LEVEL_DEBUG, __VA_ARGS__);                                                        \
+#define log_notice(...) log_write(LOG_LEVEL_NOTICE, __VA_ARGS__)
+#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...)                                           \
+	do {                                                     \
+		if (log_enabled(LOG_LEVEL_DEBUG))                \
+			log_write(LOG_LEVEL_DEBUG, __VA_ARGS__); \
 	} while (0)
 
 #endif

@@ -14,6 +14,14 @@ void secret_wipe(void *memory, size_t len)
 		explicit_bzero(memory, len);
 }
 
+/* Not inlined: its frame must lie where those of the functions before it did. */
+__attribute__((noinline)) void secret_wipe_stack(void)
+{
+	unsigned char below[SECRET_STACK_LEN];
+
+	explicit_bzero(below, sizeof(below));
+}
+
 bool secret_equal(const void *a, const void *b, size_t len)
 {
 	/* volatile keeps the compiler from leaving the loop at the first difference. */

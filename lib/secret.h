@@ -9,11 +9,17 @@
 /* Overwrites <len> bytes at <memory>; the compiler never removes it. */
 void secret_wipe(void *memory, size_t len);
 
+/* Overwrites SECRET_STACK_LEN bytes of stack below the caller's frame: what functions that have returned, other
+ * libraries' too, left there of what they worked on. */
+#define SECRET_STACK_LEN 8192
+void secret_wipe_stack(void);
+
 /* Compares <len> bytes in time independent of their contents. Returns true if they are equal. */
 bool secret_equal(const void *a, const void *b, size_t len);
 
-/* Returns <len> zeroed bytes on pages of their own, kept out of core dumps (MADV_DONTDUMP) and, as far as RLIMIT_MEMLOCK
- * allows, out of swap; NULL when memory is exhausted. Give it back with secret_free() and the same <len>. */
+/* Returns <len> zeroed bytes on pages of their own, kept out of core dumps (MADV_DONTDUMP) and, as far as
+ * RLIMIT_MEMLOCK allows, out of swap; NULL when memory is exhausted. Give it back with secret_free() and the same
+ * <len>. */
 void *secret_alloc(size_t len);
 
 /* Wipes and unmaps what secret_alloc(<len>) returned. <memory> may be NULL. */

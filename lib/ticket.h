@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TICKET_LEN      16
+#define TICKET_LEN 16
 #define TICKET_TEXT_LEN 32
 
 struct ticket {

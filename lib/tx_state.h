@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #define TX_STATE_WIRE_LEN 60
-#define TX_STATE_KEY_MAX  32
-#define TX_STATE_IV_LEN   12
+#define TX_STATE_KEY_MAX 32
+#define TX_STATE_IV_LEN 12
 
 enum tx_aead {
 	TX_AEAD_AES_GCM = 1,           /* RFC 5116 5.1 and 5.2, RFC 5288 for TLS 1.2 */
@@ -20,24 +20,24 @@ enum tx_aead {
 };
 
 struct tx_state {
-	uint8_t tls_minor;              /* 3: TLS 1.2, 4: TLS 1.3 */
-	uint16_t suite;                 /* IANA cipher suite number */
+	uint8_t tls_minor; /* 3: TLS 1.2, 4: TLS 1.3 */
+	uint16_t suite;    /* IANA cipher suite number */
 	enum tx_aead aead;
-	uint8_t key_len;                /* bytes of <key> in use: 16 or 32 */
+	uint8_t key_len; /* bytes of <key> in use: 16 or 32 */
 	uint8_t key[TX_STATE_KEY_MAX];
-	uint8_t iv[TX_STATE_IV_LEN];    /* TLS 1.2 AES-GCM: salt(4) | first explicit nonce(8) */
-	uint64_t seq;                   /* first record sequence number that the holder may use */
+	uint8_t iv[TX_STATE_IV_LEN]; /* TLS 1.2 AES-GCM: salt(4) | first explicit nonce(8) */
+	uint64_t seq;                /* first record sequence number that the holder may use */
 };
 
 enum tx_state_error {
 	TX_STATE_OK = 0,
-	TX_STATE_BAD_LENGTH,            /* not TX_STATE_WIRE_LEN bytes */
-	TX_STATE_BAD_VERSION,           /* another wire form than 1 */
-	TX_STATE_BAD_TLS_VERSION,       /* neither TLS 1.2 nor TLS 1.3 */
-	TX_STATE_BAD_AEAD,              /* unknown, or not the one of <suite> */
-	TX_STATE_BAD_SUITE,             /* unknown, or not one of this TLS version */
-	TX_STATE_BAD_KEY_LENGTH,        /* not the one of <suite> */
-	TX_STATE_BAD_RESERVED,          /* reserved bytes, or key bytes behind key_len, are not zero */
+	TX_STATE_BAD_LENGTH,      /* not TX_STATE_WIRE_LEN bytes */
+	TX_STATE_BAD_VERSION,     /* another wire form than 1 */
+	TX_STATE_BAD_TLS_VERSION, /* neither TLS 1.2 nor TLS 1.3 */
+	TX_STATE_BAD_AEAD,        /* unknown, or not the one of <suite> */
+	TX_STATE_BAD_SUITE,       /* unknown, or not one of this TLS version */
+	TX_STATE_BAD_KEY_LENGTH,  /* not the one of <suite> */
+	TX_STATE_BAD_RESERVED,    /* reserved bytes, or key bytes behind key_len, are not zero */
 };
 
 /* Reads wire form 1 from <wire> (<len> bytes) into <state>. Accepts exactly the suites that may be leased: TLS 1.3

@@ -7,23 +7,23 @@
 
 struct worker {
 	struct ev_loop *loop;
-	unsigned index;        /* from 0 */
-	void *context;         /* what start() left for itself */
+	unsigned index; /* from 0 */
+	void *context;  /* what start() left for itself */
 };
 
 struct worker_program {
-	/* Runs in the worker's thread before its loop: opens what the worker owns. Returns 0, or -1 (logged by itself), which
-	 * ends the whole program. */
+	/* Runs in the worker's thread before its loop: opens what the worker owns. Returns 0, or -1 (logged by itself),
+	 * which ends the whole program. */
 	int (*start)(struct worker *worker, void *shared);
-	/* SIGTERM, SIGINT or SIGUSR1 came: stop taking new work, end the loop (ev_break) when the work under way is done. May
-	 * be called again when <force> turns true (second signal, or the grace period passed): end now. */
+	/* SIGTERM, SIGINT or SIGUSR1 came: stop taking new work, end the loop (ev_break) when the work under way is
+	 * done. May be called again when <force> turns true (second signal, or the grace period passed): end now. */
 	void (*drain)(struct worker *worker, void *shared, int force);
 	/* Runs in the worker's thread after its loop: closes what start() opened. */
 	void (*stop)(struct worker *worker, void *shared);
 };
 
-/* Runs <count> workers and returns when all have ended: 0 after a signal, -1 if one could not start. SIGPIPE is ignored,
- * SIGHUP too; <grace_s> seconds after the first signal the drain is forced. */
+/* Runs <count> workers and returns when all have ended: 0 after a signal, -1 if one could not start. SIGPIPE is
+ * ignored, SIGHUP too; <grace_s> seconds after the first signal the drain is forced. */
 int worker_run(const struct worker_program *program, unsigned count, double grace_s, void *shared);
 
 #endif

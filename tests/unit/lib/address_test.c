@@ -21,9 +21,29 @@
 static void texts_that_are_no_address_are_refused(void **unused)
 {
 	static const char *const texts[] = {
-		"", ":", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1: 80",
-		"127.0.0.1:80 ", "127.0.0.1:99999999999999999999", "127.0.0.1:+80", "[::1]", "[::1", "[::1]80", "[]:80",
-		"[127.0.0.1]:80", "[localhost]:80", "::1:80", "unix:", "*", "*:", "300.1.1.1.1:80",
+		"",
+		":",
+		":80",
+		"127.0.0.1",
+		"127.0.0.1:",
+		"127.0.0.1:x",
+		"127.0.0.1:65536",
+		"127.0.0.1:-1",
+		"127.0.0.1: 80",
+		"127.0.0.1:80 ",
+		"127.0.0.1:99999999999999999999",
+		"127.0.0.1:+80",
+		"[::1]",
+		"[::1",
+		"[::1]80",
+		"[]:80",
+		"[127.0.0.1]:80",
+		"[localhost]:80",
+		"::1:80",
+		"unix:",
+		"*",
+		"*:",
+		"300.1.1.1.1:80",
 	};
 	char too_long[200];
 
@@ -199,7 +219,7 @@ int main(void)
 		cmocka_unit_test(families_and_ports_are_right),
 		cmocka_unit_test(unnamed_unix_peers_can_be_written),
 		cmocka_unit_test_setup_teardown(dead_unix_socket_is_replaced_and_a_living_one_is_not, make_folder,
-		                                remove_folder),
+						remove_folder),
 		cmocka_unit_test_setup_teardown(other_files_are_never_removed, make_folder, remove_folder),
 		cmocka_unit_test(tcp_port_in_use_is_an_error),
 	};

@@ -76,7 +76,8 @@ static const char *ask_for(const char *method, const char *path)
 {
 	char request[256];
 
-	(void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method, path);
+	(void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", method,
+		       path);
 	return ask(request);
 }
 
@@ -144,8 +145,8 @@ static void address_in_use_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(garbage_is_survived),   cmocka_unit_test(everything_else_is_refused),
-		cmocka_unit_test(metrics_are_served),    cmocka_unit_test(health_tells_draining),
+		cmocka_unit_test(garbage_is_survived),        cmocka_unit_test(everything_else_is_refused),
+		cmocka_unit_test(metrics_are_served),         cmocka_unit_test(health_tells_draining),
 		cmocka_unit_test(address_in_use_is_an_error),
 	};
 

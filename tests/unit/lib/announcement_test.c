@@ -31,7 +31,7 @@ static void values_are_written_exactly(void **unused)
 	expect_text(&announcement, "splice; ticket=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5; seq=0; records=7; length=100000");
 	announcement.seq = announcement.records = announcement.length = UINT64_MAX;
 	expect_text(&announcement, "splice; ticket=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5; seq=18446744073709551615; "
-	                           "records=18446744073709551615; length=18446744073709551615");
+				   "records=18446744073709551615; length=18446744073709551615");
 }
 
 int main(void)

@@ -117,13 +117,12 @@ static void acceptor_ready(struct ev_loop *loop, ev_io *watcher, int events)
 
 	(void)events;
 	assert_true(fd >= 0);
-	acceptor->end->channel =
-		channel_accept(loop, acceptor->tls, fd, acceptor->names, &end_handlers, acceptor->end);
+	acceptor->end->channel = channel_accept(loop, acceptor->tls, fd, acceptor->names, &end_handlers, acceptor->end);
 	assert_non_null(acceptor->end->channel);
 }
 
 void acceptor_open(struct acceptor *acceptor, struct ev_loop *loop, const char *where, struct channel_tls *tls,
-                   const char *const *names, struct end *end)
+		   const char *const *names, struct end *end)
 {
 	const char *why = "";
 
@@ -132,8 +131,8 @@ void acceptor_open(struct acceptor *acceptor, struct ev_loop *loop, const char *
 	acceptor->fd = address_listen(&acceptor->address, 8, 0600);
 	assert_true(acceptor->fd >= 0);
 	acceptor->address.len = sizeof(acceptor->address.storage);
-	assert_int_equal(getsockname(acceptor->fd, (struct sockaddr *)&acceptor->address.storage, &acceptor->address.len),
-	                 0);
+	assert_int_equal(
+		getsockname(acceptor->fd, (struct sockaddr *)&acceptor->address.storage, &acceptor->address.len), 0);
 	acceptor->loop = loop;
 	acceptor->tls = tls;
 	acceptor->names = names;

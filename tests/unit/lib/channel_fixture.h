@@ -11,7 +11,7 @@
 #include "address.h"
 #include "channel.h"
 
-#define PATIENCE_S 20.0   /* a condition that does not come true by then fails the test */
+#define PATIENCE_S 20.0 /* a condition that does not come true by then fails the test */
 
 /* Makes certificates with the openssl program in a new folder and stores its path in <folder>:
  *   ca, other-ca             two CAs
@@ -28,10 +28,10 @@ struct channel_tls *credentials(const char *folder, const char *ca, const char *
 
 /* One end of a channel and what happened to it. */
 struct end {
-	struct channel *channel;   /* NULL when closed */
+	struct channel *channel; /* NULL when closed */
 	bool opened;
 	char peer_name[64];
-	int closed;                /* how often closed() was called */
+	int closed; /* how often closed() was called */
 	char reason[512];
 	size_t frames, bytes;
 	void (*on_opened)(struct end *end);
@@ -46,15 +46,15 @@ struct acceptor {
 	struct ev_loop *loop;
 	ev_io watcher;
 	int fd;
-	struct address address;    /* where it listens, with the port it got */
+	struct address address; /* where it listens, with the port it got */
 	struct channel_tls *tls;
 	const char *const *names;
-	struct end *end;           /* of the next connection */
+	struct end *end; /* of the next connection */
 };
 
 /* Listens on <where> ("127.0.0.1:0", "unix:..."). Fails the test if it cannot. */
 void acceptor_open(struct acceptor *acceptor, struct ev_loop *loop, const char *where, struct channel_tls *tls,
-                   const char *const *names, struct end *end);
+		   const char *const *names, struct end *end);
 void acceptor_close(struct acceptor *acceptor);
 
 /* A blocking connection to <acceptor> that is no channel. Returns its descriptor. */

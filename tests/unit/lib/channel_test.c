@@ -91,7 +91,7 @@ static bool pair_is_closed(void *data)
 static void pair_connect(struct pair *pair)
 {
 	pair->agent.channel = channel_connect(pair->loop, agent_tls, &pair->acceptor.address, node_names, &end_handlers,
-	                                      &pair->agent);
+					      &pair->agent);
 	assert_non_null(pair->agent.channel);
 }
 

@@ -48,9 +48,10 @@ static bool both_closed(void *data)
 }
 
 static void meet(struct meeting *meeting, const char *client, const char *const *clients, const char *server,
-                 const char *const *servers)
+		 const char *const *servers)
 {
-	struct channel_tls *client_tls = credentials(folder, "ca", client), *server_tls = credentials(folder, "ca", server);
+	struct channel_tls *client_tls = credentials(folder, "ca", client),
+			   *server_tls = credentials(folder, "ca", server);
 	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
 	struct acceptor acceptor;
 

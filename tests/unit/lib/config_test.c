@@ -107,7 +107,7 @@ static void what_would_be_lost_in_silence_is_a_fault(void **unused)
 	expect_not_loaded("node \"a\" {\n}\nnode \"a\" {\n}\n", 3, "'a'");
 	/* And none of these is one. */
 	root = load("/* { */ # {\n// {\n/**/listen = \"{ \\\" {\" /* \" **/\nkey = 'a{'\nnode \"a\" {\n weight = 1\n}\n"
-	            "node \"b\" { weight = 1 }\nhosts = {\"a\", \"b\"}\nhosts += {\"c\"}\n");
+		    "node \"b\" { weight = 1 }\nhosts = {\"a\", \"b\"}\nhosts += {\"c\"}\n");
 	assert_non_null(root);
 	assert_int_equal(cfg_size(root, "hosts"), 3);
 	cfg_free(root);
@@ -160,15 +160,15 @@ static void good_values_are_taken(void **unused)
 	cfg_free(root);
 }
 
-#define expect_check_fails(check, line, part, other_part)                                                               \
-	do {                                                                                                            \
-		struct stderr_capture capture;                                                                          \
-		int result;                                                                                             \
-                                                                                                                        \
-		assert_int_equal(stderr_capture_begin(&capture), 0);                                                    \
-		result = (check);                                                                                       \
-		expect_fault_at(&capture, (line), (part), (other_part));                                                \
-		assert_int_equal(result, -1);                                                                           \
+#define expect_check_fails(check, line, part, other_part)                \
+	do {                                                             \
+		struct stderr_capture capture;                           \
+		int result;                                              \
+                                                                         \
+		assert_int_equal(stderr_capture_begin(&capture), 0);     \
+		result = (check);                                        \
+		expect_fault_at(&capture, (line), (part), (other_part)); \
+		assert_int_equal(result, -1);                            \
 	} while (0)
 
 static void wrong_values_name_their_own_line(void **unused)
@@ -180,8 +180,10 @@ static void wrong_values_name_their_own_line(void **unused)
 
 	(void)unused;
 	assert_non_null(root);
-	expect_check_fails(config_need_range(root, "workers", 1, 3, &number), 2, ": workers: ", "4 is not between 1 and 3");
-	expect_check_fails(config_need_range(root, "workers", 5, 9, &number), 2, ": workers: ", "4 is not between 5 and 9");
+	expect_check_fails(config_need_range(root, "workers", 1, 3, &number), 2,
+			   ": workers: ", "4 is not between 1 and 3");
+	expect_check_fails(config_need_range(root, "workers", 5, 9, &number), 2,
+			   ": workers: ", "4 is not between 5 and 9");
 	node = cfg_getnsec(root, "node", 1);
 	expect_check_fails(config_need_address(node, "address", &address), 10, ": address: \"nowhere\": ", "port");
 	expect_check_fails(config_need_range(node, "weight", 0, 1, &number), 9, ": weight: ", "7");
@@ -235,8 +237,10 @@ int main(void)
 		cmocka_unit_test(parse_faults_name_line_and_option),
 		cmocka_unit_test(what_would_be_lost_in_silence_is_a_fault),
 		cmocka_unit_test(missing_files_are_named),
-		cmocka_unit_test(wrong_values_name_their_own_line),  cmocka_unit_test(values_that_are_not_set_are_faults),
-		cmocka_unit_test(log_section_is_applied_or_refused), cmocka_unit_test(good_values_are_taken),
+		cmocka_unit_test(wrong_values_name_their_own_line),
+		cmocka_unit_test(values_that_are_not_set_are_faults),
+		cmocka_unit_test(log_section_is_applied_or_refused),
+		cmocka_unit_test(good_values_are_taken),
 	};
 
 	return cmocka_run_group_tests(tests, make_file, remove_file);

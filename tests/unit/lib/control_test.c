@@ -47,7 +47,8 @@ static struct control_message make_offer(void)
 	struct control_offer *offer = &message.u.offer;
 
 	memset(offer->ticket.bytes, 0xa7, TICKET_LEN);
-	offer->state = (struct tx_state){.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = 1};
+	offer->state =
+		(struct tx_state){.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = 1};
 	memcpy(offer->state.key, key_pattern, sizeof(key_pattern));
 	offer->method = text("GET");
 	offer->host = text("www.example.test:8443");
@@ -209,7 +210,7 @@ static size_t put_bytes(uint8_t *out, unsigned number, const void *bytes, size_t
 	size_t at = 0;
 
 	out[at++] = (uint8_t)(number << 3 | 2);
-	for (size_t rest = len; ; rest >>= 7) {
+	for (size_t rest = len;; rest >>= 7) {
 		out[at++] = (uint8_t)(rest < 128 ? rest : (rest & 127) | 128);
 		if (rest < 128)
 			break;
@@ -260,8 +261,8 @@ static void offers_with_wrong_fields_are_refused(void **unused)
 	for (size_t ticket_len = 0; ticket_len <= TICKET_LEN + 1; ticket_len++) {
 		for (size_t state_len = 58; state_len <= sizeof(state); state_len++) {
 			enum control_error expected = ticket_len != TICKET_LEN         ? CONTROL_BAD_TICKET
-			                              : state_len != TX_STATE_WIRE_LEN ? CONTROL_BAD_TX_STATE
-			                                                               : CONTROL_OK;
+						      : state_len != TX_STATE_WIRE_LEN ? CONTROL_BAD_TX_STATE
+										       : CONTROL_OK;
 
 			len = put_bytes(body, 1, "0123456789abcdefg", ticket_len);
 			len += put_bytes(body + len, 2, state, state_len);
@@ -360,9 +361,10 @@ static void highest_common_version_is_chosen(void **unused)
 	(void)unused;
 	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = 1}), 1);
 	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = UINT32_MAX}),
-	                 CONTROL_VERSION_MAX);
-	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = CONTROL_VERSION_MAX + 1, .version_max = 9}),
-	                 0);
+			 CONTROL_VERSION_MAX);
+	assert_int_equal(
+		control_negotiate(&(struct control_hello){.version_min = CONTROL_VERSION_MAX + 1, .version_max = 9}),
+		0);
 	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 0, .version_max = 0}), 0);
 }
 

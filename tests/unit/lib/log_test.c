@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: one line a message with its priority, only up to the level set, and nothing that a peer sent can forge a line,
- * reach a terminal or run over. */
+/* Guards: one line a message with its priority, only up to the level set, and nothing that a peer sent can forge a
+ * line, reach a terminal or run over. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,7 +82,7 @@ static void long_messages_are_cut_to_one_line(void **unused)
 }
 
 #define THREADS 4
-#define LINES   500
+#define LINES 500
 
 static void *write_lines(void *name)
 {
@@ -93,7 +93,8 @@ static void *write_lines(void *name)
 
 static void threads_do_not_mix_their_lines(void **unused)
 {
-	static char *const names[THREADS] = {"aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc", "dddddddddddddddd"};
+	static char *const names[THREADS] = {"aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc",
+					     "dddddddddddddddd"};
 	pthread_t threads[THREADS];
 	size_t lines = 0;
 

@@ -26,15 +26,15 @@ static void text_is_what_prometheus_reads(void **unused)
 	text = metrics_render(metrics, 4);
 	assert_non_null(text);
 	assert_string_equal(text, "# HELP disc_a_total Back\\\\slash and\\nline.\n"
-	                          "# TYPE disc_a_total counter\n"
-	                          "disc_a_total 9223372036854775807\n"
-	                          "# HELP disc_b Labelled.\n"
-	                          "# TYPE disc_b gauge\n"
-	                          "disc_b{node=\"n1\"} -5\n"
-	                          "disc_b{node=\"n2\"} 0\n"
-	                          "# HELP disc_bc Another.\n"
-	                          "# TYPE disc_bc gauge\n"
-	                          "disc_bc 0\n");
+				  "# TYPE disc_a_total counter\n"
+				  "disc_a_total 9223372036854775807\n"
+				  "# HELP disc_b Labelled.\n"
+				  "# TYPE disc_b gauge\n"
+				  "disc_b{node=\"n1\"} -5\n"
+				  "disc_b{node=\"n2\"} 0\n"
+				  "# HELP disc_bc Another.\n"
+				  "# TYPE disc_bc gauge\n"
+				  "disc_bc 0\n");
 	free(text);
 	text = metrics_render(metrics, 0);
 	assert_string_equal(text, "");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: the layout of records is arithmetic that never wraps; each sequence number and nonce is used once and in order;
- * what is sealed is what real TLS libraries accept; a resumed body is the same bytes. */
+/* Guards: the layout of records is arithmetic that never wraps; each sequence number and nonce is used once and in
+ * order; what is sealed is what real TLS libraries accept; a resumed body is the same bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -59,9 +59,10 @@ static bool has_explicit_nonce(const struct tls_suite *suite)
 	return suite->tls_minor == 3 && !suite->chacha;
 }
 
-/* Seals the records of <plain> from <first> on to memory that the caller frees, and stores their size in <*sealed_len>. */
+/* Seals the records of <plain> from <first> on to memory that the caller frees, and stores their size in <*sealed_len>.
+ */
 static uint8_t *seal_body(const struct tx_state *state, const uint8_t *plain, uint64_t length, uint64_t first,
-                          size_t *sealed_len)
+			  size_t *sealed_len)
 {
 	struct record_sealer *sealer;
 	const struct record_layout *layout;
@@ -76,8 +77,8 @@ static uint8_t *seal_body(const struct tx_state *state, const uint8_t *plain, ui
 
 		assert_int_equal(record_sealer_next(sealer), i);
 		assert_int_equal(record_seal_next(sealer, plain + i * RECORD_PLAIN_MAX, record_plain_length(layout, i),
-		                                  sealed + *sealed_len, &len),
-		                 RECORD_OK);
+						  sealed + *sealed_len, &len),
+				 RECORD_OK);
 		assert_int_equal(len, record_plain_length(layout, i) + layout->overhead);
 		*sealed_len += len;
 	}
@@ -96,9 +97,16 @@ static void layout_cuts_at_16384_bytes(void **unused)
 		uint64_t length, records;
 		size_t last;
 	} cases[] = {
-		{1, 1, 1},         {16383, 1, 16383}, {16384, 1, 16384}, {16385, 2, 1}, {32768, 2, 16384},
-		{32769, 3, 1},     {100000, 7, 1696}, {1ull << 30, 65536, 16384},
-		{(1ull << 24) * 16384, 1u << 24, 16384}, {(1ull << 24) * 16384 - 1, 1u << 24, 16383},
+		{1, 1, 1},
+		{16383, 1, 16383},
+		{16384, 1, 16384},
+		{16385, 2, 1},
+		{32768, 2, 16384},
+		{32769, 3, 1},
+		{100000, 7, 1696},
+		{1ull << 30, 65536, 16384},
+		{(1ull << 24) * 16384, 1u << 24, 16384},
+		{(1ull << 24) * 16384 - 1, 1u << 24, 16383},
 	};
 
 	(void)unused;
@@ -265,8 +273,8 @@ static void each_record_opens_under_its_own_nonce(void **unused)
 				additional[11] = (uint8_t)(len >> 8);
 				additional[12] = (uint8_t)len;
 			}
-			assert_true(aead_open(suite->chacha, state.key, state.key_len, nonce, additional, additional_len,
-			                      record + offset, inner, opened));
+			assert_true(aead_open(suite->chacha, state.key, state.key_len, nonce, additional,
+					      additional_len, record + offset, inner, opened));
 			assert_memory_equal(opened, plain + i * 16384, len);
 			if (suite->tls_minor == 4)
 				assert_int_equal(opened[len], 0x17);
@@ -281,13 +289,14 @@ static void each_record_opens_under_its_own_nonce(void **unused)
 static void record_of_rfc_8448_is_reproduced(void **unused)
 {
 	static const uint8_t key[] = {0x9f, 0x02, 0x28, 0x3b, 0x6c, 0x9c, 0x07, 0xef,
-	                              0xc2, 0x6b, 0xb9, 0xf2, 0xac, 0x92, 0xe3, 0x56};
+				      0xc2, 0x6b, 0xb9, 0xf2, 0xac, 0x92, 0xe3, 0x56};
 	static const uint8_t iv[] = {0xcf, 0x78, 0x2b, 0x88, 0xdd, 0x83, 0x54, 0x9a, 0xad, 0xf1, 0xe9, 0x84};
 	static const uint8_t expected[] = {
-		0x17, 0x03, 0x03, 0x00, 0x43, 0x2e, 0x93, 0x7e, 0x11, 0xef, 0x4a, 0xc7, 0x40, 0xe5, 0x38, 0xad, 0x36, 0x00,
-		0x5f, 0xc4, 0xa4, 0x69, 0x32, 0xfc, 0x32, 0x25, 0xd0, 0x5f, 0x82, 0xaa, 0x1b, 0x36, 0xe3, 0x0e, 0xfa, 0xf9,
-		0x7d, 0x90, 0xe6, 0xdf, 0xfc, 0x60, 0x2d, 0xcb, 0x50, 0x1a, 0x59, 0xa8, 0xfc, 0xc4, 0x9c, 0x4b, 0xf2, 0xe5,
-		0xf0, 0xa2, 0x1c, 0x00, 0x47, 0xc2, 0xab, 0xf3, 0x32, 0x54, 0x0d, 0xd0, 0x32, 0xe1, 0x67, 0xc2, 0x95, 0x5d,
+		0x17, 0x03, 0x03, 0x00, 0x43, 0x2e, 0x93, 0x7e, 0x11, 0xef, 0x4a, 0xc7, 0x40, 0xe5, 0x38,
+		0xad, 0x36, 0x00, 0x5f, 0xc4, 0xa4, 0x69, 0x32, 0xfc, 0x32, 0x25, 0xd0, 0x5f, 0x82, 0xaa,
+		0x1b, 0x36, 0xe3, 0x0e, 0xfa, 0xf9, 0x7d, 0x90, 0xe6, 0xdf, 0xfc, 0x60, 0x2d, 0xcb, 0x50,
+		0x1a, 0x59, 0xa8, 0xfc, 0xc4, 0x9c, 0x4b, 0xf2, 0xe5, 0xf0, 0xa2, 0x1c, 0x00, 0x47, 0xc2,
+		0xab, 0xf3, 0x32, 0x54, 0x0d, 0xd0, 0x32, 0xe1, 0x67, 0xc2, 0x95, 0x5d,
 	};
 	struct tls_write_keys keys = {.seq = 1};
 	struct tx_state state;
@@ -314,7 +323,9 @@ static void resumed_body_is_the_same_bytes(void **unused)
 	fill(plain, sizeof(plain));
 	for (size_t s = 0; s < tls_suite_count; s++) {
 		struct tx_state state = some_state(&tls_suites[s], 7);
-		size_t whole_len, record_len = 16384 + (tls_suites[s].tls_minor == 4 ? 22 : tls_suites[s].chacha ? 21 : 29);
+		size_t whole_len, record_len = 16384 + (tls_suites[s].tls_minor == 4 ? 22
+							: tls_suites[s].chacha       ? 21
+										     : 29);
 		uint8_t *whole = seal_body(&state, plain, sizeof(plain), 0, &whole_len);
 
 		for (uint64_t first = 1; first < 6; first++) {

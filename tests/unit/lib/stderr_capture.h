@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 struct stderr_capture {
-	int saved;   /* the real stderr */
-	int file;    /* what stands in its place */
+	int saved; /* the real stderr */
+	int file;  /* what stands in its place */
 };
 
 /* From here on stderr goes to a file without a name. Returns 0, or -1. */

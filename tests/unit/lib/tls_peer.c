@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define SECRET_MAX 48
-#define STEPS_MAX  20   /* of a handshake in memory; it needs fewer than ten */
+#define STEPS_MAX 20 /* of a handshake in memory; it needs fewer than ten */
 
 const struct tls_suite tls_suites[] = {
 	{"TLS_AES_128_GCM_SHA256", 4, 0x1301, false, 16},
@@ -29,11 +29,11 @@ const size_t tls_suite_count = sizeof(tls_suites) / sizeof(tls_suites[0]);
 
 struct tls_peer {
 	SSL_CTX *server_context, *client_context;
-	SSL *server, *client;          /* client: TLS_CLIENT_OPENSSL */
-	BIO *to_server, *to_client;    /* what is on its way */
-	gnutls_session_t session;      /* TLS_CLIENT_GNUTLS */
+	SSL *server, *client;       /* client: TLS_CLIENT_OPENSSL */
+	BIO *to_server, *to_client; /* what is on its way */
+	gnutls_session_t session;   /* TLS_CLIENT_GNUTLS */
 	gnutls_certificate_credentials_t credentials;
-	uint8_t secret[SECRET_MAX];    /* TLS 1.3: server_application_traffic_secret_0 */
+	uint8_t secret[SECRET_MAX]; /* TLS 1.3: server_application_traffic_secret_0 */
 	size_t secret_len;
 };
 
@@ -63,12 +63,12 @@ static bool give_certificate(SSL_CTX *context)
 	X509 *certificate = X509_new();
 	X509_NAME *name = X509_get_subject_name(certificate);
 	bool given = key && certificate && X509_set_version(certificate, 2) &&
-	             ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1) &&
-	             X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
-	             X509_gmtime_adj(X509_getm_notAfter(certificate), 3600) && X509_set_pubkey(certificate, key) &&
-	             X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"peer", -1, -1, 0) &&
-	             X509_set_issuer_name(certificate, name) && X509_sign(certificate, key, EVP_sha256()) &&
-	             SSL_CTX_use_certificate(context, certificate) && SSL_CTX_use_PrivateKey(context, key);
+		     ASN1_INTEGER_set(X509_get_serialNumber(certificate), 1) &&
+		     X509_gmtime_adj(X509_getm_notBefore(certificate), -3600) &&
+		     X509_gmtime_adj(X509_getm_notAfter(certificate), 3600) && X509_set_pubkey(certificate, key) &&
+		     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"peer", -1, -1, 0) &&
+		     X509_set_issuer_name(certificate, name) && X509_sign(certificate, key, EVP_sha256()) &&
+		     SSL_CTX_use_certificate(context, certificate) && SSL_CTX_use_PrivateKey(context, key);
 
 	X509_free(certificate);
 	EVP_PKEY_free(key);
@@ -81,7 +81,7 @@ static bool restrict_to(SSL_CTX *context, const struct tls_suite *suite)
 
 	return SSL_CTX_set_min_proto_version(context, version) && SSL_CTX_set_max_proto_version(context, version) &&
 	       (suite->tls_minor == 4 ? SSL_CTX_set_ciphersuites(context, suite->name)
-	                              : SSL_CTX_set_cipher_list(context, suite->name));
+				      : SSL_CTX_set_cipher_list(context, suite->name));
 }
 
 static bool open_server(struct tls_peer *peer, const struct tls_suite *suite)
@@ -231,8 +231,8 @@ static bool expand_key_block(const struct tls_peer *peer, const char *hash, uint
 		OSSL_PARAM_construct_end(),
 	};
 	bool derived = SSL_get_server_random(peer->server, seed, 32) == 32 &&
-	               SSL_get_client_random(peer->server, seed + 32, 32) == 32 &&
-	               EVP_KDF_derive(context, block, len, parameters) == 1;
+		       SSL_get_client_random(peer->server, seed + 32, 32) == 32 &&
+		       EVP_KDF_derive(context, block, len, parameters) == 1;
 
 	EVP_KDF_CTX_free(context);
 	EVP_KDF_free(kdf);
@@ -321,17 +321,19 @@ void tls_peer_close(struct tls_peer *peer)
 	free(peer);
 }
 
-bool aead_open(bool chacha, const uint8_t *key, size_t key_len, const uint8_t nonce[static 12], const uint8_t *additional,
-               size_t additional_len, const uint8_t *sealed, size_t len, uint8_t *plain)
+bool aead_open(bool chacha, const uint8_t *key, size_t key_len, const uint8_t nonce[static 12],
+	       const uint8_t *additional, size_t additional_len, const uint8_t *sealed, size_t len, uint8_t *plain)
 {
-	const EVP_CIPHER *cipher = chacha ? EVP_chacha20_poly1305() : key_len == 16 ? EVP_aes_128_gcm() : EVP_aes_256_gcm();
+	const EVP_CIPHER *cipher = chacha          ? EVP_chacha20_poly1305()
+				   : key_len == 16 ? EVP_aes_128_gcm()
+						   : EVP_aes_256_gcm();
 	EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
 	int out = 0;
 	bool opened = context && EVP_DecryptInit_ex(context, cipher, NULL, key, nonce) == 1 &&
-	              EVP_DecryptUpdate(context, NULL, &out, additional, (int)additional_len) == 1 &&
-	              EVP_DecryptUpdate(context, plain, &out, sealed, (int)len) == 1 &&
-	              EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, 16, (void *)(uintptr_t)(sealed + len)) == 1 &&
-	              EVP_DecryptFinal_ex(context, plain + out, &out) == 1;
+		      EVP_DecryptUpdate(context, NULL, &out, additional, (int)additional_len) == 1 &&
+		      EVP_DecryptUpdate(context, plain, &out, sealed, (int)len) == 1 &&
+		      EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, 16, (void *)(uintptr_t)(sealed + len)) == 1 &&
+		      EVP_DecryptFinal_ex(context, plain + out, &out) == 1;
 
 	EVP_CIPHER_CTX_free(context);
 	return opened;

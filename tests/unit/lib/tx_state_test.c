@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: wire form 1 is read and written field by field as DESIGN section 4 has it, every wrong field is refused with its
- * own error, and a refused state leaves nothing behind. */
+/* Guards: wire form 1 is read and written field by field as DESIGN section 4 has it, every wrong field is refused with
+ * its own error, and a refused state leaves nothing behind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -54,15 +54,12 @@ static void every_wrong_field_has_its_error(void **unused)
 		uint8_t value;
 		enum tx_state_error error;
 	} cases[] = {
-		{0, 0, TX_STATE_BAD_VERSION},      {0, 2, TX_STATE_BAD_VERSION},
-		{1, 2, TX_STATE_BAD_TLS_VERSION},  {1, 5, TX_STATE_BAD_TLS_VERSION},
-		{1, 3, TX_STATE_BAD_SUITE},        {2, 0xc0, TX_STATE_BAD_SUITE},
-		{3, 0x04, TX_STATE_BAD_SUITE},     {3, 0x03, TX_STATE_BAD_AEAD},
-		{3, 0x01, TX_STATE_BAD_KEY_LENGTH}, {4, 0, TX_STATE_BAD_AEAD},
-		{4, 2, TX_STATE_BAD_AEAD},         {4, 3, TX_STATE_BAD_AEAD},
-		{5, 16, TX_STATE_BAD_KEY_LENGTH},  {5, 0, TX_STATE_BAD_KEY_LENGTH},
-		{5, 33, TX_STATE_BAD_KEY_LENGTH},  {5, 255, TX_STATE_BAD_KEY_LENGTH},
-		{6, 1, TX_STATE_BAD_RESERVED},     {7, 1, TX_STATE_BAD_RESERVED},
+		{0, 0, TX_STATE_BAD_VERSION},      {0, 2, TX_STATE_BAD_VERSION},    {1, 2, TX_STATE_BAD_TLS_VERSION},
+		{1, 5, TX_STATE_BAD_TLS_VERSION},  {1, 3, TX_STATE_BAD_SUITE},      {2, 0xc0, TX_STATE_BAD_SUITE},
+		{3, 0x04, TX_STATE_BAD_SUITE},     {3, 0x03, TX_STATE_BAD_AEAD},    {3, 0x01, TX_STATE_BAD_KEY_LENGTH},
+		{4, 0, TX_STATE_BAD_AEAD},         {4, 2, TX_STATE_BAD_AEAD},       {4, 3, TX_STATE_BAD_AEAD},
+		{5, 16, TX_STATE_BAD_KEY_LENGTH},  {5, 0, TX_STATE_BAD_KEY_LENGTH}, {5, 33, TX_STATE_BAD_KEY_LENGTH},
+		{5, 255, TX_STATE_BAD_KEY_LENGTH}, {6, 1, TX_STATE_BAD_RESERVED},   {7, 1, TX_STATE_BAD_RESERVED},
 	};
 
 	(void)unused;
@@ -128,14 +125,18 @@ static void exactly_the_leasable_suites_are_accepted(void **unused)
 	/* All numbers, both versions, both AEADs, both key lengths: no other combination gets in. */
 	for (unsigned number = 0; number <= 0xffff; number++) {
 		for (unsigned variant = 0; variant < 8; variant++) {
-			uint8_t wire[TX_STATE_WIRE_LEN] = {1, (uint8_t)(3 + variant % 2), (uint8_t)(number >> 8), (uint8_t)number,
-			                                   (uint8_t)(1 + variant / 2 % 2), (uint8_t)(16 << variant / 4)};
+			uint8_t wire[TX_STATE_WIRE_LEN] = {1,
+							   (uint8_t)(3 + variant % 2),
+							   (uint8_t)(number >> 8),
+							   (uint8_t)number,
+							   (uint8_t)(1 + variant / 2 % 2),
+							   (uint8_t)(16 << variant / 4)};
 			struct tx_state state;
 			bool expected = false;
 
 			for (size_t i = 0; i < count; i++)
-				expected |= accepted[i].suite == number && accepted[i].minor == wire[1] && accepted[i].aead == wire[4] &&
-				            accepted[i].key_len == wire[5];
+				expected |= accepted[i].suite == number && accepted[i].minor == wire[1] &&
+					    accepted[i].aead == wire[4] && accepted[i].key_len == wire[5];
 			assert_int_equal(tx_state_decode(&state, wire, sizeof(wire)) == TX_STATE_OK, expected);
 			found += expected;
 		}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: each worker has a thread and a loop of its own; the first signal asks for a graceful end, the second one or the
- * grace period for an immediate one; a worker that cannot start ends the whole program. */
+/* Guards: each worker has a thread and a loop of its own; the first signal asks for a graceful end, the second one or
+ * the grace period for an immediate one; a worker that cannot start ends the whole program. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,13 +20,13 @@
 /* What the workers of one run did. */
 struct diary {
 	_Atomic unsigned started, stopped, drained, forced;
-	_Atomic unsigned running;         /* workers whose loop runs */
+	_Atomic unsigned running; /* workers whose loop runs */
 	pthread_t threads[WORKERS];
 	struct ev_loop *loops[WORKERS];
 	ev_timer ticks[WORKERS];
-	unsigned failing;                 /* index of the worker that cannot start; WORKERS: none */
-	bool leaves_when_asked;           /* drain() without force ends the loop */
-	int first_signal, second_signal;  /* sent by the last worker that runs; 0: none */
+	unsigned failing;                /* index of the worker that cannot start; WORKERS: none */
+	bool leaves_when_asked;          /* drain() without force ends the loop */
+	int first_signal, second_signal; /* sent by the last worker that runs; 0: none */
 };
 
 /* The last loop that comes to life sends the signals, so that all of them are there to be asked. */
