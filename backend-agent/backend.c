@@ -15,10 +15,10 @@
 #include "log.h"
 #include "worker.h"
 
-#define FETCH_BACKLOG   4096
+#define FETCH_BACKLOG 4096
 #define CONTROL_BACKLOG 128
-#define SOCKET_MODE     0660
-#define NODE_NAME_MAX   256
+#define SOCKET_MODE 0660
+#define NODE_NAME_MAX 256
 
 struct backend {
 	const struct backend_config *config;
@@ -31,9 +31,9 @@ struct backend {
 	int *fetch_listeners;
 	struct admin *admin;
 	_Atomic bool draining;
-	_Atomic unsigned fetch_workers_left;   /* whose loops have not ended */
-	struct ev_loop *control_loop;
-	ev_async fetching_ended;               /* on the control loop: a fetch worker ended */
+	_Atomic unsigned fetch_workers_left;  /* whose loops have not ended */
+	struct ev_loop *_Atomic control_loop; /* NULL until it stands */
+	ev_async fetching_ended;              /* on the control loop: a fetch worker ended */
 };
 
 /* --- workers ---------------------------------------------------------------------------------------------------- */
@@ -56,6 +56,7 @@ static int start_control(struct worker *worker, struct backend *backend)
 		return -1;
 	}
 	ev_async_start(worker->loop, &backend->fetching_ended);
+	atomic_store(&backend->control_loop, worker->loop);
 	return 0;
 }
 
@@ -78,7 +79,7 @@ static int start_fetch(struct worker *worker, struct backend *backend)
 	};
 
 	worker->context = fetch_server_start(&service, backend->fetch_listeners, backend->config->fetch_listen_count,
-	                                     on_fetch_idle, worker);
+					     on_fetch_idle, worker);
 	if (worker->context == NULL) {
 		log_error("fetch.listen: a server could not be started: out of memory");
 		return -1;
@@ -92,7 +93,6 @@ static int start_worker(struct worker *worker, void *shared)
 
 	if (worker->index > 0)
 		return start_fetch(worker, backend);
-	backend->control_loop = worker->loop;
 	return start_control(worker, backend);
 }
 
@@ -110,6 +110,7 @@ static void drain_worker(struct worker *worker, void *shared, int force)
 static void stop_worker(struct worker *worker, void *shared)
 {
 	struct backend *backend = shared;
+	struct ev_loop *control_loop;
 
 	if (worker->index == 0) {
 		ev_async_stop(worker->loop, &backend->fetching_ended);
@@ -118,7 +119,9 @@ static void stop_worker(struct worker *worker, void *shared)
 	}
 	fetch_server_stop(worker->context);
 	atomic_fetch_sub(&backend->fetch_workers_left, 1);
-	ev_async_send(backend->control_loop, &backend->fetching_ended);
+	control_loop = atomic_load(&backend->control_loop);
+	if (control_loop != NULL)
+		ev_async_send(control_loop, &backend->fetching_ended);
 }
 
 static const struct worker_program program = {
@@ -194,7 +197,7 @@ static void raise_descriptor_limit(const struct backend_config *config)
 	}
 	if (limit.rlim_cur < needed)
 		log_warning("fetch.max-connections: %llu open files would be needed, the limit is %llu",
-		            (unsigned long long)needed, (unsigned long long)limit.rlim_cur);
+			    (unsigned long long)needed, (unsigned long long)limit.rlim_cur);
 }
 
 static int start_admin(struct backend *backend, const struct admin_source *source)
@@ -207,7 +210,7 @@ static int start_admin(struct backend *backend, const struct admin_source *sourc
 	if (backend->admin != NULL)
 		return 0;
 	log_error("admin.listen: cannot listen on %s: %s", address_format(&backend->config->admin_listen, text),
-	          strerror(errno));
+		  strerror(errno));
 	return -1;
 }
 

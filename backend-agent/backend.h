@@ -10,8 +10,8 @@
 
 #include "backend_config.h"
 
-/* Opens every socket of <config>, serves until a signal and the drain that follows it. Returns 0, or -1 (logged) if it could
- * not start. */
+/* Opens every socket of <config>, serves until a signal and the drain that follows it. Returns 0, or -1 (logged) if it
+ * could not start. */
 int backend_run(const struct backend_config *config);
 
 #endif

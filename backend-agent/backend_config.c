@@ -175,7 +175,7 @@ static int check_root(struct backend_config *config, cfg_t *files)
 	config->files = file_source_new(root);
 	if (config->files == NULL) {
 		config_fault(files, "root", "%s: %s", root,
-		             errno == ENOSYS ? "this kernel has no openat2(2): Linux 5.6 is needed" : strerror(errno));
+			     errno == ENOSYS ? "this kernel has no openat2(2): Linux 5.6 is needed" : strerror(errno));
 		return 1;
 	}
 	return 0;
@@ -229,7 +229,7 @@ static int check_log(cfg_t *log)
 		faults -= config_fault(log, "target", "\"%s\" is neither stderr nor syslog", cfg_getstr(log, "target"));
 	if (!log_level_parse(&level, cfg_getstr(log, "level")))
 		faults -= config_fault(log, "level", "\"%s\" is none of error, warning, notice, info, debug",
-		                       cfg_getstr(log, "level"));
+				       cfg_getstr(log, "level"));
 	return faults;
 }
 

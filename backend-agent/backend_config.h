@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Configuration of disc-backend, read and checked as a whole: what was checked is what is used. doc/man/disc-backend.conf.5
- * describes every field. */
+/* Configuration of disc-backend, read and checked as a whole: what was checked is what is used.
+ * doc/man/disc-backend.conf.5 describes every field. */
 #ifndef DISC_BACKEND_CONFIG_H
 #define DISC_BACKEND_CONFIG_H
 
@@ -15,26 +15,26 @@
 #include "ticket_table.h"
 
 struct backend_config {
-	void *tree;                      /* private: what the texts below belong to */
-	unsigned workers;                /* that serve fetches */
-	double grace;                    /* seconds a drain may take */
-	struct address *fetch_listen;    /* fetch_listen_count of them */
+	void *tree;                   /* private: what the texts below belong to */
+	unsigned workers;             /* that serve fetches */
+	double grace;                 /* seconds a drain may take */
+	struct address *fetch_listen; /* fetch_listen_count of them */
 	size_t fetch_listen_count;
-	struct fetch_limits limits;      /* of one worker */
+	struct fetch_limits limits; /* of one worker */
 	struct ticket_limits tickets;
 	struct address control_listen;
-	const char **agents;             /* NULL-terminated */
+	const char **agents; /* NULL-terminated */
 	bool has_admin;
 	struct address admin_listen;
 	struct channel_tls *tls;
 	struct file_source *files;
 	struct content_types *types;
-	const char **index;              /* NULL-terminated */
+	const char **index; /* NULL-terminated */
 };
 
-/* Reads <file> and checks it: every fault is written to stderr as "FILE:LINE: FIELD: message" (of a fault in the syntax only
- * the first). Loads the certificates and opens the root folder; opens no socket. Returns 0, or -1 if there was a fault;
- * <config> is then empty. */
+/* Reads <file> and checks it: every fault is written to stderr as "FILE:LINE: FIELD: message" (of a fault in the syntax
+ * only the first). Loads the certificates and opens the root folder; opens no socket. Returns 0, or -1 if there was a
+ * fault; <config> is then empty. */
 int backend_config_load(struct backend_config *config, const char *file);
 
 /* Sets up logging as the file says. Returns 0, or -1 after having written the fault to stderr. */

@@ -5,33 +5,36 @@
 
 #include "metrics.h"
 
-#define BACKEND_METRIC_TABLE(X)                                                                                         \
-	X(CONNECTIONS, GAUGE, "disc_backend_fetch_connections", "Fetch connections that are open")                      \
-	X(CONNECTIONS_TOTAL, COUNTER, "disc_backend_fetch_connections_total", "Fetch connections that were accepted")   \
-	X(FETCHES, COUNTER, "disc_backend_fetches_total", "Requests on the fetch hop that were answered")               \
-	X(FETCH_FAULTS, COUNTER, "disc_backend_fetch_faults_total", "Requests on the fetch hop that could not be read") \
-	X(OFFLOADS_ACTIVE, GAUGE, "disc_backend_offloads_active", "Sealed bodies under way")                            \
-	X(OFFERS, COUNTER, "disc_backend_offers_total", "Offers received on control channels")                          \
-	X(OFFERS_WAITING, GAUGE, "disc_backend_offers_waiting", "Offers that wait for their fetch")                     \
-	X(OFFERS_REFUSED, COUNTER, "disc_backend_offers_refused_total", "Offers dropped: ticket used, or table full")   \
-	X(SEALED, COUNTER, "disc_backend_offloads_total{outcome=\"sealed\"}", "Offloads by how they ended")             \
-	X(DECLINED, COUNTER, "disc_backend_offloads_total{outcome=\"declined\"}", "Offloads by how they ended")         \
-	X(ABORTED, COUNTER, "disc_backend_offloads_total{outcome=\"aborted\"}", "Offloads by how they ended")           \
-	X(EXPIRED, COUNTER, "disc_backend_offloads_total{outcome=\"expired\"}", "Offloads by how they ended")           \
-	X(FAILED, COUNTER, "disc_backend_offloads_total{outcome=\"failed\"}", "Offloads by how they ended")             \
-	X(TICKETS_UNKNOWN, COUNTER, "disc_backend_tickets_unknown_total", "Fetches whose ticket nobody offered in time") \
-	X(TICKETS_REUSED, COUNTER, "disc_backend_tickets_reused_total", "Fetches refused: ticket used before")          \
-	X(BYTES_SEALED, COUNTER, "disc_backend_sealed_bytes_total", "Plaintext bytes that were sealed")                 \
-	X(BYTES_PLAIN, COUNTER, "disc_backend_plain_bytes_total", "Body bytes that were sent as they are")              \
-	X(FILES_CHANGED, COUNTER, "disc_backend_broken_transfers_total", "Transfers broken off: file changed or unreadable") \
-	X(CHANNELS, GAUGE, "disc_backend_control_channels", "Control channels that are open")                           \
+#define BACKEND_METRIC_TABLE(X)                                                                                       \
+	X(CONNECTIONS, GAUGE, "disc_backend_fetch_connections", "Fetch connections that are open")                    \
+	X(CONNECTIONS_TOTAL, COUNTER, "disc_backend_fetch_connections_total", "Fetch connections that were accepted") \
+	X(FETCHES, COUNTER, "disc_backend_fetches_total", "Requests on the fetch hop that were answered")             \
+	X(FETCH_FAULTS, COUNTER, "disc_backend_fetch_faults_total",                                                   \
+	  "Requests on the fetch hop that could not be read")                                                         \
+	X(OFFLOADS_ACTIVE, GAUGE, "disc_backend_offloads_active", "Sealed bodies under way")                          \
+	X(OFFERS, COUNTER, "disc_backend_offers_total", "Offers received on control channels")                        \
+	X(OFFERS_WAITING, GAUGE, "disc_backend_offers_waiting", "Offers that wait for their fetch")                   \
+	X(OFFERS_REFUSED, COUNTER, "disc_backend_offers_refused_total", "Offers dropped: ticket used, or table full") \
+	X(SEALED, COUNTER, "disc_backend_offloads_total{outcome=\"sealed\"}", "Offloads by how they ended")           \
+	X(DECLINED, COUNTER, "disc_backend_offloads_total{outcome=\"declined\"}", "Offloads by how they ended")       \
+	X(ABORTED, COUNTER, "disc_backend_offloads_total{outcome=\"aborted\"}", "Offloads by how they ended")         \
+	X(EXPIRED, COUNTER, "disc_backend_offloads_total{outcome=\"expired\"}", "Offloads by how they ended")         \
+	X(FAILED, COUNTER, "disc_backend_offloads_total{outcome=\"failed\"}", "Offloads by how they ended")           \
+	X(TICKETS_UNKNOWN, COUNTER, "disc_backend_tickets_unknown_total",                                             \
+	  "Fetches whose ticket nobody offered in time")                                                              \
+	X(TICKETS_REUSED, COUNTER, "disc_backend_tickets_reused_total", "Fetches refused: ticket used before")        \
+	X(BYTES_SEALED, COUNTER, "disc_backend_sealed_bytes_total", "Plaintext bytes that were sealed")               \
+	X(BYTES_PLAIN, COUNTER, "disc_backend_plain_bytes_total", "Body bytes that were sent as they are")            \
+	X(FILES_CHANGED, COUNTER, "disc_backend_broken_transfers_total",                                              \
+	  "Transfers broken off: file changed or unreadable")                                                         \
+	X(CHANNELS, GAUGE, "disc_backend_control_channels", "Control channels that are open")                         \
 	X(CHANNEL_FAULTS, COUNTER, "disc_backend_control_faults_total", "Control channels closed for a peer's fault")
 
 enum backend_metric {
 #define BACKEND_METRIC_ENUM(id, kind, name, help) BACKEND_##id,
 	BACKEND_METRIC_TABLE(BACKEND_METRIC_ENUM)
 #undef BACKEND_METRIC_ENUM
-	BACKEND_METRIC_COUNT
+		BACKEND_METRIC_COUNT
 };
 
 /* One of each for the whole process. */

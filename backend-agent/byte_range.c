@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "byte_range.h"
 
-/* Takes the decimal number at the front of <text>. A number too large for 64 bits is as good as the largest one, since no
- * file reaches it. Returns false if there is no digit. */
+/* Takes the decimal number at the front of <text>. A number too large for 64 bits is as good as the largest one, since
+ * no file reaches it. Returns false if there is no digit. */
 static bool take_number(struct text_span *text, uint64_t *number)
 {
 	size_t digits = 0;

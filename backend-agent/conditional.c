@@ -46,7 +46,7 @@ static bool list_names(struct text_span list, const char *etag, bool weak_compar
 }
 
 enum conditional_verdict conditional_evaluate(const struct conditional_headers *headers,
-                                              const struct conditional_validators *validators)
+					      const struct conditional_validators *validators)
 {
 	time_t when;
 
@@ -67,8 +67,7 @@ enum conditional_verdict conditional_evaluate(const struct conditional_headers *
 	return CONDITIONAL_PROCEED;
 }
 
-bool conditional_range_holds(const struct conditional_headers *headers,
-                             const struct conditional_validators *validators)
+bool conditional_range_holds(const struct conditional_headers *headers, const struct conditional_validators *validators)
 {
 	struct text_span value = headers->if_range;
 	time_t when;

@@ -25,17 +25,17 @@ struct conditional_headers {
 
 enum conditional_verdict {
 	CONDITIONAL_PROCEED,
-	CONDITIONAL_NOT_MODIFIED,          /* answer 304 */
-	CONDITIONAL_PRECONDITION_FAILED,   /* answer 412 */
+	CONDITIONAL_NOT_MODIFIED,        /* answer 304 */
+	CONDITIONAL_PRECONDITION_FAILED, /* answer 412 */
 };
 
 /* Evaluates the preconditions in the order of RFC 9110 13.2.2, but for If-Range. */
 enum conditional_verdict conditional_evaluate(const struct conditional_headers *headers,
-                                              const struct conditional_validators *validators);
+					      const struct conditional_validators *validators);
 
 /* True if a Range header holds: there is no If-Range, or its validator is a strong match (RFC 9110 13.1.5). A date is a
  * strong validator only of what has not changed in the last second (8.8.2.2). */
 bool conditional_range_holds(const struct conditional_headers *headers,
-                             const struct conditional_validators *validators);
+			     const struct conditional_validators *validators);
 
 #endif

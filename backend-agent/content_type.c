@@ -8,8 +8,8 @@
 #include <strings.h>
 #include <uthash.h>
 
-#define EXTENSION_MAX 32    /* bytes, with a terminating zero; longer ones are no extensions */
-#define TYPE_MAX      128
+#define EXTENSION_MAX 32 /* bytes, with a terminating zero; longer ones are no extensions */
+#define TYPE_MAX 128
 
 /* What a site is made of, for when there is no mime.types. Texts say their charset, as mime.types cannot. */
 static const struct {
@@ -56,7 +56,7 @@ static const struct {
 };
 
 struct entry {
-	char extension[EXTENSION_MAX];   /* lower case */
+	char extension[EXTENSION_MAX]; /* lower case */
 	char type[TYPE_MAX];
 	UT_hash_handle hh;
 };
@@ -180,8 +180,7 @@ void content_types_free(struct content_types *types)
 
 	if (types == NULL)
 		return;
-	HASH_ITER(hh, types->entries, entry, next)
-	{
+	HASH_ITER (hh, types->entries, entry, next) {
 		HASH_DEL(types->entries, entry);
 		free(entry);
 	}

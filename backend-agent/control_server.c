@@ -14,19 +14,19 @@
 #include "log.h"
 #include "version.h"
 
-#define CHANNELS_MAX   256    /* agents, and peers that have not proved to be one */
-#define TICK_S         0.1    /* how late an offer may expire, and silence be noticed */
-#define SILENCE_S      5.0    /* an agent pings every 250 ms */
+#define CHANNELS_MAX 256 /* agents, and peers that have not proved to be one */
+#define TICK_S 0.1       /* how late an offer may expire, and silence be noticed */
+#define SILENCE_S 5.0    /* an agent pings every 250 ms */
 #define AGENT_NAME_MAX 256
-#define MESSAGE_MAX    4096   /* bytes of what a node sends */
+#define MESSAGE_MAX 4096 /* bytes of what a node sends */
 
 struct agent {
 	struct control_server *server;
 	struct channel *channel;
-	uint64_t number;              /* names the channel to the other threads; never used again */
-	char name[AGENT_NAME_MAX];    /* of its certificate; empty until it is verified */
-	bool greeted;                 /* its Hello came */
-	double heard;                 /* when, see ticket_clock() */
+	uint64_t number;           /* names the channel to the other threads; never used again */
+	char name[AGENT_NAME_MAX]; /* of its certificate; empty until it is verified */
+	bool greeted;              /* its Hello came */
+	double heard;              /* when, see ticket_clock() */
 	struct agent *prev, *next;
 };
 
@@ -55,10 +55,10 @@ static void send_message(struct agent *agent, const struct control_message *mess
 
 	if (error != CONTROL_OK)
 		log_error("control: a %s could not be encoded: %s", control_type_text(message->type),
-		          control_error_text(error));
+			  control_error_text(error));
 	else if (channel_send(agent->channel, bytes, len) < 0)
 		log_warning("control: a %s to %s was lost: the channel takes nothing", control_type_text(message->type),
-		            agent->name);
+			    agent->name);
 }
 
 static struct control_text text_of(const char *text)
@@ -67,15 +67,15 @@ static struct control_text text_of(const char *text)
 }
 
 static void send_result(struct agent *agent, const struct ticket *ticket, enum control_outcome outcome,
-                        uint64_t records, uint64_t bytes, const char *reason)
+			uint64_t records, uint64_t bytes, const char *reason)
 {
 	struct control_message message = {
 		.type = CONTROL_RESULT,
 		.u.result = {.ticket = *ticket,
-		             .outcome = outcome,
-		             .records = records,
-		             .bytes = bytes,
-		             .reason = text_of(reason)},
+			     .outcome = outcome,
+			     .records = records,
+			     .bytes = bytes,
+			     .reason = text_of(reason)},
 	};
 
 	send_message(agent, &message);
@@ -85,8 +85,7 @@ static struct agent *find_agent(struct control_server *server, uint64_t number)
 {
 	struct agent *agent;
 
-	DL_FOREACH(server->agents, agent)
-	{
+	DL_FOREACH (server->agents, agent) {
 		if (agent->number == number)
 			return agent;
 	}
@@ -122,14 +121,15 @@ static void on_hello(struct agent *agent, const struct control_hello *hello)
 	if (control_negotiate(hello) == 0) {
 		char reason[128];
 
-		snprintf(reason, sizeof(reason), "no common version of the control protocol: it speaks %u to %u, we %u to %u",
-		         hello->version_min, hello->version_max, CONTROL_VERSION_MIN, CONTROL_VERSION_MAX);
+		snprintf(reason, sizeof(reason),
+			 "no common version of the control protocol: it speaks %u to %u, we %u to %u",
+			 hello->version_min, hello->version_max, CONTROL_VERSION_MIN, CONTROL_VERSION_MAX);
 		fault(agent, reason);
 		return;
 	}
 	agent->greeted = true;
 	log_notice("control: agent %s at %s (%.*s, %.*s) is here", agent->name, channel_peer(agent->channel),
-	           (int)hello->name.len, hello->name.data, (int)hello->software.len, hello->software.data);
+		   (int)hello->name.len, hello->name.data, (int)hello->software.len, hello->software.data);
 }
 
 static void on_offer(struct agent *agent, const struct control_offer *offer)
@@ -138,18 +138,18 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 	enum ticket_offer_status status;
 
 	status = ticket_table_offer(agent->server->settings->tickets, &offer->ticket, &offer->state, offer->lease_id,
-	                            agent->number, ticket_clock());
+				    agent->number, ticket_clock());
 	backend_count(BACKEND_OFFERS, 1);
 	ticket_format(digits, &offer->ticket);
 	log_debug("control: offer %.8s, lease %llu: %.*s %.*s for %.*s", digits, (unsigned long long)offer->lease_id,
-	          (int)offer->method.len, offer->method.data, (int)offer->target.len, offer->target.data,
-	          (int)offer->client.len, offer->client.data);
+		  (int)offer->method.len, offer->method.data, (int)offer->target.len, offer->target.data,
+		  (int)offer->client.len, offer->client.data);
 	if (status == TICKET_OFFER_KEPT || status == TICKET_OFFER_JOINED)
 		return;
 	backend_count(BACKEND_OFFERS_REFUSED, 1);
 	backend_count(BACKEND_DECLINED, 1);
 	send_result(agent, &offer->ticket, CONTROL_OUTCOME_DECLINED, 0, 0,
-	            status == TICKET_OFFER_USED ? "the ticket was used before" : "too many tickets wait");
+		    status == TICKET_OFFER_USED ? "the ticket was used before" : "too many tickets wait");
 }
 
 static void on_cancel(struct agent *agent, const struct control_cancel *cancel)
@@ -165,8 +165,8 @@ static void on_ping(struct agent *agent, const struct control_ping *ping)
 	struct control_message message = {
 		.type = CONTROL_PONG,
 		.u.pong = {.nonce = ping->nonce,
-		           .offloads = (uint32_t)backend_metric_value(BACKEND_OFFLOADS_ACTIVE),
-		           .draining = atomic_load(agent->server->settings->draining)},
+			   .offloads = (uint32_t)backend_metric_value(BACKEND_OFFLOADS_ACTIVE),
+			   .draining = atomic_load(agent->server->settings->draining)},
 	};
 
 	send_message(agent, &message);
@@ -208,9 +208,9 @@ static void on_channel_opened(struct channel *channel, void *context, const char
 	struct control_message message = {
 		.type = CONTROL_HELLO,
 		.u.hello = {.version_min = CONTROL_VERSION_MIN,
-		            .version_max = CONTROL_VERSION_MAX,
-		            .name = text_of(agent->server->settings->node_name),
-		            .software = text_of("disc-backend " DISC_VERSION)},
+			    .version_max = CONTROL_VERSION_MAX,
+			    .name = text_of(agent->server->settings->node_name),
+			    .software = text_of("disc-backend " DISC_VERSION)},
 	};
 
 	(void)channel;
@@ -248,7 +248,7 @@ static void on_channel_closed(struct channel *channel, void *context, const char
 	} else {
 		dropped = ticket_table_drop_channel(server->settings->tickets, agent->number, ticket_clock());
 		log_notice("control: channel of agent %s at %s closed: %s; %zu offers dropped", agent->name,
-		           channel_peer(channel), reason, dropped);
+			   channel_peer(channel), reason, dropped);
 		backend_count(BACKEND_CHANNELS, -1);
 	}
 	DL_DELETE(server->agents, agent);
@@ -277,8 +277,8 @@ static void add_agent(struct control_server *server, int fd)
 	agent->heard = ticket_clock();
 	DL_APPEND(server->agents, agent);
 	server->agent_count++;
-	agent->channel = channel_accept(server->loop, server->settings->tls, fd, server->settings->agents, &handlers,
-	                                agent);
+	agent->channel =
+		channel_accept(server->loop, server->settings->tls, fd, server->settings->agents, &handlers, agent);
 	if (agent->channel == NULL) {
 		log_error("control: a peer was dropped: %s", strerror(errno));
 		DL_DELETE(server->agents, agent);
@@ -315,8 +315,7 @@ static void close_silent(struct control_server *server, double now)
 {
 	struct agent *agent, *next;
 
-	DL_FOREACH_SAFE(server->agents, agent, next)
-	{
+	DL_FOREACH_SAFE (server->agents, agent, next) {
 		if (agent->name[0] != '\0' && now - agent->heard > SILENCE_S)
 			channel_close(agent->channel, "nothing was heard from it");
 	}
@@ -331,7 +330,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)events;
 	ticket_table_expire(tickets, now, on_offer_expired, server);
 	atomic_store_explicit(&backend_metrics[BACKEND_OFFERS_WAITING].value, (int64_t)ticket_table_offers(tickets),
-	                      memory_order_relaxed);
+			      memory_order_relaxed);
 	close_silent(server, now);
 	ev_io_start(loop, &server->acceptor);
 }
@@ -361,7 +360,7 @@ void control_server_stop(struct control_server *server)
 	result_queue_detach(server->settings->results);
 	ev_io_stop(server->loop, &server->acceptor);
 	ev_timer_stop(server->loop, &server->tick);
-	DL_FOREACH_SAFE(server->agents, agent, next)
-	channel_close(agent->channel, "the node ends");
+	DL_FOREACH_SAFE (server->agents, agent, next)
+		channel_close(agent->channel, "the node ends");
 	free(server);
 }

@@ -54,7 +54,7 @@ static void redirect_to_folder(struct fetch_answer *answer, const struct url_pat
 
 /* Opens the first index file of the folder <path>, which ends with '/' or is the root; appends its name to <path>. */
 static enum file_status open_index(struct fetch_answer *answer, const struct fetch_content *content,
-                                   struct url_path *path)
+				   struct url_path *path)
 {
 	enum file_status status = FILE_FORBIDDEN;
 
@@ -68,7 +68,7 @@ static enum file_status open_index(struct fetch_answer *answer, const struct fet
 		if (status != FILE_NOT_FOUND && status != FILE_IS_DIRECTORY)
 			return status;
 		path->text[path->len] = '\0';
-		status = FILE_FORBIDDEN;   /* a folder without an index: we list nothing */
+		status = FILE_FORBIDDEN; /* a folder without an index: we list nothing */
 	}
 	return status;
 }
@@ -135,7 +135,7 @@ static void choose_bytes(struct fetch_answer *answer, const struct fetch_request
 }
 
 void fetch_answer_init(struct fetch_answer *answer, const struct fetch_content *content,
-                       const struct fetch_request *request, time_t now)
+		       const struct fetch_request *request, time_t now)
 {
 	struct url_path path;
 

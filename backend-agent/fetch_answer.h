@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fetch answer: what a request is answered with - method, path, preconditions and range against the file source. It decides
- * nothing about how the bytes travel. */
+/* Fetch answer: what a request is answered with - method, path, preconditions and range against the file source. It
+ * decides nothing about how the bytes travel. */
 #ifndef DISC_FETCH_ANSWER_H
 #define DISC_FETCH_ANSWER_H
 
@@ -18,22 +18,22 @@ struct fetch_content {
 
 struct fetch_answer {
 	int status;
-	struct file_object object;      /* open if bytes of it follow (then <length> of them from <offset>), or for HEAD */
+	struct file_object object; /* open if bytes of it follow (then <length> of them from <offset>), or for HEAD */
 	uint64_t offset, length;
-	bool has_body;                  /* bytes of <object> are to be sent */
-	bool has_text;                  /* otherwise: a line of text naming the status is */
-	const char *content_type;       /* belongs to the content types */
-	char etag[FILE_ETAG_MAX];       /* empty: no validators */
+	bool has_body;            /* bytes of <object> are to be sent */
+	bool has_text;            /* otherwise: a line of text naming the status is */
+	const char *content_type; /* belongs to the content types */
+	char etag[FILE_ETAG_MAX]; /* empty: no validators */
 	time_t last_modified;
 	bool has_range;
-	uint64_t range_size;            /* bytes of the whole file */
-	char *location;                 /* owned; NULL: none */
+	uint64_t range_size; /* bytes of the whole file */
+	char *location;      /* owned; NULL: none */
 };
 
 /* Fills <answer> for <request> at the time <now>. The caller gives it back with fetch_answer_release(). Opens a file;
  * reads nothing of it. */
 void fetch_answer_init(struct fetch_answer *answer, const struct fetch_content *content,
-                       const struct fetch_request *request, time_t now);
+		       const struct fetch_request *request, time_t now);
 
 /* Fills <answer> with nothing but <status> and its line of text, for a request that could not be read. */
 void fetch_answer_init_status(struct fetch_answer *answer, int status);

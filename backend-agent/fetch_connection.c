@@ -14,10 +14,10 @@
 #include "fetch_exchange.h"
 #include "log.h"
 
-#define TURN_BUDGET      (1u << 20)   /* bytes one connection may send before others get their turn */
-#define TURN_REQUESTS    32           /* and pipelined requests it may have answered */
-#define SKIPPED_BODY_MAX (1u << 20)   /* bytes of a request's body that are read over to keep the connection */
-#define LINGER_S         2.0          /* for the peer to close after the last response */
+#define TURN_BUDGET (1u << 20)      /* bytes one connection may send before others get their turn */
+#define TURN_REQUESTS 32            /* and pipelined requests it may have answered */
+#define SKIPPED_BODY_MAX (1u << 20) /* bytes of a request's body that are read over to keep the connection */
+#define LINGER_S 2.0                /* for the peer to close after the last response */
 
 enum fetch_state { FETCH_IDLE, FETCH_READING, FETCH_WAITING, FETCH_SENDING, FETCH_LINGERING };
 
@@ -29,11 +29,11 @@ struct fetch_connection {
 	enum fetch_state state;
 	ev_io reader, writer;
 	ev_timer timer;
-	char *in;                     /* limits.max_header_size bytes, or NULL while nothing is in it */
-	size_t in_start, in_len;      /* what was received and not yet taken */
-	size_t in_parsed;             /* of it, what the parser has seen without finding a whole head */
-	uint64_t skip;                /* bytes of a request's body to pass over */
-	bool peer_ended;              /* it sends nothing more */
+	char *in;                /* limits.max_header_size bytes, or NULL while nothing is in it */
+	size_t in_start, in_len; /* what was received and not yet taken */
+	size_t in_parsed;        /* of it, what the parser has seen without finding a whole head */
+	uint64_t skip;           /* bytes of a request's body to pass over */
+	bool peer_ended;         /* it sends nothing more */
 	struct fetch_exchange exchange;
 };
 
@@ -62,7 +62,7 @@ static void connection_free(struct fetch_connection *connection)
 
 /* Ends <connection>, and the exchange under way with it. A <level> of DEBUG is for what is no fault. */
 static void connection_close(struct fetch_connection *connection, enum fetch_transfer_status status,
-                             enum log_level level, const char *why)
+			     enum log_level level, const char *why)
 {
 	char peer[ADDRESS_TEXT_MAX];
 
@@ -163,7 +163,7 @@ static bool refuse_request(struct fetch_connection *connection, int status, cons
 	char peer[ADDRESS_TEXT_MAX];
 
 	log_info("fetch connection of %s: request refused with %d: %s", address_format(&connection->peer, peer), status,
-	         fault);
+		 fault);
 	backend_count(BACKEND_FETCH_FAULTS, 1);
 	return exchange_began(connection, fetch_exchange_begin_status(&connection->exchange, status));
 }
@@ -196,7 +196,7 @@ static bool take_request(struct fetch_connection *connection)
 	if (!worth_parsing(connection))
 		return false;
 	status = fetch_request_parse(&request, connection->in + connection->in_start, connection->in_len,
-	                             service->limits.max_header_size, &consumed);
+				     service->limits.max_header_size, &consumed);
 	if (status == FETCH_REQUEST_INCOMPLETE) {
 		connection->in_parsed = connection->in_len;
 		return false;
@@ -204,7 +204,7 @@ static bool take_request(struct fetch_connection *connection)
 	if (status != FETCH_REQUEST_OK)
 		return refuse_request(connection, status_of_fault(status), request.fault);
 	keep_alive = request.keep_alive && !request.chunked_body && request.body_length <= SKIPPED_BODY_MAX &&
-	             !atomic_load_explicit(service->draining, memory_order_relaxed);
+		     !atomic_load_explicit(service->draining, memory_order_relaxed);
 	connection->skip = request.body_length;
 	began = fetch_exchange_begin(&connection->exchange, &request, keep_alive);
 	drop_input(connection, consumed);
@@ -305,11 +305,12 @@ static void on_peer_ended(struct fetch_connection *connection)
 		return;
 	switch (connection->state) {
 	case FETCH_READING:
-		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_INFO, "it ended in the middle of a request");
+		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_INFO,
+				 "it ended in the middle of a request");
 		break;
 	case FETCH_SENDING:
-		/* A client that ends its side may still want an ordinary response. HAProxy that ends a spliced one has lost its
-		 * client. */
+		/* A client that ends its side may still want an ordinary response. HAProxy that ends a spliced one has
+		 * lost its client. */
 		if (connection->exchange.transfer.kind == FETCH_BODY_SEALED)
 			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the peer went away");
 		break;
@@ -362,7 +363,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 		if (connection->in == NULL)
 			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_ERROR, "out of memory");
 		else
-			ev_io_stop(loop, &connection->reader);   /* pipelined requests: enough of them for now */
+			ev_io_stop(loop, &connection->reader); /* pipelined requests: enough of them for now */
 		return;
 	}
 	n = recv(connection->fd, connection->in + connection->in_len, room, MSG_DONTWAIT);
@@ -450,8 +451,7 @@ void fetch_connections_close(struct fetch_service *service, bool force)
 {
 	struct fetch_connection *connection, *next;
 
-	DL_FOREACH_SAFE(service->connections, connection, next)
-	{
+	DL_FOREACH_SAFE (service->connections, connection, next) {
 		if (force || connection->state == FETCH_IDLE)
 			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the node ends");
 	}

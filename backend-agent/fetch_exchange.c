@@ -71,7 +71,7 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 
 /* Formats the head, with the text behind it if there is one, and begins the transfer with it. */
 static int begin_transfer(struct fetch_exchange *exchange, const struct announcement *announcement,
-                          uint64_t content_length)
+			  uint64_t content_length)
 {
 	char bytes[RESPONSE_HEAD_MAX + FETCH_ANSWER_TEXT_MAX];
 	struct response_head head;
@@ -182,7 +182,7 @@ static void reset(struct fetch_exchange *exchange)
 }
 
 enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
-                                                bool keep_alive)
+						bool keep_alive)
 {
 	reset(exchange);
 	exchange->head_only = request->method == FETCH_HEAD;
@@ -193,8 +193,8 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	fetch_answer_init(&exchange->answer, exchange->service->content, request, time(NULL));
 	backend_count(BACKEND_FETCHES, 1);
 	log_debug("fetch %.*s%s: %d, %llu bytes", (int)request->target.len, request->target.data,
-	          request->has_ticket ? " with a ticket" : "", exchange->answer.status,
-	          (unsigned long long)exchange->answer.length);
+		  request->has_ticket ? " with a ticket" : "", exchange->answer.status,
+		  (unsigned long long)exchange->answer.length);
 	return exchange->has_ticket ? join_ticket(exchange) : respond_plainly(exchange);
 }
 
@@ -238,7 +238,7 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 	if (exchange->waiting) {
 		exchange->waiting = false;
 		decline(exchange, ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
-		        "the fetch went away");
+			"the fetch went away");
 	}
 	if (status == FETCH_TRANSFER_BROKEN)
 		backend_count(BACKEND_FILES_CHANGED, 1);

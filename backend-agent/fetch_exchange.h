@@ -16,29 +16,29 @@ struct fetch_exchange {
 	struct fetch_service *service;
 	struct fetch_answer answer;
 	struct fetch_transfer transfer;
-	bool head_only;                   /* HEAD: no text behind the head */
+	bool head_only; /* HEAD: no text behind the head */
 	bool http_1_0;
-	bool keep_alive;                  /* the connection may be used again afterwards */
+	bool keep_alive; /* the connection may be used again afterwards */
 	bool has_ticket;
 	struct ticket ticket;
 	struct ticket_waiter waiter;
 	bool waiting;
-	uint64_t channel;                 /* of the offer: who is told the outcome of a sealed body */
+	uint64_t channel; /* of the offer: who is told the outcome of a sealed body */
 	/* The offer came and the transfer is set up; with <ok> false it could not be: close the connection. */
 	void (*ready)(void *context, bool ok);
 	void *context;
 };
 
 enum fetch_exchange_status {
-	FETCH_EXCHANGE_READY,     /* exchange->transfer can be sent */
-	FETCH_EXCHANGE_WAITING,   /* for the offer: ready() will be called, unless give_up() or end() comes first */
-	FETCH_EXCHANGE_FAILED,    /* out of memory: close the connection */
+	FETCH_EXCHANGE_READY,   /* exchange->transfer can be sent */
+	FETCH_EXCHANGE_WAITING, /* for the offer: ready() will be called, unless give_up() or end() comes first */
+	FETCH_EXCHANGE_FAILED,  /* out of memory: close the connection */
 };
 
-/* Begins the exchange for <request>, of which nothing is kept; set service, ready and context before. Every exchange that
- * began is ended with fetch_exchange_end(), whatever begin() returned. */
+/* Begins the exchange for <request>, of which nothing is kept; set service, ready and context before. Every exchange
+ * that began is ended with fetch_exchange_end(), whatever begin() returned. */
 enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
-                                                bool keep_alive);
+						bool keep_alive);
 
 /* Begins one that answers <status> to a request that could not be read; the connection closes afterwards. */
 enum fetch_exchange_status fetch_exchange_begin_status(struct fetch_exchange *exchange, int status);
@@ -46,8 +46,8 @@ enum fetch_exchange_status fetch_exchange_begin_status(struct fetch_exchange *ex
 /* The wait for the offer is over: sets up the ordinary response. Returns READY or FAILED. */
 enum fetch_exchange_status fetch_exchange_give_up(struct fetch_exchange *exchange);
 
-/* Ends the exchange and frees what it holds: with FETCH_TRANSFER_DONE the response was sent whole, with any other status it
- * was broken off for <why> (a static text). The agent is told. */
+/* Ends the exchange and frees what it holds: with FETCH_TRANSFER_DONE the response was sent whole, with any other
+ * status it was broken off for <why> (a static text). The agent is told. */
 void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why);
 
 #endif

@@ -8,8 +8,8 @@ enum repeated { REPEATED_REFUSED, REPEATED_FORGOTTEN };
 
 struct known_header {
 	const char *name;
-	size_t offset;            /* of its text_span in struct head */
-	enum repeated repeated;   /* what to do with a second line */
+	size_t offset;          /* of its text_span in struct head */
+	enum repeated repeated; /* what to do with a second line */
 };
 
 struct head {
@@ -17,7 +17,7 @@ struct head {
 	struct text_span name;
 	struct text_span host, ticket;
 	struct text_span range, if_match, if_none_match, if_modified_since, if_unmodified_since, if_range;
-	bool value_seen;   /* of <name>: more of it would be a folded line */
+	bool value_seen; /* of <name>: more of it would be a folded line */
 	bool complete;
 };
 
@@ -87,7 +87,7 @@ static int on_headers_complete(http_parser *parser)
 	struct head *head = parser->data;
 
 	head->complete = true;
-	http_parser_pause(parser, 1);   /* what follows the head is not the parser's */
+	http_parser_pause(parser, 1); /* what follows the head is not the parser's */
 	return 0;
 }
 
@@ -99,7 +99,7 @@ static const http_parser_settings settings = {
 };
 
 static enum fetch_request_status refuse(struct fetch_request *request, enum fetch_request_status status,
-                                        const char *fault)
+					const char *fault)
 {
 	if (request->fault == NULL)
 		request->fault = fault;
@@ -117,14 +117,14 @@ static bool is_request_line(const char *bytes, size_t len)
 	if (end == NULL)
 		return false;
 	while (i < len && ((bytes[i] >= 'A' && bytes[i] <= 'Z') || (bytes[i] >= 'a' && bytes[i] <= 'z') ||
-	                   (bytes[i] >= '0' && bytes[i] <= '9') || bytes[i] == '-' || bytes[i] == '_'))
+			   (bytes[i] >= '0' && bytes[i] <= '9') || bytes[i] == '-' || bytes[i] == '_'))
 		i++;
 	return i > 0 && i < len && bytes[i] == ' ' &&
 	       memmem(bytes + i, (size_t)(end - (bytes + i)), protocol, sizeof(protocol) - 1) != NULL;
 }
 
 static enum fetch_request_status parser_fault(struct fetch_request *request, const http_parser *parser,
-                                              const char *bytes, size_t len)
+					      const char *bytes, size_t len)
 {
 	enum http_errno error = HTTP_PARSER_ERRNO(parser);
 
@@ -146,11 +146,14 @@ static enum fetch_request_status settle(struct head *head, const http_parser *pa
 	/* RFC 9112 3.2: a request without Host, or with two, is refused. */
 	if (request->http_minor == 1 && !text_span_is_set(head->host))
 		return refuse(request, FETCH_REQUEST_MALFORMED, "no Host header");
-	request->method = parser->method == HTTP_GET ? FETCH_GET : parser->method == HTTP_HEAD ? FETCH_HEAD : FETCH_OTHER;
+	request->method = parser->method == HTTP_GET    ? FETCH_GET
+			  : parser->method == HTTP_HEAD ? FETCH_HEAD
+							: FETCH_OTHER;
 
 	if (text_span_is_set(head->ticket)) {
 		if (!ticket_parse(&request->ticket, head->ticket.data, head->ticket.len))
-			return refuse(request, FETCH_REQUEST_MALFORMED, "Disc-Ticket is not 32 lower-case hexadecimal digits");
+			return refuse(request, FETCH_REQUEST_MALFORMED,
+				      "Disc-Ticket is not 32 lower-case hexadecimal digits");
 		request->has_ticket = true;
 	}
 	request->keep_alive = http_should_keep_alive(parser) != 0;
@@ -170,7 +173,7 @@ static enum fetch_request_status settle(struct head *head, const http_parser *pa
 }
 
 enum fetch_request_status fetch_request_parse(struct fetch_request *request, const char *bytes, size_t len, size_t max,
-                                              size_t *consumed)
+					      size_t *consumed)
 {
 	struct head head = {.request = request};
 	size_t given = len < max ? len : max;
@@ -182,7 +185,7 @@ enum fetch_request_status fetch_request_parse(struct fetch_request *request, con
 	parser.data = &head;
 	parsed = http_parser_execute(&parser, &settings, bytes, given);
 	if (head.complete && HTTP_PARSER_ERRNO(&parser) == HPE_PAUSED) {
-		*consumed = parsed + 1;   /* a parser paused here stops before the last LF */
+		*consumed = parsed + 1; /* a parser paused here stops before the last LF */
 		return settle(&head, &parser);
 	}
 	if (HTTP_PARSER_ERRNO(&parser) != HPE_OK)

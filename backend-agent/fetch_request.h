@@ -13,32 +13,32 @@ enum fetch_method { FETCH_GET, FETCH_HEAD, FETCH_OTHER /* known, but not for fil
 
 struct fetch_request {
 	enum fetch_method method;
-	unsigned http_minor;                  /* 0 or 1 */
-	bool keep_alive;                      /* the client lets the connection be used again */
+	unsigned http_minor; /* 0 or 1 */
+	bool keep_alive;     /* the client lets the connection be used again */
 	bool has_ticket;
-	struct ticket ticket;                 /* Disc-Ticket */
-	struct text_span target;              /* spans lie in the bytes that were parsed */
+	struct ticket ticket;    /* Disc-Ticket */
+	struct text_span target; /* spans lie in the bytes that were parsed */
 	struct text_span range;
 	struct conditional_headers conditions;
-	bool chunked_body;                    /* of unknown length */
-	uint64_t body_length;                 /* bytes that follow the head and belong to this request */
-	const char *fault;                    /* why the request was refused: a static text */
+	bool chunked_body;    /* of unknown length */
+	uint64_t body_length; /* bytes that follow the head and belong to this request */
+	const char *fault;    /* why the request was refused: a static text */
 };
 
 enum fetch_request_status {
 	FETCH_REQUEST_OK = 0,
-	FETCH_REQUEST_INCOMPLETE,         /* more bytes are needed */
-	FETCH_REQUEST_MALFORMED,          /* answer 400 and close */
-	FETCH_REQUEST_TARGET_TOO_LONG,    /* 414 and close */
-	FETCH_REQUEST_HEADERS_TOO_LONG,   /* 431 and close */
-	FETCH_REQUEST_UNKNOWN_METHOD,     /* 501 and close */
-	FETCH_REQUEST_UNKNOWN_VERSION,    /* 505 and close */
+	FETCH_REQUEST_INCOMPLETE,       /* more bytes are needed */
+	FETCH_REQUEST_MALFORMED,        /* answer 400 and close */
+	FETCH_REQUEST_TARGET_TOO_LONG,  /* 414 and close */
+	FETCH_REQUEST_HEADERS_TOO_LONG, /* 431 and close */
+	FETCH_REQUEST_UNKNOWN_METHOD,   /* 501 and close */
+	FETCH_REQUEST_UNKNOWN_VERSION,  /* 505 and close */
 };
 
 /* Reads one head from the <len> bytes at <bytes>, of which no more than <max> may belong to it. On FETCH_REQUEST_OK
  * <request> is filled, its spans pointing into <bytes>, and <*consumed> is the size of the head. Otherwise only
  * request->fault is set. */
 enum fetch_request_status fetch_request_parse(struct fetch_request *request, const char *bytes, size_t len, size_t max,
-                                              size_t *consumed);
+					      size_t *consumed);
 
 #endif

@@ -10,16 +10,16 @@
 #include "log.h"
 
 #define ACCEPTS_PER_TURN 64
-#define ACCEPT_PAUSE_S   0.1   /* when descriptors or memory ran out */
+#define ACCEPT_PAUSE_S 0.1 /* when descriptors or memory ran out */
 
 struct fetch_server {
 	struct fetch_service service;
 	ev_io *acceptors;
 	size_t acceptor_count;
-	ev_timer pause;            /* until accepting is tried again */
-	ev_timer notice;           /* of a drain: until nothing more is accepted */
+	ev_timer pause;  /* until accepting is tried again */
+	ev_timer notice; /* of a drain: until nothing more is accepted */
 	bool accepting;
-	bool closing;              /* the drain's notice is over */
+	bool closing; /* the drain's notice is over */
 	void (*idle)(void *context);
 	void *context;
 };
@@ -61,7 +61,8 @@ static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 	(void)events;
 	for (int i = 0; i < ACCEPTS_PER_TURN && server->accepting; i++) {
 		struct address peer = {.len = sizeof(peer.storage)};
-		int fd = accept4(watcher->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd =
+			accept4(watcher->fd, (struct sockaddr *)&peer.storage, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -106,7 +107,7 @@ static void on_notice_over(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 struct fetch_server *fetch_server_start(const struct fetch_service *service, const int *listeners, size_t count,
-                                        void (*idle)(void *context), void *context)
+					void (*idle)(void *context), void *context)
 {
 	struct fetch_server *server = calloc(1, sizeof(*server));
 

@@ -7,14 +7,15 @@
 
 struct fetch_server;
 
-/* Begins to accept on the <count> listening sockets <listeners>, which stay the caller's, on service->loop. <service> is
- * copied; its loop, limits, content, tickets, results and draining are set. <idle> is called once a drain has come to its
- * end. Returns the server, or NULL when memory is exhausted. */
+/* Begins to accept on the <count> listening sockets <listeners>, which stay the caller's, on service->loop. <service>
+ * is copied; its loop, limits, content, tickets, results and draining are set. <idle> is called once a drain has come
+ * to its end. Returns the server, or NULL when memory is exhausted. */
 struct fetch_server *fetch_server_start(const struct fetch_service *service, const int *listeners, size_t count,
-                                        void (*idle)(void *context), void *context);
+					void (*idle)(void *context), void *context);
 
-/* Finishes: for as long as a ticket may wait, connections are still accepted and tickets declined, because HAProxy does not
- * know yet; then nothing is accepted, idle connections are closed, and when the last one is gone idle() is called. */
+/* Finishes: for as long as a ticket may wait, connections are still accepted and tickets declined, because HAProxy does
+ * not know yet; then nothing is accepted, idle connections are closed, and when the last one is gone idle() is called.
+ */
 void fetch_server_drain(struct fetch_server *server);
 
 /* Closes what is left and frees <server>. */

@@ -13,14 +13,14 @@
 
 /* Limits of the fetch hop, from the configuration. Times in seconds, sizes in bytes. */
 struct fetch_limits {
-	double keep_alive_timeout;   /* without a request under way */
-	double header_timeout;       /* from the first byte of a request to the end of its head */
-	double send_timeout;         /* without the peer taking a byte of a response */
-	double ticket_wait;          /* for the offer of a ticket */
-	size_t max_header_size;      /* of one request's head */
-	size_t max_connections;      /* of the worker */
-	uint64_t offload_min_size;   /* shorter bodies are declined */
-	int send_buffer;             /* SO_SNDBUF; 0: the kernel's own tuning */
+	double keep_alive_timeout; /* without a request under way */
+	double header_timeout;     /* from the first byte of a request to the end of its head */
+	double send_timeout;       /* without the peer taking a byte of a response */
+	double ticket_wait;        /* for the offer of a ticket */
+	size_t max_header_size;    /* of one request's head */
+	size_t max_connections;    /* of the worker */
+	uint64_t offload_min_size; /* shorter bodies are declined */
+	int send_buffer;           /* SO_SNDBUF; 0: the kernel's own tuning */
 };
 
 struct fetch_connection;
@@ -31,11 +31,11 @@ struct fetch_service {
 	const struct fetch_content *content;
 	struct ticket_table *tickets;
 	struct result_queue *results;
-	const _Atomic bool *draining;          /* tickets are declined, connections are not kept alive */
+	const _Atomic bool *draining; /* tickets are declined, connections are not kept alive */
 	struct ticket_mailbox mailbox;
-	struct fetch_connection *connections;  /* all that are open */
+	struct fetch_connection *connections; /* all that are open */
 	size_t count;
-	void (*closed)(void *context);         /* a connection went away */
+	void (*closed)(void *context); /* a connection went away */
 	void *context;
 };
 

@@ -18,7 +18,7 @@ int fetch_transfer_init(struct fetch_transfer *transfer, const void *head, size_
 }
 
 void fetch_transfer_set_plain(struct fetch_transfer *transfer, struct file_object *object, uint64_t offset,
-                              uint64_t length)
+			      uint64_t length)
 {
 	transfer->kind = FETCH_BODY_PLAIN;
 	plain_body_init(&transfer->plain, object, offset, length);
@@ -40,9 +40,10 @@ void fetch_transfer_release(struct fetch_transfer *transfer)
 	transfer->kind = FETCH_BODY_NONE;
 }
 
-/* Sends what is left of the head together with <len> bytes of a body. Returns how many bytes of the body left in <*sent>. */
+/* Sends what is left of the head together with <len> bytes of a body. Returns how many bytes of the body left in
+ * <*sent>. */
 static enum fetch_transfer_status send_bytes(struct fetch_transfer *transfer, int fd, const uint8_t *body, size_t len,
-                                             int flags, size_t *sent)
+					     int flags, size_t *sent)
 {
 	struct iovec pieces[2] = {
 		{transfer->head + transfer->head_sent, transfer->head_len - transfer->head_sent},
@@ -96,7 +97,8 @@ static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, i
 		if (status != FETCH_TRANSFER_DONE)
 			return status;
 		/* The end is told at once, not at the next turn: the client waits for nothing more. */
-		if (sent >= budget && sealed_body_records(transfer->sealed) < sealed_body_layout(transfer->sealed)->records)
+		if (sent >= budget &&
+		    sealed_body_records(transfer->sealed) < sealed_body_layout(transfer->sealed)->records)
 			return FETCH_TRANSFER_YIELDED;
 		budget = sent < budget ? budget - sent : 0;
 	}
@@ -138,8 +140,7 @@ static enum fetch_transfer_status send_plain(struct fetch_transfer *transfer, in
 	}
 }
 
-enum fetch_transfer_status fetch_transfer_send(struct fetch_transfer *transfer, int fd, size_t budget,
-                                               const char **why)
+enum fetch_transfer_status fetch_transfer_send(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
 {
 	size_t sent;
 

@@ -12,35 +12,35 @@
 enum fetch_body { FETCH_BODY_NONE, FETCH_BODY_PLAIN, FETCH_BODY_SEALED };
 
 struct fetch_transfer {
-	uint8_t *head;                 /* owned; with the text of an answer that has one */
+	uint8_t *head; /* owned; with the text of an answer that has one */
 	size_t head_len, head_sent;
 	enum fetch_body kind;
 	struct plain_body plain;
 	struct sealed_body *sealed;
-	uint64_t sent;                 /* bytes of body that left for the kernel */
+	uint64_t sent; /* bytes of body that left for the kernel */
 };
 
 enum fetch_transfer_status {
-	FETCH_TRANSFER_DONE,       /* the last byte left for the kernel */
-	FETCH_TRANSFER_BLOCKED,    /* the socket takes nothing now */
-	FETCH_TRANSFER_YIELDED,    /* <budget> is spent: let others work, then go on */
-	FETCH_TRANSFER_PEER_GONE,  /* the connection is broken */
-	FETCH_TRANSFER_BROKEN,     /* the file changed or cannot be read: close without the rest */
+	FETCH_TRANSFER_DONE,      /* the last byte left for the kernel */
+	FETCH_TRANSFER_BLOCKED,   /* the socket takes nothing now */
+	FETCH_TRANSFER_YIELDED,   /* <budget> is spent: let others work, then go on */
+	FETCH_TRANSFER_PEER_GONE, /* the connection is broken */
+	FETCH_TRANSFER_BROKEN,    /* the file changed or cannot be read: close without the rest */
 };
 
-/* Begins a transfer with a copy of the head's <len> bytes. Returns 0, or -1 when memory is exhausted. The bodies are set by
- * the following two, at most one of them. */
+/* Begins a transfer with a copy of the head's <len> bytes. Returns 0, or -1 when memory is exhausted. The bodies are
+ * set by the following two, at most one of them. */
 int fetch_transfer_init(struct fetch_transfer *transfer, const void *head, size_t len);
 void fetch_transfer_set_plain(struct fetch_transfer *transfer, struct file_object *object, uint64_t offset,
-                              uint64_t length);
-void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body);   /* takes it over */
+			      uint64_t length);
+void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body); /* takes it over */
 
 /* Frees all that <transfer> holds; keys are wiped. */
 void fetch_transfer_release(struct fetch_transfer *transfer);
 
-/* Sends to the non-blocking socket <fd> until it blocks, the end, a fault, or about <budget> bytes. With _BROKEN, <*why>
- * is a static text. */
+/* Sends to the non-blocking socket <fd> until it blocks, the end, a fault, or about <budget> bytes. With _BROKEN,
+ * <*why> is a static text. */
 enum fetch_transfer_status fetch_transfer_send(struct fetch_transfer *transfer, int fd, size_t budget,
-                                               const char **why);
+					       const char **why);
 
 #endif

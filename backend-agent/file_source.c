@@ -81,9 +81,9 @@ static enum file_status status_of_errno(int error)
 		return FILE_NOT_FOUND;
 	case EACCES:
 	case EPERM:
-	case EXDEV:   /* would have left the root */
+	case EXDEV: /* would have left the root */
 	case ELOOP:
-	case ENXIO:   /* a socket, or a device that is not there */
+	case ENXIO: /* a socket, or a device that is not there */
 	case ENODEV:
 		return FILE_FORBIDDEN;
 	case EAGAIN:
@@ -155,5 +155,5 @@ void file_object_etag(const struct file_object *object, char etag[static FILE_ET
 	uint64_t mtime_ns = (uint64_t)object->mtime.tv_sec * 1000000000u + (uint64_t)object->mtime.tv_nsec;
 
 	snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", (uint64_t)object->inode, object->size,
-	         mtime_ns);
+		 mtime_ns);
 }

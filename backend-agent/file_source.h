@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* File source: regular files below one root folder. Every name is resolved by the kernel beneath the root
- * (openat2(2), RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS): symbolic links inside the root are followed, nothing leaves it. */
+ * (openat2(2), RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS): symbolic links inside the root are followed, nothing leaves
+ * it. */
 #ifndef DISC_FILE_SOURCE_H
 #define DISC_FILE_SOURCE_H
 
@@ -11,15 +12,16 @@
 
 struct file_source;
 
-/* Opens the folder <root>. Returns the source, or NULL with errno set (ENOSYS: a kernel before 5.6, without openat2). */
+/* Opens the folder <root>. Returns the source, or NULL with errno set (ENOSYS: a kernel before 5.6, without openat2).
+ */
 struct file_source *file_source_new(const char *root);
 void file_source_free(struct file_source *source);
 
 /* An open file and what it was when it was opened: while a body is produced, it is pinned by this. A file that is
  * replaced by rename() stays as it was; one that is written in place has changed. */
 struct file_object {
-	int fd;                   /* -1: none */
-	uint64_t size;            /* bytes */
+	int fd;        /* -1: none */
+	uint64_t size; /* bytes */
 	dev_t device;
 	ino_t inode;
 	struct timespec mtime;
@@ -27,15 +29,15 @@ struct file_object {
 
 enum file_status {
 	FILE_OK = 0,
-	FILE_IS_DIRECTORY,        /* the name is that of a folder */
+	FILE_IS_DIRECTORY, /* the name is that of a folder */
 	FILE_NOT_FOUND,
-	FILE_FORBIDDEN,           /* no permission, leads out of the root, or is neither file nor folder */
-	FILE_UNAVAILABLE,         /* out of descriptors or memory: may work later */
-	FILE_BROKEN,              /* I/O error */
+	FILE_FORBIDDEN,   /* no permission, leads out of the root, or is neither file nor folder */
+	FILE_UNAVAILABLE, /* out of descriptors or memory: may work later */
+	FILE_BROKEN,      /* I/O error */
 };
 
-/* Opens the file <path>, relative to the root ("" is the root itself). With FILE_OK the caller owns <object> and closes it
- * with file_object_close(); otherwise object->fd is -1. Never waits for a FIFO or device. Safe from any thread. */
+/* Opens the file <path>, relative to the root ("" is the root itself). With FILE_OK the caller owns <object> and closes
+ * it with file_object_close(); otherwise object->fd is -1. Never waits for a FIFO or device. Safe from any thread. */
 enum file_status file_source_open(const struct file_source *source, const char *path, struct file_object *object);
 
 /* Closes <object>; one without a descriptor is left alone. */
@@ -44,11 +46,11 @@ void file_object_close(struct file_object *object);
 /* True if the open file is still what it was: inode, size and modification time to the nanosecond. */
 bool file_object_unchanged(const struct file_object *object);
 
-/* True if a change to the file from <now> on must show in its modification time. A kernel without fine-grained times stamps
- * all writes of one clock tick alike, so a file written in this very tick could change once more unseen. */
+/* True if a change to the file from <now> on must show in its modification time. A kernel without fine-grained times
+ * stamps all writes of one clock tick alike, so a file written in this very tick could change once more unseen. */
 bool file_object_is_settled(const struct file_object *object, const struct timespec *now);
 
-#define FILE_ETAG_MAX 64   /* bytes of an entity tag with quotes and a terminating zero */
+#define FILE_ETAG_MAX 64 /* bytes of an entity tag with quotes and a terminating zero */
 
 /* Writes the strong entity tag of <object> (RFC 9110 8.8.3): inode, size and modification time. */
 void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX]);

@@ -5,19 +5,19 @@
 
 static const char *const day_names[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 static const char *const month_names[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                          "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+					  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
 void http_date_format(char text[static HTTP_DATE_LEN + 1], time_t when)
 {
 	struct tm tm;
-	char whole[96];   /* of whatever the fields may hold, for the compiler's sake */
+	char whole[96]; /* of whatever the fields may hold, for the compiler's sake */
 
 	if (gmtime_r(&when, &tm) == NULL || tm.tm_year > 8099 || tm.tm_year < -1900) {
 		memcpy(text, "Thu, 01 Jan 1970 00:00:00 GMT", HTTP_DATE_LEN + 1);
 		return;
 	}
 	snprintf(whole, sizeof(whole), "%s, %02d %s %04d %02d:%02d:%02d GMT", day_names[tm.tm_wday], tm.tm_mday,
-	         month_names[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
+		 month_names[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
 	memcpy(text, whole, HTTP_DATE_LEN);
 	text[HTTP_DATE_LEN] = '\0';
 }
@@ -64,13 +64,16 @@ bool http_date_parse(time_t *when, struct text_span text)
 	copy[text.len] = '\0';
 
 	if (sscanf(copy, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", &tm.tm_mday, month, &year, &tm.tm_hour,
-	           &tm.tm_min, &tm.tm_sec, &end) == 6 && end == (int)text.len) {
+		   &tm.tm_min, &tm.tm_sec, &end) == 6 &&
+	    end == (int)text.len) {
 		/* IMF-fixdate: nothing more to do */
 	} else if (sscanf(copy, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d GMT%n", &tm.tm_mday, month, &year,
-	                  &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end) == 6 && end == (int)text.len) {
+			  &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &end) == 6 &&
+		   end == (int)text.len) {
 		year = full_year(year);
 	} else if (sscanf(copy, "%*3[A-Za-z] %3[A-Za-z] %2d %2d:%2d:%2d %4d%n", month, &tm.tm_mday, &tm.tm_hour,
-	                  &tm.tm_min, &tm.tm_sec, &year, &end) != 6 || end != (int)text.len) {
+			  &tm.tm_min, &tm.tm_sec, &year, &end) != 6 ||
+		   end != (int)text.len) {
 		return false;
 	}
 	if (!month_from_name(month, &tm.tm_mon) || !fields_hold(&tm) || year < 0)

@@ -7,7 +7,7 @@
 
 #include "text_span.h"
 
-#define HTTP_DATE_LEN 29   /* bytes of an IMF-fixdate */
+#define HTTP_DATE_LEN 29 /* bytes of an IMF-fixdate */
 
 /* Writes <when> as IMF-fixdate ("Sun, 06 Nov 1994 08:49:37 GMT") with a terminating zero. */
 void http_date_format(char text[static HTTP_DATE_LEN + 1], time_t when);

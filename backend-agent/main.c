@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* disc-backend: serves the files of a node, and seals them as TLS records of clients' sessions when an agent offers one. */
+/* disc-backend: serves the files of a node, and seals them as TLS records of clients' sessions when an agent offers
+ * one. */
 #include <wolfssl/options.h>
 
 #include <wolfssl/ssl.h>
@@ -27,19 +28,20 @@ static void print_version(void)
 	unsigned long parser = http_parser_version();
 
 	printf("disc-backend %s\n", DISC_VERSION);
-	printf("libraries: wolfSSL %s, libev %d.%d, libconfuse %s, protobuf-c %s, http-parser %lu.%lu.%lu, libmicrohttpd %s\n",
-	       wolfSSL_lib_version(), ev_version_major(), ev_version_minor(), confuse_version,
-	       protobuf_c_version(), parser >> 16 & 255, parser >> 8 & 255, parser & 255, MHD_get_version());
+	printf("libraries: wolfSSL %s, libev %d.%d, libconfuse %s, protobuf-c %s, http-parser %lu.%lu.%lu, "
+	       "libmicrohttpd %s\n",
+	       wolfSSL_lib_version(), ev_version_major(), ev_version_minor(), confuse_version, protobuf_c_version(),
+	       parser >> 16 & 255, parser >> 8 & 255, parser & 255, MHD_get_version());
 }
 
 static void print_usage(FILE *to)
 {
 	fprintf(to, "usage: disc-backend [-c FILE] [-t]\n"
-	            "       disc-backend -V | -h\n"
-	            "  -c FILE  configuration (default: " DEFAULT_CONFIG ")\n"
-	            "  -t       check the configuration, say what is wrong, and end\n"
-	            "  -V       print the version and those of the libraries\n"
-	            "  -h       print this\n");
+		    "       disc-backend -V | -h\n"
+		    "  -c FILE  configuration (default: " DEFAULT_CONFIG ")\n"
+		    "  -t       check the configuration, say what is wrong, and end\n"
+		    "  -V       print the version and those of the libraries\n"
+		    "  -h       print this\n");
 }
 
 static int check_config(const char *file)

@@ -9,16 +9,16 @@
 #include "file_source.h"
 
 struct plain_body {
-	struct file_object object;   /* owned */
-	uint64_t offset, left;       /* of the next byte, and bytes still to go */
+	struct file_object object; /* owned */
+	uint64_t offset, left;     /* of the next byte, and bytes still to go */
 };
 
 enum plain_body_status {
-	PLAIN_BODY_SENT,       /* <*sent> bytes left; more to do */
-	PLAIN_BODY_END,        /* all of it left */
-	PLAIN_BODY_BLOCKED,    /* the socket takes nothing now */
-	PLAIN_BODY_CHANGED,    /* the file is not what it was: the transfer must break here */
-	PLAIN_BODY_FAILED,     /* errno says why: the socket, or reading the file */
+	PLAIN_BODY_SENT,    /* <*sent> bytes left; more to do */
+	PLAIN_BODY_END,     /* all of it left */
+	PLAIN_BODY_BLOCKED, /* the socket takes nothing now */
+	PLAIN_BODY_CHANGED, /* the file is not what it was: the transfer must break here */
+	PLAIN_BODY_FAILED,  /* errno says why: the socket, or reading the file */
 };
 
 /* Takes <object> over (object->fd is -1 then). */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Response head: status line and header fields of one response (RFC 9112 4, RFC 9110 8, 10, 14, 15). Struct in, bytes out. */
+/* Response head: status line and header fields of one response (RFC 9112 4, RFC 9110 8, 10, 14, 15). Struct in, bytes
+ * out. */
 #ifndef DISC_RESPONSE_HEAD_H
 #define DISC_RESPONSE_HEAD_H
 
@@ -10,24 +11,24 @@
 
 #include "announcement.h"
 
-#define RESPONSE_HEAD_MAX 16384   /* bytes */
+#define RESPONSE_HEAD_MAX 16384 /* bytes */
 
 /* What a response says of itself. Fields left zero are not written. Texts belong to the caller. */
 struct response_head {
 	int status;
 	time_t date;
-	bool close;                   /* Connection: close */
-	bool keep_alive;              /* Connection: keep-alive, which an HTTP/1.0 client must be told */
+	bool close;      /* Connection: close */
+	bool keep_alive; /* Connection: keep-alive, which an HTTP/1.0 client must be told */
 	bool has_content_length;
-	uint64_t content_length;      /* bytes that follow: of ciphertext when the body is spliced */
+	uint64_t content_length; /* bytes that follow: of ciphertext when the body is spliced */
 	const char *content_type;
-	const char *etag;             /* with it, last_modified and Accept-Ranges are written */
+	const char *etag; /* with it, last_modified and Accept-Ranges are written */
 	time_t last_modified;
-	bool has_range;               /* Content-Range: bytes first-last/size; with status 416: bytes *\/size */
+	bool has_range; /* Content-Range: bytes first-last/size; with status 416: bytes *\/size */
 	uint64_t range_first, range_last, range_size;
 	const char *location;
 	const char *allow;
-	const struct announcement *announcement;   /* Disc-Body */
+	const struct announcement *announcement; /* Disc-Body */
 };
 
 /* Writes <head> to <out> (<cap> bytes), the empty line included. Returns its length, or 0 if it does not fit. */

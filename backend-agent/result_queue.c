@@ -66,7 +66,7 @@ static void on_wake(struct ev_loop *loop, ev_async *wake, int events)
 }
 
 void result_queue_attach(struct result_queue *queue, struct ev_loop *loop,
-                         void (*receive)(void *context, const struct offload_result *result), void *context)
+			 void (*receive)(void *context, const struct offload_result *result), void *context)
 {
 	queue->receive = receive;
 	queue->context = context;

@@ -12,17 +12,17 @@
 
 struct offload_result {
 	struct ticket ticket;
-	uint64_t channel;              /* number of the control channel that the offer came on */
+	uint64_t channel; /* number of the control channel that the offer came on */
 	enum control_outcome outcome;
-	uint64_t records, bytes;       /* sealed: records, and bytes of plaintext */
-	const char *reason;            /* static text; "" for CONTROL_OUTCOME_SEALED */
-	struct offload_result *next;   /* private */
+	uint64_t records, bytes;     /* sealed: records, and bytes of plaintext */
+	const char *reason;          /* static text; "" for CONTROL_OUTCOME_SEALED */
+	struct offload_result *next; /* private */
 };
 
 struct result_queue {
 	pthread_mutex_t lock;
 	struct offload_result *head, **tail;
-	struct ev_loop *loop;          /* NULL: nobody receives */
+	struct ev_loop *loop; /* NULL: nobody receives */
 	ev_async wake;
 	void (*receive)(void *context, const struct offload_result *result);
 	void *context;
@@ -34,13 +34,13 @@ void result_queue_destroy(struct result_queue *queue);
 
 /* From now on <receive> is called on <loop>, in whose thread this is called, for each result in order. */
 void result_queue_attach(struct result_queue *queue, struct ev_loop *loop,
-                         void (*receive)(void *context, const struct offload_result *result), void *context);
+			 void (*receive)(void *context, const struct offload_result *result), void *context);
 
 /* Hands what is left to the receiver, then ends it; results pushed afterwards stay until the queue is destroyed. */
 void result_queue_detach(struct result_queue *queue);
 
-/* Adds a copy of <result>, from any thread. When memory is exhausted the result is lost, with a line in the log: it only
- * informs the agent. */
+/* Adds a copy of <result>, from any thread. When memory is exhausted the result is lost, with a line in the log: it
+ * only informs the agent. */
 void result_queue_push(struct result_queue *queue, const struct offload_result *result);
 
 #endif

@@ -9,12 +9,12 @@
 
 struct sealed_body {
 	struct file_object object;
-	struct record_sealer *sealer;      /* NULL once the last record is sealed, or on failure: its keys are wiped */
+	struct record_sealer *sealer; /* NULL once the last record is sealed, or on failure: its keys are wiped */
 	struct record_layout layout;
-	uint64_t offset;                   /* of the next byte to read from the file */
-	uint64_t records, bytes;           /* sealed */
-	enum sealed_body_status failure;   /* SEALED_BODY_BLOCK: none */
-	size_t block_len, block_sent;      /* ciphertext: its size, and how much of it left */
+	uint64_t offset;                 /* of the next byte to read from the file */
+	uint64_t records, bytes;         /* sealed */
+	enum sealed_body_status failure; /* SEALED_BODY_BLOCK: none */
+	size_t block_len, block_sent;    /* ciphertext: its size, and how much of it left */
 	uint8_t block[];
 };
 
@@ -25,7 +25,7 @@ static size_t block_capacity(const struct record_layout *layout)
 }
 
 enum record_error sealed_body_new(struct sealed_body **body, struct file_object *object, uint64_t offset,
-                                  uint64_t length, const struct tx_state *state)
+				  uint64_t length, const struct tx_state *state)
 {
 	struct record_layout layout;
 	enum record_error error = record_layout_init(&layout, state, length);
@@ -38,7 +38,8 @@ enum record_error sealed_body_new(struct sealed_body **body, struct file_object 
 	new = malloc(sizeof(*new) + block_capacity(&layout) + RECORD_SEALED_MAX);
 	if (new == NULL)
 		return RECORD_NO_MEMORY;
-	*new = (struct sealed_body){.object = *object, .offset = offset, .layout = layout, .failure = SEALED_BODY_BLOCK};
+	*new = (struct sealed_body){
+		.object = *object, .offset = offset, .layout = layout, .failure = SEALED_BODY_BLOCK};
 	error = record_sealer_new(&new->sealer, state, length, 0);
 	if (error != RECORD_OK) {
 		free(new);
@@ -129,7 +130,7 @@ static enum sealed_body_status seal_plain(struct sealed_body *body, const struct
 		size_t sealed;
 
 		if (record_seal_next(body->sealer, plain[i].iov_base, plain[i].iov_len, body->block + body->block_len,
-		                     &sealed) != RECORD_OK)
+				     &sealed) != RECORD_OK)
 			return SEALED_BODY_SEAL_FAILED;
 		body->block_len += sealed;
 		body->records++;
@@ -148,8 +149,8 @@ static enum sealed_body_status make_block(struct sealed_body *body)
 	status = read_plain(body, plain, count);
 	if (status != SEALED_BODY_BLOCK)
 		return fail(body, status);
-	/* After the read, so that a change between two reads of this block shows; before sealing, so that changed bytes are
-	 * not even sealed. */
+	/* After the read, so that a change between two reads of this block shows; before sealing, so that changed bytes
+	 * are not even sealed. */
 	if (!file_object_unchanged(&body->object))
 		return fail(body, SEALED_BODY_CHANGED);
 	status = seal_plain(body, plain, count);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sealed body: bytes of one pinned file as TLS records of the client's session, produced block by block.
  *
- * A block is made only when the one before it has left for the kernel, so an offload holds one block and the kernel's send
- * buffer, however slow its client. The file is compared with what was pinned after its bytes were read and before their
- * records are handed out: if it changed, no record of that block leaves, and the body is broken for good.
+ * A block is made only when the one before it has left for the kernel, so an offload holds one block and the kernel's
+ * send buffer, however slow its client. The file is compared with what was pinned after its bytes were read and before
+ * their records are handed out: if it changed, no record of that block leaves, and the body is broken for good.
  */
 #ifndef DISC_SEALED_BODY_H
 #define DISC_SEALED_BODY_H
@@ -15,23 +15,24 @@
 #include "tx_state.h"
 
 #define SEALED_BODY_BLOCK_RECORDS 16u
-#define SEALED_BODY_BLOCK_MAX     (SEALED_BODY_BLOCK_RECORDS * RECORD_SEALED_MAX)
+#define SEALED_BODY_BLOCK_MAX (SEALED_BODY_BLOCK_RECORDS * RECORD_SEALED_MAX)
 
 struct sealed_body;
 
 enum sealed_body_status {
-	SEALED_BODY_BLOCK,          /* there is a block to send */
-	SEALED_BODY_END,            /* all of it was handed out */
-	SEALED_BODY_CHANGED,        /* the file is not what it was: the transfer must break here */
-	SEALED_BODY_READ_FAILED,    /* I/O error */
-	SEALED_BODY_SEAL_FAILED,    /* the sealer refused */
+	SEALED_BODY_BLOCK,       /* there is a block to send */
+	SEALED_BODY_END,         /* all of it was handed out */
+	SEALED_BODY_CHANGED,     /* the file is not what it was: the transfer must break here */
+	SEALED_BODY_READ_FAILED, /* I/O error */
+	SEALED_BODY_SEAL_FAILED, /* the sealer refused */
 };
 
-/* Creates in <*body> the body of <length> bytes from <offset> of <object>, under <state>. With RECORD_OK it owns the file
- * (object->fd is -1 then) and a copy of <state> in secret memory. Otherwise returns the fault of record_layout_init() or
- * record_sealer_new(), with <*body> NULL and <object> untouched: nothing was and nothing will be sealed. */
+/* Creates in <*body> the body of <length> bytes from <offset> of <object>, under <state>. With RECORD_OK it owns the
+ * file (object->fd is -1 then) and a copy of <state> in secret memory. Otherwise returns the fault of
+ * record_layout_init() or record_sealer_new(), with <*body> NULL and <object> untouched: nothing was and nothing will
+ * be sealed. */
 enum record_error sealed_body_new(struct sealed_body **body, struct file_object *object, uint64_t offset,
-                                  uint64_t length, const struct tx_state *state);
+				  uint64_t length, const struct tx_state *state);
 
 /* Wipes and frees <body>, which may be NULL. */
 void sealed_body_free(struct sealed_body *body);

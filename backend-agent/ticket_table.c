@@ -70,8 +70,7 @@ void ticket_table_free(struct ticket_table *table)
 	if (table == NULL)
 		return;
 	assert(table->awaited_count == 0);
-	HASH_ITER(hh, table->entries, entry, next)
-	{
+	HASH_ITER (hh, table->entries, entry, next) {
 		HASH_DEL(table->entries, entry);
 		free(entry);
 	}
@@ -158,7 +157,7 @@ static bool has_room(const struct ticket_table *table, size_t waiting)
 /* --- the control side ------------------------------------------------------------------------------------------ */
 
 static struct ticket_offer *offer_new(struct ticket_table *table, const struct ticket *ticket,
-                                      const struct tx_state *state, uint64_t lease_id, uint64_t channel)
+				      const struct tx_state *state, uint64_t lease_id, uint64_t channel)
 {
 	struct ticket_offer *offer = slot_take(table);
 
@@ -172,8 +171,8 @@ static struct ticket_offer *offer_new(struct ticket_table *table, const struct t
 }
 
 /* An offer for a fetch that waits: the fetch's thread is told. */
-static enum ticket_offer_status join_waiter(struct ticket_table *table, struct entry *entry,
-                                            struct ticket_offer *offer, double now)
+static enum ticket_offer_status join_waiter(struct ticket_table *table, struct entry *entry, struct ticket_offer *offer,
+					    double now)
 {
 	struct ticket_waiter *waiter = entry->waiter;
 
@@ -201,8 +200,8 @@ static enum ticket_offer_status keep_offer(struct ticket_table *table, struct ti
 }
 
 enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const struct ticket *ticket,
-                                            const struct tx_state *state, uint64_t lease_id, uint64_t channel,
-                                            double now)
+					    const struct tx_state *state, uint64_t lease_id, uint64_t channel,
+					    double now)
 {
 	enum ticket_offer_status status = TICKET_OFFER_REFUSED;
 	struct ticket_offer *offer;
@@ -241,8 +240,7 @@ size_t ticket_table_drop_channel(struct ticket_table *table, uint64_t channel, d
 	size_t dropped = 0;
 
 	pthread_mutex_lock(&table->lock);
-	DL_FOREACH_SAFE(table->offered, entry, next)
-	{
+	DL_FOREACH_SAFE (table->offered, entry, next) {
 		if (entry->offer->channel != channel)
 			continue;
 		slot_give(table, entry_take_offer(table, entry, now));
@@ -261,8 +259,7 @@ static struct ticket_offer *take_expired(struct ticket_table *table, double now)
 }
 
 size_t ticket_table_expire(struct ticket_table *table, double now,
-                           void (*expired)(void *context, const struct ticket *ticket, uint64_t channel),
-                           void *context)
+			   void (*expired)(void *context, const struct ticket *ticket, uint64_t channel), void *context)
 {
 	struct ticket_offer *offer;
 	struct entry *entry;
@@ -308,7 +305,7 @@ static enum ticket_claim_status wait_for_offer(struct ticket_table *table, struc
 }
 
 enum ticket_claim_status ticket_table_claim(struct ticket_table *table, struct ticket_waiter *waiter,
-                                            struct ticket_offer **offer, double now)
+					    struct ticket_offer **offer, double now)
 {
 	enum ticket_claim_status status = TICKET_CLAIM_USED;
 	struct entry *entry;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Ticket table: where offers (from the control channel) and fetches (from HAProxy) meet. One per process, used by all
- * threads. Either side may come first; each waits at most <wait_s>. A ticket is good for one meeting: afterwards, or when
- * the wait is over, it is remembered as used for <remember_s> and refused.
+ * threads. Either side may come first; each waits at most <wait_s>. A ticket is good for one meeting: afterwards, or
+ * when the wait is over, it is remembered as used for <remember_s> and refused.
  *
  *        offer                    fetch claims               wait over, cancel, channel gone
  *   (none) --> OFFERED ----------------------------> USED <---------------------------------- OFFERED
@@ -28,26 +28,26 @@
 struct ticket_table;
 
 struct ticket_limits {
-	double wait_s;         /* how long an offer waits for its fetch, and a fetch for its offer */
-	double remember_s;     /* how long a used ticket is refused */
-	size_t max_waiting;    /* offers that may wait, and as many fetches */
-	size_t max_used;       /* tickets remembered; when so many are, nothing new is taken */
+	double wait_s;      /* how long an offer waits for its fetch, and a fetch for its offer */
+	double remember_s;  /* how long a used ticket is refused */
+	size_t max_waiting; /* offers that may wait, and as many fetches */
+	size_t max_used;    /* tickets remembered; when so many are, nothing new is taken */
 };
 
 struct ticket_offer {
 	struct ticket ticket;
 	struct tx_state state;
-	uint64_t lease_id;     /* HAProxy's, for logs */
-	uint64_t channel;      /* number of the control channel it came on */
-	struct ticket_offer *next_free;   /* private */
+	uint64_t lease_id;              /* HAProxy's, for logs */
+	uint64_t channel;               /* number of the control channel it came on */
+	struct ticket_offer *next_free; /* private */
 };
 
 /* Where a thread is told that an offer came for one of its waiting fetches. Belongs to one loop. */
 struct ticket_mailbox {
 	struct ev_loop *loop;
 	struct ticket_table *table;
-	struct ticket_waiter *joined;   /* private: waiters to be called */
-	ev_async wake;                  /* private */
+	struct ticket_waiter *joined; /* private: waiters to be called */
+	ev_async wake;                /* private */
 };
 
 /* A fetch that waits for its offer. Set ticket, mailbox, call and context before ticket_table_claim(). */
@@ -57,23 +57,23 @@ struct ticket_waiter {
 	/* Called on the mailbox's loop, once, with the offer, which is the waiter's from then on. */
 	void (*call)(struct ticket_waiter *waiter, struct ticket_offer *offer);
 	void *context;
-	struct ticket_offer *offer;                /* private */
-	struct ticket_waiter *prev, *next;         /* private: in mailbox->joined */
-	bool waiting;                              /* private: in the table or in the mailbox */
+	struct ticket_offer *offer;        /* private */
+	struct ticket_waiter *prev, *next; /* private: in mailbox->joined */
+	bool waiting;                      /* private: in the table or in the mailbox */
 };
 
 enum ticket_offer_status {
-	TICKET_OFFER_KEPT,      /* waits for its fetch */
-	TICKET_OFFER_JOINED,    /* a fetch was waiting: its thread has been told */
-	TICKET_OFFER_USED,      /* the ticket was used, cancelled, or offered before: dropped */
-	TICKET_OFFER_REFUSED,   /* the table is full: dropped */
+	TICKET_OFFER_KEPT,    /* waits for its fetch */
+	TICKET_OFFER_JOINED,  /* a fetch was waiting: its thread has been told */
+	TICKET_OFFER_USED,    /* the ticket was used, cancelled, or offered before: dropped */
+	TICKET_OFFER_REFUSED, /* the table is full: dropped */
 };
 
 enum ticket_claim_status {
-	TICKET_CLAIM_JOINED,    /* the offer is the caller's */
-	TICKET_CLAIM_WAITING,   /* <waiter> will be called, unless it is withdrawn first */
-	TICKET_CLAIM_USED,      /* the ticket was used or cancelled, or another fetch waits for it */
-	TICKET_CLAIM_REFUSED,   /* the table is full */
+	TICKET_CLAIM_JOINED,  /* the offer is the caller's */
+	TICKET_CLAIM_WAITING, /* <waiter> will be called, unless it is withdrawn first */
+	TICKET_CLAIM_USED,    /* the ticket was used or cancelled, or another fetch waits for it */
+	TICKET_CLAIM_REFUSED, /* the table is full */
 };
 
 /* Seconds on a clock that never jumps: <now> of the functions below. */
@@ -93,18 +93,19 @@ void ticket_mailbox_close(struct ticket_mailbox *mailbox);
 
 /* Brings an offer; <state> is copied. */
 enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const struct ticket *ticket,
-                                            const struct tx_state *state, uint64_t lease_id, uint64_t channel,
-                                            double now);
+					    const struct tx_state *state, uint64_t lease_id, uint64_t channel,
+					    double now);
 
 /* Asks for the offer of waiter->ticket: it is in <*offer> with TICKET_CLAIM_JOINED, else <*offer> is NULL. */
 enum ticket_claim_status ticket_table_claim(struct ticket_table *table, struct ticket_waiter *waiter,
-                                            struct ticket_offer **offer, double now);
+					    struct ticket_offer **offer, double now);
 
-/* Withdraws a waiting <waiter>, in its mailbox's thread; the ticket is used from now on. Returns the offer if it had come
- * but call() was not made yet (it is the caller's, call() is not made any more), else NULL. */
+/* Withdraws a waiting <waiter>, in its mailbox's thread; the ticket is used from now on. Returns the offer if it had
+ * come but call() was not made yet (it is the caller's, call() is not made any more), else NULL. */
 struct ticket_offer *ticket_table_withdraw(struct ticket_table *table, struct ticket_waiter *waiter, double now);
 
-/* The fetch of <ticket> needs no offer: marks it used. Returns an offer that had come, which is the caller's, or NULL. */
+/* The fetch of <ticket> needs no offer: marks it used. Returns an offer that had come, which is the caller's, or NULL.
+ */
 struct ticket_offer *ticket_table_decline(struct ticket_table *table, const struct ticket *ticket, double now);
 
 /* The agent on <channel> cancels <ticket>: an offer that still waits is wiped, and the ticket is used. Returns true if
@@ -117,8 +118,8 @@ size_t ticket_table_drop_channel(struct ticket_table *table, uint64_t channel, d
 /* Wipes the offers whose wait is over, calling <expired> for each (without the table's lock; may be NULL), and forgets
  * tickets used long ago. Returns how many offers expired. To be called a few times a second. */
 size_t ticket_table_expire(struct ticket_table *table, double now,
-                           void (*expired)(void *context, const struct ticket *ticket, uint64_t channel),
-                           void *context);
+			   void (*expired)(void *context, const struct ticket *ticket, uint64_t channel),
+			   void *context);
 
 /* Wipes <offer> and gives its memory back; NULL is left alone. */
 void ticket_table_release(struct ticket_table *table, struct ticket_offer *offer);

@@ -104,7 +104,7 @@ static enum url_path_status decode(struct url_path *path, struct text_span raw)
 		if (status == URL_PATH_MALFORMED)
 			return status;
 		if (status != URL_PATH_OK)
-			verdict = status;   /* the rest may still be malformed */
+			verdict = status; /* the rest may still be malformed */
 		if (verdict != URL_PATH_OK)
 			continue;
 		if (slash) {
@@ -118,7 +118,7 @@ static enum url_path_status decode(struct url_path *path, struct text_span raw)
 		}
 	}
 	if (verdict == URL_PATH_OK)
-		(void)end_segment(path, start, false);   /* fails only when it has a '/' to add */
+		(void)end_segment(path, start, false); /* fails only when it has a '/' to add */
 	path->text[path->len] = '\0';
 	return verdict;
 }

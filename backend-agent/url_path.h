@@ -5,20 +5,21 @@
 
 #include "text_span.h"
 
-#define URL_PATH_MAX 4096   /* bytes of a decoded path, with its terminating zero: as the kernel's PATH_MAX */
+#define URL_PATH_MAX 4096 /* bytes of a decoded path, with its terminating zero: as the kernel's PATH_MAX */
 
 enum url_path_status {
 	URL_PATH_OK = 0,
-	URL_PATH_MALFORMED,      /* no path, %zz, %00, '#': answer 400 */
-	URL_PATH_NO_SUCH_FILE,   /* longer than any path, or with an encoded slash, which no file name holds: answer 404 */
+	URL_PATH_MALFORMED,    /* no path, %zz, %00, '#': answer 400 */
+	URL_PATH_NO_SUCH_FILE, /* longer than any path, or with an encoded slash, which no file name holds: answer 404
+				*/
 };
 
 struct url_path {
-	/* Decoded and without dot segments (RFC 3986 5.2.4): "" is the root, "a/b" a file, "a/b/" a directory. Never begins
-	 * with '/', has no empty, "." or ".." segment. */
+	/* Decoded and without dot segments (RFC 3986 5.2.4): "" is the root, "a/b" a file, "a/b/" a directory. Never
+	 * begins with '/', has no empty, "." or ".." segment. */
 	char text[URL_PATH_MAX];
 	size_t len;
-	struct text_span query;   /* behind '?', in the target's memory */
+	struct text_span query; /* behind '?', in the target's memory */
 };
 
 /* Reads origin-form ("/a%20b?q") and absolute-form ("http://host/a"). ".." above the root stays at the root. */

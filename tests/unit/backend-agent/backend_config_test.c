@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards the configuration: each fault is named by file, line and field in exactly these words, all faults are told at once,
- * and a good file means what it says. */
+/* Guards the configuration: each fault is named by file, line and field in exactly these words, all faults are told at
+ * once, and a good file means what it says. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -77,7 +77,8 @@ static void assert_faults(const char *text, const char *expected)
 	assert_int_equal(load(&config), -1);
 	for (; *expected != '\0'; expected++) {
 		if (*expected == '@' || *expected == '%')
-			len += (size_t)snprintf(wanted + len, sizeof(wanted) - len, "%s", *expected == '@' ? folder : file);
+			len += (size_t)snprintf(wanted + len, sizeof(wanted) - len, "%s",
+						*expected == '@' ? folder : file);
 		else
 			wanted[len++] = *expected;
 	}
@@ -87,9 +88,9 @@ static void assert_faults(const char *text, const char *expected)
 }
 
 #define CONTROL "control { agents = {\"agent.test\"} }\n"
-#define TLS     "tls { ca = \"@/ca.pem\" certificate = \"@/node.pem\" key = \"@/node.key\" }\n"
-#define FILES   "files { root = \"@\" }\n"
-#define GOOD    CONTROL TLS FILES
+#define TLS "tls { ca = \"@/ca.pem\" certificate = \"@/node.pem\" key = \"@/node.key\" }\n"
+#define FILES "files { root = \"@\" }\n"
+#define GOOD CONTROL TLS FILES
 
 static void file_that_is_not_there_is_named(void **state)
 {
@@ -119,18 +120,18 @@ static void numbers_out_of_range_are_named(void **state)
 {
 	(void)state;
 	assert_faults("workers = 0\ngrace = -1.0\n" GOOD, "%:1: workers: 0 is not between 1 and 256\n"
-	                                                  "%:2: grace: -1 is not between 0 and 86400 seconds\n");
+							  "%:2: grace: -1 is not between 0 and 86400 seconds\n");
 	assert_faults(GOOD "fetch {\nkeep-alive-timeout = 0.0\nheader-timeout = 1e9\nmax-connections = -1\n"
-	                   "max-header-size = 10\nsend-buffer = -1\n}\n",
-	              "%:5: keep-alive-timeout: 0 is not between 0.1 and 86400 seconds\n"
-	              "%:6: header-timeout: 1e+09 is not between 0.1 and 3600 seconds\n"
-	              "%:7: max-connections: -1 is not between 1 and 1000000\n"
-	              "%:8: max-header-size: 10 is not between 1024 and 65536\n"
-	              "%:9: send-buffer: -1 is not between 0 and 1073741824\n");
+			   "max-header-size = 10\nsend-buffer = -1\n}\n",
+		      "%:5: keep-alive-timeout: 0 is not between 0.1 and 86400 seconds\n"
+		      "%:6: header-timeout: 1e+09 is not between 0.1 and 3600 seconds\n"
+		      "%:7: max-connections: -1 is not between 1 and 1000000\n"
+		      "%:8: max-header-size: 10 is not between 1024 and 65536\n"
+		      "%:9: send-buffer: -1 is not between 0 and 1073741824\n");
 	assert_faults(GOOD "offload { min-size = 0\n ticket-wait = 2.0\n max-waiting = 0 }\n",
-	              "%:4: min-size: 0 is not between 1 and 1099511627776\n"
-	              "%:5: ticket-wait: 2 is not between 0.01 and 1 seconds\n"
-	              "%:6: max-waiting: 0 is not between 1 and 1000000\n");
+		      "%:4: min-size: 0 is not between 1 and 1099511627776\n"
+		      "%:5: ticket-wait: 2 is not between 0.01 and 1 seconds\n"
+		      "%:6: max-waiting: 0 is not between 1 and 1000000\n");
 }
 
 static void what_must_be_set_is_named(void **state)
@@ -151,17 +152,17 @@ static void index_and_mime_types_are_checked(void **state)
 {
 	(void)state;
 	assert_faults(CONTROL TLS "files { root = \"@\"\n index = {\"a/b\"}\n mime-types = \"@/none\" }\n",
-	              "%:4: index: \"a/b\" is not a file's name: it has a '/'\n"
-	              "%:5: mime-types: @/none: No such file or directory\n");
+		      "%:4: index: \"a/b\" is not a file's name: it has a '/'\n"
+		      "%:5: mime-types: @/none: No such file or directory\n");
 }
 
 static void missing_certificate_files_are_named(void **state)
 {
 	(void)state;
 	assert_faults(CONTROL FILES "tls { ca = \"@/none\"\n certificate = \"@/none2\"\n key = \"\" }\n",
-	              "%:3: ca: @/none: No such file or directory\n"
-	              "%:4: certificate: @/none2: No such file or directory\n"
-	              "%:5: key: must be set\n");
+		      "%:3: ca: @/none: No such file or directory\n"
+		      "%:4: certificate: @/none2: No such file or directory\n"
+		      "%:5: key: must be set\n");
 }
 
 static void certificate_that_does_not_load_is_named(void **state)
@@ -181,17 +182,17 @@ static void log_is_checked(void **state)
 {
 	(void)state;
 	assert_faults(GOOD "log { target = \"file\"\n level = \"loud\" }\n",
-	              "%:4: target: \"file\" is neither stderr nor syslog\n"
-	              "%:5: level: \"loud\" is none of error, warning, notice, info, debug\n");
+		      "%:4: target: \"file\" is neither stderr nor syslog\n"
+		      "%:5: level: \"loud\" is none of error, warning, notice, info, debug\n");
 }
 
 static void all_faults_are_told_at_once(void **state)
 {
 	(void)state;
 	assert_faults("workers = 1000\ncontrol { agents = {\"\"} }\n" TLS "files { root = \"/nowhere/at/all\" }\n",
-	              "%:1: workers: 1000 is not between 1 and 256\n"
-	              "%:2: agents: a name is empty\n"
-	              "%:4: root: /nowhere/at/all: No such file or directory\n");
+		      "%:1: workers: 1000 is not between 1 and 256\n"
+		      "%:2: agents: a name is empty\n"
+		      "%:4: root: /nowhere/at/all: No such file or directory\n");
 }
 
 static void bad_addresses_are_named(void **state)
@@ -211,9 +212,10 @@ static void good_file_means_what_it_says(void **state)
 	struct backend_config config;
 
 	(void)state;
-	write_config("workers = 3\ngrace = 7.5\n" GOOD
-	             "fetch { listen = {\"127.0.0.1:1\", \"[::1]:2\"} max-connections = 10 send-buffer = 5 }\n"
-	             "offload { min-size = 123 ticket-wait = 0.5 max-waiting = 9 }\nadmin { listen = \"127.0.0.1:3\" }\n");
+	write_config(
+		"workers = 3\ngrace = 7.5\n" GOOD
+		"fetch { listen = {\"127.0.0.1:1\", \"[::1]:2\"} max-connections = 10 send-buffer = 5 }\n"
+		"offload { min-size = 123 ticket-wait = 0.5 max-waiting = 9 }\nadmin { listen = \"127.0.0.1:3\" }\n");
 	if (load(&config) < 0)
 		fail_msg("%s", said);
 	assert_string_equal(said, "");
@@ -221,7 +223,7 @@ static void good_file_means_what_it_says(void **state)
 	assert_true(config.grace == 7.5);
 	assert_int_equal(config.fetch_listen_count, 2);
 	assert_int_equal(config.fetch_listen[1].storage.ss_family, AF_INET6);
-	assert_int_equal(config.limits.max_connections, 4);   /* of each worker, rounded up */
+	assert_int_equal(config.limits.max_connections, 4); /* of each worker, rounded up */
 	assert_int_equal(config.limits.send_buffer, 5);
 	assert_int_equal(config.limits.offload_min_size, 123);
 	assert_true(config.limits.ticket_wait == 0.5 && config.tickets.wait_s == 0.5);
@@ -248,7 +250,7 @@ static void defaults_are_those_of_the_manual(void **state)
 		fail_msg("%s", said);
 	assert_int_equal(config.workers, 1);
 	assert_true(config.grace == 30 && config.limits.keep_alive_timeout == 60 && config.limits.header_timeout == 5 &&
-	            config.limits.send_timeout == 600 && config.limits.ticket_wait == 1);
+		    config.limits.send_timeout == 600 && config.limits.ticket_wait == 1);
 	assert_int_equal(config.limits.max_connections, 10000);
 	assert_int_equal(config.limits.max_header_size, 16384);
 	assert_int_equal(config.limits.offload_min_size, 65536);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards the reading of Range: what is malformed or several ranges never fails a request, and what is accepted always lies
- * inside the file. */
+/* Guards the reading of Range: what is malformed or several ranges never fails a request, and what is accepted always
+ * lies inside the file. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,9 +17,9 @@ static struct text_span span(const char *text)
 static void malformed_is_ignored(void **state)
 {
 	static const char *const values[] = {
-		"", "bytes", "bytes=", "bytes= ", "bytes=-", "bytes=a-b", "bytes=1", "bytes=1-2x", "bytes=1-x", "bytes=5-4",
-		"bytes=--5", "bytes=-5-", "bytes=-5x", "bytes=+1-2", "bytes 0-1", "items=0-1", "bytes=0-1,3-4", "bytes=-1,-2",
-		"bytes=0-1;", "bytes=0x1-2", "bytes=1 -2"};
+		"",           "bytes",     "bytes=",        "bytes= ",     "bytes=-",    "bytes=a-b",   "bytes=1",
+		"bytes=1-2x", "bytes=1-x", "bytes=5-4",     "bytes=--5",   "bytes=-5-",  "bytes=-5x",   "bytes=+1-2",
+		"bytes 0-1",  "items=0-1", "bytes=0-1,3-4", "bytes=-1,-2", "bytes=0-1;", "bytes=0x1-2", "bytes=1 -2"};
 	struct byte_range range;
 
 	(void)state;
@@ -31,7 +31,7 @@ static void malformed_is_ignored(void **state)
 static void outside_the_file_is_unsatisfiable(void **state)
 {
 	static const char *const values[] = {"bytes=100-", "bytes=100-200", "bytes=-0", "bytes=18446744073709551615-",
-	                                     "bytes=99999999999999999999999-"};
+					     "bytes=99999999999999999999999-"};
 	struct byte_range range;
 
 	(void)state;

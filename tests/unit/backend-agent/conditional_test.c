@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards the preconditions of RFC 9110 13: a wrong 304 shows a client an old file, a wrong match of If-Range joins parts of
- * two files. */
+/* Guards the preconditions of RFC 9110 13: a wrong 304 shows a client an old file, a wrong match of If-Range joins
+ * parts of two files. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,10 +9,10 @@
 
 #include "conditional.h"
 
-#define MODIFIED 784111777   /* Sun, 06 Nov 1994 08:49:37 GMT */
-#define SAME     "Sun, 06 Nov 1994 08:49:37 GMT"
-#define BEFORE   "Sun, 06 Nov 1994 08:49:36 GMT"
-#define AFTER    "Sun, 06 Nov 1994 08:49:38 GMT"
+#define MODIFIED 784111777 /* Sun, 06 Nov 1994 08:49:37 GMT */
+#define SAME "Sun, 06 Nov 1994 08:49:37 GMT"
+#define BEFORE "Sun, 06 Nov 1994 08:49:36 GMT"
+#define AFTER "Sun, 06 Nov 1994 08:49:38 GMT"
 
 static const struct conditional_validators file = {"\"abc\"", MODIFIED, MODIFIED + 1000};
 
@@ -22,7 +22,7 @@ static struct text_span span(const char *text)
 }
 
 static enum conditional_verdict evaluate(const char *if_match, const char *if_none_match, const char *if_modified_since,
-                                         const char *if_unmodified_since)
+					 const char *if_unmodified_since)
 {
 	struct conditional_headers headers = {
 		.if_match = span(if_match),
@@ -36,8 +36,8 @@ static enum conditional_verdict evaluate(const char *if_match, const char *if_no
 
 static void malformed_conditions_do_not_hide_the_file(void **state)
 {
-	static const char *const tags[] = {"",        "abc",     "\"abc",   "abc\"",      "'abc'",   "W/",        "W/abc",
-	                                   "\"ab\"c", "*, junk", "w/\"abc\"", "junk \"abc\"", "\"", "\"\"", ",,,"};
+	static const char *const tags[] = {"",        "abc",     "\"abc",     "abc\"",        "'abc'", "W/",   "W/abc",
+					   "\"ab\"c", "*, junk", "w/\"abc\"", "junk \"abc\"", "\"",    "\"\"", ",,,"};
 	static const char *const dates[] = {"", "now", "Sun, 06 Nov 1994 08:49:37 CET", "\"abc\""};
 
 	(void)state;

@@ -44,8 +44,9 @@ static void strange_lines_are_passed_over(void **state)
 	memset(line + 10, 'e', 500);
 	types = types_of(line);
 	content_types_free(types);
-	types = types_of("# text/comment aa\n\n \t\nnotype bb\ntext/no-extension\ntext/x\r\x01 cc\n/ dd\ntext/ok ee # ff\n"
-	                 "t\xff/x gg\ntext/last hh");
+	types = types_of(
+		"# text/comment aa\n\n \t\nnotype bb\ntext/no-extension\ntext/x\r\x01 cc\n/ dd\ntext/ok ee # ff\n"
+		"t\xff/x gg\ntext/last hh");
 	assert_string_equal(content_type_of(types, "f.aa"), "application/octet-stream");
 	assert_string_equal(content_type_of(types, "f.bb"), "application/octet-stream");
 	assert_string_equal(content_type_of(types, "f.cc"), "application/octet-stream");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards what a request is answered with, down to the bytes of the head: status, headers, and which bytes of the file. */
+/* Guards what a request is answered with, down to the bytes of the head: status, headers, and which bytes of the file.
+ */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,7 +53,7 @@ static int make_root(void **state)
 	write_file("with index/index.html", "<p>");
 	make_folder("without");
 	make_folder("first");
-	make_folder("first/first.html");   /* a folder is no index */
+	make_folder("first/first.html"); /* a folder is no index */
 	write_file("first/index.html", "2");
 	content = (struct fetch_content){file_source_new(root), content_types_new(NULL), index_names};
 	assert_non_null(content.files);
@@ -184,7 +185,7 @@ static void head_says_the_same_without_a_body(void **state)
 	ask(&answer, "GET /ten.txt", "");
 	strcpy(got, answered);
 	fetch_answer_release(&answer);
-	ask(&answer, "HEAD /ten.txt", "Range: bytes=1-2\r\n");   /* a range is for GET alone */
+	ask(&answer, "HEAD /ten.txt", "Range: bytes=1-2\r\n"); /* a range is for GET alone */
 	assert_string_equal(got, answered);
 	assert_false(answer.has_body);
 	fetch_answer_release(&answer);

@@ -59,7 +59,7 @@ static void unknown_method_and_version_have_their_status(void **state)
 	(void)state;
 	assert_int_equal(parse(&request, "FETCHIT / HTTP/1.1\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_METHOD);
 	assert_int_equal(parse(&request, "get / HTTP/1.1\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_METHOD);
-	assert_int_equal(parse(&request, "GET /\r\n\r\n"), FETCH_REQUEST_UNKNOWN_VERSION);   /* HTTP/0.9 */
+	assert_int_equal(parse(&request, "GET /\r\n\r\n"), FETCH_REQUEST_UNKNOWN_VERSION); /* HTTP/0.9 */
 	assert_int_equal(parse(&request, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_VERSION);
 	assert_int_equal(parse(&request, "GET / HTTP/0.9\r\nHost: a\r\n\r\n"), FETCH_REQUEST_UNKNOWN_VERSION);
 }
@@ -75,15 +75,16 @@ static void too_long_a_head_is_told_by_its_part(void **state)
 	memcpy(text, "GET /", 5);
 	assert_int_equal(fetch_request_parse(&request, text, MAX - 1, MAX, &consumed), FETCH_REQUEST_INCOMPLETE);
 	assert_int_equal(fetch_request_parse(&request, text, MAX, MAX, &consumed), FETCH_REQUEST_TARGET_TOO_LONG);
-	assert_int_equal(fetch_request_parse(&request, text, sizeof(text), MAX, &consumed), FETCH_REQUEST_TARGET_TOO_LONG);
+	assert_int_equal(fetch_request_parse(&request, text, sizeof(text), MAX, &consumed),
+			 FETCH_REQUEST_TARGET_TOO_LONG);
 	memcpy(text, "GET / HTTP/1.1\r\nX: ", 19);
 	assert_int_equal(fetch_request_parse(&request, text, sizeof(text), MAX, &consumed),
-	                 FETCH_REQUEST_HEADERS_TOO_LONG);
+			 FETCH_REQUEST_HEADERS_TOO_LONG);
 }
 
 static const char full[] = "GET /a?b HTTP/1.1\r\nHost: site\r\nRange:  bytes=1-2 \r\nIf-Range: \"x\"\r\n"
-                           "if-none-match: \"y\"\r\nIF-MATCH: *\r\nIf-Modified-Since: m\r\nIf-Unmodified-Since: u\r\n"
-                           "Disc-Ticket: 00112233445566778899aabbccddeeff\r\nOther: z\r\n\r\n";
+			   "if-none-match: \"y\"\r\nIF-MATCH: *\r\nIf-Modified-Since: m\r\nIf-Unmodified-Since: u\r\n"
+			   "Disc-Ticket: 00112233445566778899aabbccddeeff\r\nOther: z\r\n\r\n";
 
 static void assert_full(const struct fetch_request *request)
 {
@@ -147,11 +148,12 @@ static void bodies_and_persistence_are_told(void **state)
 	struct fetch_request request;
 
 	(void)state;
-	assert_int_equal(parse(&request, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello"), FETCH_REQUEST_OK);
+	assert_int_equal(parse(&request, "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\nhello"),
+			 FETCH_REQUEST_OK);
 	assert_int_equal(request.method, FETCH_OTHER);
 	assert_int_equal(request.body_length, 12);
 	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"),
-	                 FETCH_REQUEST_OK);
+			 FETCH_REQUEST_OK);
 	assert_true(request.chunked_body);
 	assert_int_equal(parse(&request, "HEAD /a HTTP/1.0\r\n\r\n"), FETCH_REQUEST_OK);
 	assert_int_equal(request.method, FETCH_HEAD);
@@ -164,7 +166,7 @@ static void bodies_and_persistence_are_told(void **state)
 	assert_int_equal(parse(&request, "CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n"), FETCH_REQUEST_OK);
 	assert_int_equal(request.method, FETCH_OTHER);
 	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"),
-	                 FETCH_REQUEST_OK);
+			 FETCH_REQUEST_OK);
 }
 
 static void repeated_conditions_never_make_a_wrong_answer(void **state)
@@ -173,12 +175,12 @@ static void repeated_conditions_never_make_a_wrong_answer(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nRange: bytes=2-3\r\n"
-	                                 "If-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n\r\n"),
-	                 FETCH_REQUEST_OK);
+					 "If-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n\r\n"),
+			 FETCH_REQUEST_OK);
 	assert_int_equal(request.range.len, 0);
 	assert_int_equal(request.conditions.if_none_match.len, 0);
 	assert_int_equal(parse(&request, "GET /a HTTP/1.1\r\nHost: a\r\nIf-Match: \"a\"\r\nIf-Match: \"b\"\r\n\r\n"),
-	                 FETCH_REQUEST_MALFORMED);
+			 FETCH_REQUEST_MALFORMED);
 }
 
 int main(void)

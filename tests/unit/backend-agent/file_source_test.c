@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards that nothing outside the root is ever opened, that nothing but regular files is, and that a changed file shows. */
+/* Guards that nothing outside the root is ever opened, that nothing but regular files is, and that a changed file
+ * shows. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +17,7 @@
 
 #include "file_source.h"
 
-static char top[64];   /* has "outside" and the root, "root" */
+static char top[64]; /* has "outside" and the root, "root" */
 static struct file_source *source;
 
 static void write_file(const char *name, const char *text)
@@ -94,9 +95,20 @@ static void assert_refused(const char *path, enum file_status expected)
 
 static void what_leads_out_of_the_root_is_forbidden(void **state)
 {
-	static const char *const paths[] = {"..", "../outside", "folder/../../outside", "leads-out", "to-top", "to-top/outside",
-	                                    "to-folder/../../outside", "absolute", "absolute-inside", "/etc/passwd", "/",
-	                                    "proc-root", "proc-root/etc/passwd", "device"};
+	static const char *const paths[] = {"..",
+					    "../outside",
+					    "folder/../../outside",
+					    "leads-out",
+					    "to-top",
+					    "to-top/outside",
+					    "to-folder/../../outside",
+					    "absolute",
+					    "absolute-inside",
+					    "/etc/passwd",
+					    "/",
+					    "proc-root",
+					    "proc-root/etc/passwd",
+					    "device"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
@@ -120,7 +132,7 @@ static void device_inside_the_root_is_forbidden(void **state)
 {
 	(void)state;
 	if (mknod("root/null", S_IFCHR | 0666, makedev(1, 3)) < 0)
-		skip();   /* not root */
+		skip(); /* not root */
 	assert_refused("null", FILE_FORBIDDEN);
 }
 
@@ -227,7 +239,7 @@ static void file_of_this_clock_tick_is_not_settled(void **state)
 {
 	struct file_object object = {.fd = -1, .mtime = {.tv_sec = 1000, .tv_nsec = 990000000}};
 	const struct timespec same = {1000, 995000000}, next_second = {1001, 5000000}, later = {1001, 15000000},
-	                      much_later = {1002, 0}, earlier = {999, 0}, far = {(time_t)1 << 60, 0};
+			      much_later = {1002, 0}, earlier = {999, 0}, far = {(time_t)1 << 60, 0};
 
 	(void)state;
 	assert_false(file_object_is_settled(&object, &same));

@@ -15,12 +15,24 @@ static struct text_span span(const char *text)
 
 static void malformed_is_refused(void **state)
 {
-	static const char *const values[] = {
-		"", "0", "784111777", "yesterday", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 CET",
-		"Sun, 06 Nov 1994 08:49:37 GMT ", "Sun, 06 Nov 1994 08:49:37 GMTx", "Sun, 06 Foo 1994 08:49:37 GMT",
-		"Sun, 00 Nov 1994 08:49:37 GMT", "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
-		"Sun, 06 Nov 1994 08:60:37 GMT", "Sun, 06 Nov 1994 08:49:61 GMT", "Sun, 06 Nov 1994 -8:49:37 GMT",
-		"Sun Nov  6 08:49:37", "\"a1b2\"", "Sun, 06 Nov 1994 08:49:37 GMT Sun, 06 Nov 1994 08:49:37 GMT"};
+	static const char *const values[] = {"",
+					     "0",
+					     "784111777",
+					     "yesterday",
+					     "Sun, 06 Nov 1994 08:49:37",
+					     "Sun, 06 Nov 1994 08:49:37 CET",
+					     "Sun, 06 Nov 1994 08:49:37 GMT ",
+					     "Sun, 06 Nov 1994 08:49:37 GMTx",
+					     "Sun, 06 Foo 1994 08:49:37 GMT",
+					     "Sun, 00 Nov 1994 08:49:37 GMT",
+					     "Sun, 32 Nov 1994 08:49:37 GMT",
+					     "Sun, 06 Nov 1994 24:49:37 GMT",
+					     "Sun, 06 Nov 1994 08:60:37 GMT",
+					     "Sun, 06 Nov 1994 08:49:61 GMT",
+					     "Sun, 06 Nov 1994 -8:49:37 GMT",
+					     "Sun Nov  6 08:49:37",
+					     "\"a1b2\"",
+					     "Sun, 06 Nov 1994 08:49:37 GMT Sun, 06 Nov 1994 08:49:37 GMT"};
 	time_t when;
 
 	(void)state;
@@ -33,7 +45,7 @@ static void malformed_is_refused(void **state)
 static void all_three_forms_are_read(void **state)
 {
 	static const char *const values[] = {"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
-	                                     "Sun Nov  6 08:49:37 1994"};
+					     "Sun Nov  6 08:49:37 1994"};
 	time_t when;
 
 	(void)state;

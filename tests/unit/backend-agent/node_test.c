@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guards the node as a whole, from the outside: an agent offers TX states over a control channel, a client fetches with
- * tickets, and what comes back is opened with the offered key (doc/protocol.md, sections 2 and 3). Control server and fetch
- * server run on one loop here; node and test share a thread, so nothing depends on timing. */
+ * tickets, and what comes back is opened with the offered key (doc/protocol.md, sections 2 and 3). Control server and
+ * fetch server run on one loop here; node and test share a thread, so nothing depends on timing. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,9 +22,9 @@
 #include "record.h"
 #include "record_opening.h"
 
-#define BIG_SIZE    (3u * 1024 * 1024 + 77)
-#define SMALL_SIZE  1000u
-#define MIN_SIZE    2000u
+#define BIG_SIZE (3u * 1024 * 1024 + 77)
+#define SMALL_SIZE 1000u
+#define MIN_SIZE 2000u
 #define TICKET_WAIT 0.4
 
 static char certificates[64], root[64];
@@ -47,7 +47,7 @@ struct lab {
 	struct end agent;
 	struct control_message hello;
 	unsigned result_count, pong_count;
-	struct control_result result;       /* the last one; its reason in <reason> */
+	struct control_result result; /* the last one; its reason in <reason> */
 	char reason[128];
 	struct control_pong pong;
 	int client;
@@ -82,7 +82,7 @@ static int make_files(void **state)
 	assert_non_null(file);
 	assert_int_equal(fwrite(big, 1, BIG_SIZE, file), BIG_SIZE);
 	assert_int_equal(fflush(file), 0);
-	assert_int_equal(futimens(fileno(file), past), 0);   /* a file written only now is not offloaded */
+	assert_int_equal(futimens(fileno(file), past), 0); /* a file written only now is not offloaded */
 	assert_int_equal(fclose(file), 0);
 	(void)snprintf(path, sizeof(path), "%s/small.bin", root);
 	file = fopen(path, "w");
@@ -134,7 +134,7 @@ static void on_agent_frame(struct end *end, const uint8_t *frame, size_t len)
 	if (message.type == CONTROL_RESULT) {
 		lab->result = message.u.result;
 		(void)snprintf(lab->reason, sizeof(lab->reason), "%.*s", (int)message.u.result.reason.len,
-		               message.u.result.reason.data);
+			       message.u.result.reason.data);
 		lab->result_count++;
 	} else if (message.type == CONTROL_PONG) {
 		lab->pong = message.u.pong;
@@ -158,7 +158,8 @@ static void agent_connect(struct lab *lab, const char *ca, const char *name)
 {
 	lab->agent_tls = credentials(certificates, ca, name);
 	lab->agent = (struct end){.on_frame = on_agent_frame, .data = lab};
-	assert_non_null(channel_connect(lab->loop, lab->agent_tls, &lab->control_address, nodes, &end_handlers, &lab->agent));
+	assert_non_null(
+		channel_connect(lab->loop, lab->agent_tls, &lab->control_address, nodes, &end_handlers, &lab->agent));
 }
 
 static bool agent_has_hello(void *end)
@@ -194,19 +195,19 @@ static int lab_open(void **state)
 	lab->node_tls = credentials(certificates, "ca", "node");
 	lab->control_listener = listen_somewhere(&lab->control_address);
 	lab->fetch_listener = listen_somewhere(&lab->fetch_address);
-	lab->control = (struct control_settings){
-		lab->node_tls, agents, "node", lab->tickets, &lab->results, &lab->draining};
+	lab->control =
+		(struct control_settings){lab->node_tls, agents, "node", lab->tickets, &lab->results, &lab->draining};
 	lab->control_server = control_server_start(lab->loop, lab->control_listener, &lab->control);
 	assert_non_null(lab->control_server);
 	service = (struct fetch_service){
 		.loop = lab->loop,
 		.limits = {.keep_alive_timeout = 20,
-		           .header_timeout = 20,
-		           .send_timeout = 20,
-		           .ticket_wait = TICKET_WAIT,
-		           .max_header_size = 4096,
-		           .max_connections = 8,
-		           .offload_min_size = MIN_SIZE},
+			   .header_timeout = 20,
+			   .send_timeout = 20,
+			   .ticket_wait = TICKET_WAIT,
+			   .max_header_size = 4096,
+			   .max_connections = 8,
+			   .offload_min_size = MIN_SIZE},
 		.content = &lab->content,
 		.tickets = lab->tickets,
 		.results = &lab->results,
@@ -282,7 +283,8 @@ static void client_send(struct lab *lab, const char *request)
 		lab->client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		assert_true(lab->client >= 0);
 		assert_int_equal(connect(lab->client, (const struct sockaddr *)&lab->fetch_address.storage,
-		                         lab->fetch_address.len), 0);
+					 lab->fetch_address.len),
+				 0);
 		ev_io_init(&lab->client_reader, on_client_readable, lab->client, EV_READ);
 		lab->client_reader.data = lab;
 		ev_io_start(lab->loop, &lab->client_reader);
@@ -366,15 +368,14 @@ static struct ticket ticket_of(unsigned number)
 
 static void offer(struct lab *lab, unsigned number, uint64_t seq)
 {
-	struct control_message message = {
-		.type = CONTROL_OFFER,
-		.u.offer = {.ticket = ticket_of(number),
-		            .state = opening_state(seq),
-		            .method = {"GET", 3},
-		            .host = {"site", 4},
-		            .target = {"/seen-by-haproxy", 16},
-		            .client = {"192.0.2.1", 9},
-		            .lease_id = number}};
+	struct control_message message = {.type = CONTROL_OFFER,
+					  .u.offer = {.ticket = ticket_of(number),
+						      .state = opening_state(seq),
+						      .method = {"GET", 3},
+						      .host = {"site", 4},
+						      .target = {"/seen-by-haproxy", 16},
+						      .client = {"192.0.2.1", 9},
+						      .lease_id = number}};
 
 	agent_send(lab, &message);
 }
@@ -395,7 +396,7 @@ static void fetch(struct lab *lab, unsigned number, const char *method, const ch
 	char request[512];
 
 	(void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %s\r\n%s\r\n", method,
-	               target, ticket_text(number), more);
+		       target, ticket_text(number), more);
 	client_send(lab, request);
 }
 
@@ -437,12 +438,12 @@ static void assert_spliced(struct lab *lab, unsigned number, uint64_t seq, size_
 	assert_non_null(plain);
 	run_until(lab->loop, response_is_whole, lab, "the whole response");
 	(void)snprintf(expected, sizeof(expected), "splice; ticket=%s; seq=%llu; records=%llu; length=%zu",
-	               ticket_text(number), (unsigned long long)seq, (unsigned long long)records, length);
+		       ticket_text(number), (unsigned long long)seq, (unsigned long long)records, length);
 	assert_header(lab, "Disc-Body", expected);
 	(void)snprintf(expected, sizeof(expected), "%llu", (unsigned long long)(length + 22 * records));
 	assert_header(lab, "Content-Length", expected);
 	assert_true(open_records(&state, lab->response + body_at(lab), lab->response_len - body_at(lab), plain, length,
-	                         &plain_len, &opened));
+				 &plain_len, &opened));
 	assert_int_equal(opened, records);
 	assert_int_equal(plain_len, length);
 	assert_memory_equal(plain, big + offset, length);
@@ -590,7 +591,7 @@ static void connection_goes_on_after_a_spliced_body(void **state)
 }
 
 static void declined(struct lab *lab, unsigned number, const char *method, const char *target, const char *more,
-                     const char *status, const char *reason)
+		     const char *status, const char *reason)
 {
 	agent_greet(lab);
 	offer_and_wait(lab, number, 1);
@@ -615,13 +616,13 @@ static void missing_file_is_declined(void **state)
 static void unsatisfiable_range_is_declined(void **state)
 {
 	declined(*state, 22, "GET", "/big.bin", "Range: bytes=99999999-\r\n", "HTTP/1.1 416 ",
-	         "the response has no body of a file");
+		 "the response has no body of a file");
 }
 
 static void not_modified_is_declined(void **state)
 {
 	declined(*state, 23, "GET", "/big.bin", "If-None-Match: *\r\n", "HTTP/1.1 304 ",
-	         "the response has no body of a file");
+		 "the response has no body of a file");
 }
 
 static void short_body_is_declined(void **state)
@@ -745,7 +746,7 @@ static void client_that_goes_away_ends_the_offload(void **state)
 	agent_greet(lab);
 	offer_and_wait(lab, 35, 1);
 	fetch(lab, 35, "GET", "/big.bin", "");
-	ev_io_stop(lab->loop, &lab->client_reader);   /* reads nothing, so the body cannot end */
+	ev_io_stop(lab->loop, &lab->client_reader); /* reads nothing, so the body cannot end */
 	run_until(lab->loop, an_offload_is_active, lab, "the offload begins");
 	client_close(lab);
 	assert_result(lab, 35, CONTROL_OUTCOME_ABORTED, "the peer went away");

@@ -16,8 +16,7 @@
 
 static inline struct tx_state opening_state(uint64_t seq)
 {
-	struct tx_state state = {
-		.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = seq};
+	struct tx_state state = {.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = seq};
 
 	for (int i = 0; i < 16; i++)
 		state.key[i] = (uint8_t)(0xa0 + i);
@@ -27,10 +26,10 @@ static inline struct tx_state opening_state(uint64_t seq)
 }
 
 /* Opens the records in <len> bytes at <sealed>, the first one with the sequence number state->seq, to <plain> (<cap>
- * bytes). Stores the bytes of plaintext in <*plain_len> and counts whole records in <*records>. Stops at a record that is
- * not whole. Returns false if one does not open, is no application data or is too long. */
-static inline bool open_records(const struct tx_state *state, const uint8_t *sealed, size_t len, uint8_t *plain, size_t cap,
-                                size_t *plain_len, uint64_t *records)
+ * bytes). Stores the bytes of plaintext in <*plain_len> and counts whole records in <*records>. Stops at a record that
+ * is not whole. Returns false if one does not open, is no application data or is too long. */
+static inline bool open_records(const struct tx_state *state, const uint8_t *sealed, size_t len, uint8_t *plain,
+				size_t cap, size_t *plain_len, uint64_t *records)
 {
 	uint64_t seq = state->seq;
 	bool good = true;
@@ -49,10 +48,10 @@ static inline bool open_records(const struct tx_state *state, const uint8_t *sea
 		memcpy(nonce, state->iv, sizeof(nonce));
 		for (int i = 0; i < 8; i++)
 			nonce[11 - i] ^= (uint8_t)(seq >> (8 * i));
-		good = sealed[0] == 23 && sealed[1] == 3 && sealed[2] == 3 && body >= 17 && body - 16 <= sizeof(inner) &&
-		       body - 17 <= cap - *plain_len &&
+		good = sealed[0] == 23 && sealed[1] == 3 && sealed[2] == 3 && body >= 17 &&
+		       body - 16 <= sizeof(inner) && body - 17 <= cap - *plain_len &&
 		       wc_AesGcmDecrypt(&aes, inner, sealed + 5, (word32)(body - 16), nonce, sizeof(nonce),
-		                        sealed + 5 + body - 16, 16, sealed, 5) == 0 &&
+					sealed + 5 + body - 16, 16, sealed, 5) == 0 &&
 		       inner[body - 17] == 23;
 		if (!good)
 			break;

@@ -119,7 +119,8 @@ static void refused_bodies_leave_the_file_to_the_caller(void **state)
 	assert_int_equal(file_source_open(source, "file", &object), FILE_OK);
 	assert_int_equal(sealed_body_new(&body, &object, 0, 0, &tx), RECORD_EMPTY);
 	assert_null(body);
-	assert_int_equal(sealed_body_new(&body, &object, 0, ((uint64_t)RECORD_COUNT_MAX << 14) + 1, &tx), RECORD_TOO_LONG);
+	assert_int_equal(sealed_body_new(&body, &object, 0, ((uint64_t)RECORD_COUNT_MAX << 14) + 1, &tx),
+			 RECORD_TOO_LONG);
 	assert_int_equal(sealed_body_new(&body, &object, 0, SIZE, &late), RECORD_SEQ_EXHAUSTED);
 	assert_null(body);
 	assert_true(object.fd >= 0);
@@ -243,8 +244,8 @@ static void every_length_round_a_record_and_a_block_is_whole(void **state)
 	}
 }
 
-/* Sends a body over a socket pair whose reader takes a little now and then. However slow it is, no more is sealed than one
- * block beyond what the socket took. */
+/* Sends a body over a socket pair whose reader takes a little now and then. However slow it is, no more is sealed than
+ * one block beyond what the socket took. */
 static void slow_reader_costs_one_block(void **state)
 {
 	struct tx_state tx = opening_state(11);
@@ -264,7 +265,7 @@ static void slow_reader_costs_one_block(void **state)
 
 		status = fetch_transfer_send(&transfer, pair[0], 1u << 20, &why);
 		assert_true(status == FETCH_TRANSFER_BLOCKED || status == FETCH_TRANSFER_YIELDED ||
-		            status == FETCH_TRANSFER_DONE);
+			    status == FETCH_TRANSFER_DONE);
 		blocked += status == FETCH_TRANSFER_BLOCKED;
 		assert_true(sealed_body_bytes(body) <= transfer.sent + SEALED_BODY_BLOCK_MAX);
 		n = read(pair[1], received + len, 30000);

@@ -162,7 +162,7 @@ static void fetch_that_waited_in_vain_uses_the_ticket(void **state)
 {
 	struct bench *bench = *state;
 
-	assert_int_equal(claim(bench, 5, 0), TICKET_CLAIM_WAITING);   /* and withdraws */
+	assert_int_equal(claim(bench, 5, 0), TICKET_CLAIM_WAITING); /* and withdraws */
 	assert_int_equal(offer(bench, 5, 1, 9, 1.0), TICKET_OFFER_USED);
 	assert_int_equal(claim(bench, 5, 1.0), TICKET_CLAIM_USED);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards the way from a request's target to a relative path: whatever a client writes, the path never begins with '/' and
- * never holds an empty, "." or ".." segment. */
+/* Guards the way from a request's target to a relative path: whatever a client writes, the path never begins with '/'
+ * and never holds an empty, "." or ".." segment. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,8 +17,9 @@ static enum url_path_status parse(struct url_path *path, const char *target)
 
 static void malformed_is_refused(void **state)
 {
-	static const char *const targets[] = {"", "*", "a", "?", "host:80", "ftp://host/a", "http:/a", "http://",
-	                                      "/%", "/%4", "/%zz", "/%0", "/a%00b", "/%2", "/a#b", "/%%41", "/%4g"};
+	static const char *const targets[] = {"",        "*",       "a",    "?",     "host:80", "ftp://host/a",
+					      "http:/a", "http://", "/%",   "/%4",   "/%zz",    "/%0",
+					      "/a%00b",  "/%2",     "/a#b", "/%%41", "/%4g"};
 	struct url_path path;
 
 	(void)state;
