@@ -112,8 +112,8 @@ static const char *load_files(WOLFSSL_CTX *context, const char *ca_file, const c
 	return NULL;
 }
 
-/* wolfSSL fills a context's list of suites with the first session that is made of it, without a lock. So one is made here,
- * before any thread can. Returns false if that fails. */
+/* wolfSSL fills a context's list of suites with the first session that is made of it, without a lock. So one is made
+ * here, before any thread can. Returns false if that fails. */
 static bool settle_suites(WOLFSSL_CTX *context)
 {
 	WOLFSSL *first = wolfSSL_new(context);
