@@ -192,6 +192,18 @@ static bool encrypt_record(struct record_sealer *sealer, const uint8_t nonce[sta
 					   (word32)len, out, out + len) == 0;
 }
 
+/* Large copies of the C library use "rep movsb", which takes 15 times as long when source and destination lie the same
+ * way in their pages but for a few bytes; with a header of 5 bytes before the body that is what page-aligned buffers
+ * do. */
+static void copy_in_pieces(uint8_t *to, const uint8_t *from, size_t len)
+{
+	const size_t piece = 2048;
+
+	for (; len > piece; len -= piece, to += piece, from += piece)
+		memcpy(to, from, piece);
+	memcpy(to, from, len);
+}
+
 enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *plain, size_t len, uint8_t *out,
 				   size_t *out_len)
 {
@@ -209,7 +221,7 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 		/* wolfCrypt seals one piece of memory, and the content type stands behind the plaintext (RFC 8446 5.2).
 		 */
 		if (plain != body)
-			memcpy(body, plain, len);
+			copy_in_pieces(body, plain, len);
 		body[len] = APPLICATION_DATA;
 		sealed_len += CONTENT_TYPE_LEN;
 		plain = body;
