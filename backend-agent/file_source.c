@@ -15,8 +15,8 @@
 /* A rename in the tree at the moment of a lookup makes openat2() give up with EAGAIN: worth another try, not many. */
 #define LOOKUP_TRIES 8
 
-/* Longer than the coarsest clock tick, that of HZ=100. */
-#define TICK_NS 20000000
+/* Somewhat longer than the coarsest clock tick, the 10 ms of HZ=100. */
+#define TICK_NS 12000000
 
 struct file_source {
 	int root;

@@ -238,7 +238,7 @@ static void change_in_place_shows_and_replacement_does_not(void **state)
 static void file_of_this_clock_tick_is_not_settled(void **state)
 {
 	struct file_object object = {.fd = -1, .mtime = {.tv_sec = 1000, .tv_nsec = 990000000}};
-	const struct timespec same = {1000, 995000000}, next_second = {1001, 5000000}, later = {1001, 15000000},
+	const struct timespec same = {1000, 995000000}, next_second = {1001, 1000000}, later = {1001, 15000000},
 			      much_later = {1002, 0}, earlier = {999, 0}, far = {(time_t)1 << 60, 0};
 
 	(void)state;
