@@ -213,7 +213,9 @@ static void frame_begin(struct spop_writer *writer, uint8_t *out, size_t cap, en
 {
 	const uint8_t head[SPOP_PREFIX_LEN + 5] = {0, 0, 0, 0, (uint8_t)type, 0, 0, 0, FLAG_FIN};
 
-	*writer = (struct spop_writer){out, out, out + cap, false};
+	writer->start = writer->p = out;
+	writer->end = out + cap;
+	writer->full = false;
 	spop_write_bytes(writer, head, sizeof(head));
 	spop_write_varint(writer, stream_id);
 	spop_write_varint(writer, frame_id);

@@ -98,6 +98,7 @@ static void each_fault_names_file_line_and_field(void **state)
 		 "F:4: host: \"h.example:80\": a host name has no port here\n"},
 		{SPOP "route \"r\" {\n\taction = \"pass\"\n}\nroute \"r\" {\n\taction = \"pass\"\n}\n",
 		 "F:5: found duplicate title 'r'\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n", "F:2: the brace that opens here is not closed\n"},
 		{SPOP "admin {\n\tlisten = \"9901\"\n}\n",
 		 "F:3: listen: \"9901\": the port is missing: ADDRESS:PORT\n"},
 	};
