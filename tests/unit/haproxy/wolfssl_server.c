@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "wolfssl_server.h"
 
-#include <wolfssl/internal.h>
+/* First: it says what the others declare. */
 #include <wolfssl/options.h>
+
+#include <wolfssl/internal.h>
 #include <wolfssl/ssl.h>
 
 #include <string.h>
