@@ -29,7 +29,7 @@ lie() {
 		client_said "^body 16385 $(sum_of 16385)$"
 		client_did_not_say LEAKED
 		connection=$id
-		has_lines <(cat "$LAB"/fake-n?.log) " fake=$name "
+		fake_saw " fake=$name "
 		path_is proxy "$connection .*fake=$name"
 		reason_is "$reason" "$connection .*fake=$name"
 	done
@@ -47,7 +47,7 @@ truth() {
 		client_said "^body 102400 $(sum_of 100k)$"
 		client_said "^body 16385 $(sum_of 16385)$"
 		client_did_not_say LEAKED
-		has_lines <(cat "$LAB"/fake-n?.log) " fake=$name "
+		fake_saw " fake=$name "
 		path_is splice "$id .*fake=$name"
 	done
 }
@@ -179,7 +179,7 @@ truth() {
 # unasked CURL-ARGUMENTS: for requests that bear no ticket; the plain body or an error, and no splice.
 unasked() {
 	fetch '/100k?fake=unasked' "$@"
-	has_lines <(cat "$LAB"/fake-n?.log) " fake=unasked "
+	fake_saw " fake=unasked "
 	no_disc_header
 	path_is proxy
 	if [ "$status" = 200 ]; then

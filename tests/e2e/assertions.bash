@@ -70,6 +70,11 @@ client_did_not_say() {
 	! grep -E -- "$1" "$WORK/client"
 }
 
+# fake_saw REGEX: one of the fake nodes was asked so, or did so.
+fake_saw() {
+	cat "$LAB"/fake-n?.log | grep -qE -- "$1"
+}
+
 # The site still serves, on a new connection.
 site_serves() {
 	fetch /16385

@@ -71,11 +71,16 @@ fetch_many() {
 	connects=$(awk '{ sum += $1 } END { print sum }' "$many/results")
 }
 
-# tls_client_in_background and tls_client_wait: the same in two parts, for what is to happen in the middle.
+# tls_client_in_background [--tls12] and tls_client_wait: the same in two parts, for what is to happen in the middle.
 tls_client_in_background() {
+	local options=()
+	if [ "$1" = --tls12 ]; then
+		options=("$1")
+		shift
+	fi
 	new_id
-	timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" --rcvbuf 8192 "$(site)" \
-		"$LAB_ADDRESS" "$SITE_PORT" "$@" >"$WORK/client" 2>"$WORK/client.errors" 3>&- &
+	timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" --rcvbuf 8192 "${options[@]}" \
+		"$(site)" "$LAB_ADDRESS" "$SITE_PORT" "$@" >"$WORK/client" 2>"$WORK/client.errors" 3>&- &
 	client_pid=$!
 }
 

@@ -5,7 +5,7 @@
 load "$E2E_DIR/helper"
 
 setup_file() {
-	lab_start threads=2
+	lab_start threads=2 workers=2
 }
 
 teardown_file() {

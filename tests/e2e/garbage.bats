@@ -12,9 +12,9 @@ teardown_file() {
 	lab_stop
 }
 
-# throw PORT FILE: sends the file, waits until the peer closes; what it answers goes to $WORK/answer.
+# throw PORT FILE [OPTION]: sends the file, waits until the peer closes; what it answers goes to $WORK/answer.
 throw() {
-	timeout 20 socat -t 15 - "TCP:$LAB_ADDRESS:$1" <"$2" >"$WORK/answer" 2>/dev/null || [ $? != 124 ] ||
+	timeout 20 socat -t 15 - "TCP:$LAB_ADDRESS:$1${3:+,$3}" <"$2" >"$WORK/answer" 2>/dev/null || [ $? != 124 ] ||
 		{ echo "port $1 kept the connection open"; return 1; }
 }
 
@@ -102,7 +102,8 @@ ask() {
 	local port=$1
 	shift
 	printf '%s\r\n' "$@" '' >"$WORK/request"
-	throw "$port" "$WORK/request"
+	# Without a half-close, which a server may take for an abort.
+	throw "$port" "$WORK/request" shut-none
 }
 
 @test "tickets that nobody offered, malformed or doubled: ordinary bodies or an error, never records" {

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A lab: HAProxy, disc-spoa and two nodes on a loopback address of its own, so that labs never get in each other's way.
 #
-#	lab_start [NAME=VALUE]...     in setup_file; the settings are those below
+#	lab_start [NAME=VALUE]...     in setup_file; the settings are those of lab_prepare
 #	lab_stop                      in teardown_file; checks every seal that was recorded
 #
 # The site answers for three names: plain.lab.test is served without a lease, splice.lab.test through the splice path,
 # pass.lab.test gets a lease that the policy then passes; see lab.cfg.
 # shellcheck shell=bash
 
-lab_start() {
+# lab_prepare [NAME=VALUE]...: chooses address and ports and sets what the configuration files refer to; starts nothing.
+lab_prepare() {
 	LAB=$BATS_FILE_TMPDIR/lab
 	mkdir -p "$LAB"
-	local port_names=(SITE_PORT COMPRESSION_PORT CACHE_PORT LUA_PORT TRACE_PORT TCP_PORT SPOP_PORT N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE) ports i
+	local port_names=(SITE_PORT COMPRESSION_PORT CACHE_PORT LUA_PORT TRACE_PORT TCP_PORT ADMIN_PORT SPOP_PORT N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE) ports i
 
 	# Settings, each with its default.
 	local -A set=(
@@ -20,6 +21,8 @@ lab_start() {
 		[threads]=2
 		[agent_certificate]=agent.lab.test
 		[n1_certificate]=n1.lab.test
+		[workers]=1             # of disc-spoa and of each node
+		[abortonclose]=         # non-empty: HAProxy's option abortonclose
 		[min_size]=1            # bytes; smaller bodies are declined by the nodes
 		[server_timeout]=10s    # HAProxy's timeout server
 		[bufsize]=16384         # HAProxy's tune.bufsize
@@ -27,7 +30,7 @@ lab_start() {
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
 	)
 	for i; do
-		[[ -v set[${i%%=*}] ]] || { echo "lab_start: unknown setting: $i"; return 1; }
+		[[ -v set[${i%%=*}] ]] || { echo "unknown setting: $i"; return 1; }
 		set[${i%%=*}]=${i#*=}
 	done
 
@@ -42,12 +45,22 @@ lab_start() {
 		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE
 	fi
 	SERVER_TIMEOUT=${set[server_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]}
+	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]}
 	HAPROXY_CONFIG=${set[config]} N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
 	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
+	export LAB_WORKERS
+	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
 	export SERVER_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
+	# What the shipped haproxy.cfg wants to know.
+	export DISC_CONFIG=$ROOT/config DISC_CERTIFICATE=$SUITE/tls/lab.test.pem DISC_BIND=$LAB_ADDRESS:$SITE_PORT
+	export DISC_SPOA=$LAB_ADDRESS:$SPOP_PORT DISC_ADMIN=$LAB_ADDRESS:$ADMIN_PORT DISC_STATS_SOCKET=$LAB/haproxy.sock
+	export DISC_NODE_1=$LAB_ADDRESS:$N1_SERVER DISC_NODE_2=$LAB_ADDRESS:$N2_SERVER
+}
 
+lab_start() {
+	lab_prepare "$@"
 	node_start n1
 	node_start n2
 	if [ -n "$LAB_FAKE" ]; then
@@ -59,10 +72,16 @@ lab_start() {
 	[ "$AGENT_CERTIFICATE$N1_CERTIFICATE" != agent.lab.testn1.lab.test ] || nodes_alive
 }
 
+# node_config NAME: the configuration of n1 or n2.
+node_config() {
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE
+	FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in"
+}
+
 # node_start NAME: n1 or n2.
 node_start() {
-	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE
-	FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in" >"$LAB/$1.conf"
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL
+	node_config "$1" >"$LAB/$1.conf"
 	process_start "$1" "$DISC_BIN_BACKEND" -c "$LAB/$1.conf"
 	process_ready "$1" port_open "${!fetch}"
 	process_ready "$1" port_open "${!control}"
@@ -70,7 +89,8 @@ node_start() {
 
 fake_start() {
 	local fetch=${1^^}_FETCH fake=${1^^}_FAKE
-	process_start "fake-$1" "$LAB_TOOLS/fake_node" --listen "$LAB_ADDRESS:${!fake}" --node "$LAB_ADDRESS:${!fetch}"
+	process_start "fake-$1" "$LAB_TOOLS/fake_node" --listen "$LAB_ADDRESS:${!fake}" --node "$LAB_ADDRESS:${!fetch}" \
+		--release "$LAB/release"
 	process_ready "fake-$1" port_open "${!fake}"
 }
 

@@ -19,7 +19,7 @@ dies_early() {
 	[ $# = 1 ] || versions=("${@:2}")
 	for version in "${versions[@]}"; do
 		tls_client $version "get:/100k?fake=$1" send response get:/100k?good send response
-		has_lines <(cat "$LAB"/fake-n?.log) " fake=$1 "
+		fake_saw " fake=$1 "
 		if [ "$client_status" = 4 ]; then
 			# On a reused server connection HAProxy, like any proxy, may close instead: clients then ask again (RFC 9112 9.3.1).
 			client_said '^no-response 0 close_notify$'
@@ -42,7 +42,7 @@ offload_dies() {
 		tls_client $version "get:/100k?fake=$1" send response get:/100k?good send response
 		equal "exit status" "$client_status" 0
 		equal "whole bodies" "$(grep -c "^body 102400 $(sum_of 100k)$" "$WORK/client")" 2
-		has_lines <(cat "$LAB"/fake-n?.log) " fake=$1 "
+		fake_saw " fake=$1 "
 		path_is proxy "$id .*fake=$1"
 		reason_is retry "$id .*fake=$1"
 		path_is splice "$id .*GET /100k\?good"
@@ -55,7 +55,7 @@ dies_late() {
 	for version in "" --tls12; do
 		tls_client $version "get:/$2?fake=$1" send response eof
 		cut_or_complete "$2"
-		has_lines <(cat "$LAB"/fake-n?.log) " fake=$1 "
+		fake_saw " fake=$1 "
 	done
 	site_serves
 }

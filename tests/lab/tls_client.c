@@ -2,7 +2,10 @@
 /* A TLS client that does, step by step, what curl cannot: KeyUpdate at chosen moments, several requests in one write,
  * reading in pieces, going away in the middle, telling a clean end of the stream from a cut one.
  *
- *   tls_client [--tls12] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--header LINE]... NAME ADDRESS PORT STEP...
+ *   tls_client [--tls12] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--fragment CODE] [--header LINE]...
+ *              NAME ADDRESS PORT STEP...
+ *
+ * --fragment asks for short records: a code of RFC 6066 section 4, 1 for 512 bytes to 4 for 4096.
  *
  * Steps, done in order; each prints one line:
  *   get:TARGET      queue a GET                        head:TARGET    queue a HEAD
@@ -422,6 +425,7 @@ int main(int argc, char **argv)
 	static struct client client;
 	int version = TLS1_3_VERSION, rcvbuf = 0, i = 1;
 	const char *ciphers = NULL, *ca = NULL;
+	uint8_t fragment = TLSEXT_max_fragment_length_DISABLED;
 
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
 		if (strcmp(argv[i], "--tls12") == 0)
@@ -432,6 +436,8 @@ int main(int argc, char **argv)
 			ca = argv[++i];
 		else if (strcmp(argv[i], "--rcvbuf") == 0 && i + 1 < argc)
 			rcvbuf = atoi(argv[++i]);
+		else if (strcmp(argv[i], "--fragment") == 0 && i + 1 < argc)
+			fragment = (uint8_t)atoi(argv[++i]);
 		else if (strcmp(argv[i], "--header") == 0 && i + 1 < argc && client.header_count < HEADERS_MAX)
 			client.headers[client.header_count++] = argv[++i];
 		else
@@ -442,6 +448,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	client.name = argv[i];
 	SSL_CTX *context = make_context(version, ciphers, ca);
+	if (SSL_CTX_set_tlsext_max_fragment_length(context, fragment) != 1)
+		fail(1, "--fragment: no such code");
 	client.fd = connect_to(argv[i + 1], argv[i + 2], rcvbuf);
 	client.ssl = SSL_new(context);
 	client.body_digest = EVP_MD_CTX_new();

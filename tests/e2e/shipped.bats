@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The haproxy.cfg, spoe.conf and disc.lua that operators start from, with real agents behind them.
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+setup_file() {
+	lab_start config="$ROOT/haproxy.cfg"
+}
+
+teardown_file() {
+	lab_stop
+}
+
+# line_of TARGET: HAProxy's log line of it; this configuration captures no X-Id.
+line_of() {
+	wait_for_line "$LAB/haproxy.log" "\"GET $1 HTTP" || return 1
+	grep -E "\"GET $1 HTTP" "$LAB/haproxy.log" | tail -n 1
+}
+
+@test "haproxy -c accepts it without a warning" {
+	run "$DISC_BIN_HAPROXY" -c -f "$ROOT/haproxy.cfg"
+	equal "exit status" "$status" 0
+	not grep -E 'WARNING|ALERT' <<<"$output"
+}
+
+@test "bodies of all sizes over both TLS versions, spliced from the size that the node wants" {
+	local version name
+	mode=splice
+	for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
+		for name in 0 1 16384 100k 10m; do
+			fetch "/$name?v=${version##* }" $version
+			equal status "$status" 200
+			body_is "$name"
+			no_disc_header
+		done
+		[[ $(line_of "/100k\\?v=${version##* }") == *" path=splice node=n"[12]" records=7 reason=-"* ]]
+		[[ $(line_of "/0\\?v=${version##* }") == *" path=proxy "*" records=0 reason=declined"* ]]
+	done
+}
+
+@test "HTTP/2 clients are served, and the log says why not by records" {
+	mode=splice
+	fetch '/100k?h2' --http2
+	body_is 100k
+	wait_for_line "$LAB/haproxy.log" '/100k\?h2 HTTP/2.0" tls=.* path=proxy .*reason=mux'
+}
+
+@test "POST is not a candidate" {
+	mode=splice
+	fetch '/100k?post' -d x
+	equal status "$status" 405
+	wait_for_line "$LAB/haproxy.log" '"POST /100k\?post .* path=proxy .*reason=not-asked'
+}
+
+@test "without disc-spoa the site serves, and splices again when it is back" {
+	mode=splice
+	process_stop disc-spoa KILL
+	fetch '/100k?without'
+	equal status "$status" 200
+	body_is 100k
+	[[ $(line_of '/100k\?without') == *" path=proxy "* ]]
+	spoa_start
+	nodes_alive
+	wait_until spliced_now
+}
+
+spliced_now() {
+	fetch '/100k?again' && [[ $(line_of '/100k\?again') == *" path=splice "* ]]
+}
+
+@test "the status page counts, as HTML and as JSON, and metrics are served" {
+	mode=splice
+	fetch '/100k?counted'
+	local admin="http://$LAB_ADDRESS:$ADMIN_PORT"
+	timeout 20 curl -sS "$admin/disc/status" >"$WORK/html"
+	grep -qi '<html' "$WORK/html"
+	timeout 20 curl -sS "$admin/disc/status?format=json" | python3 -m json.tool >"$WORK/json"
+	grep -E '"(passed|spliced|records)": *[1-9]' "$WORK/json"
+	timeout 20 curl -sS "$admin/metrics" >"$WORK/metrics"
+	grep -q '^haproxy_process_' "$WORK/metrics"
+}
