@@ -3,6 +3,8 @@
 
 $(OUT)/bench/load_client: $(OUT)/bench/load_client.o
 	$(call link,-lssl -lcrypto)
+$(OUT)/bench/copying_origin: $(OUT)/bench/copying_origin.o
+	$(call link)
 
 # The same sources, flags and libraries without our series.
 $(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
@@ -10,7 +12,7 @@ $(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
 	$(Q)bench/build-unpatched $(BUILD)
 
 .PHONY: bench-splice
-bench-splice: test-packages all $(OUT)/bench/load_client ## LB CPU per GB on the splice path beside its peers; REPEAT= SIZES=
+bench-splice: test-packages all $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU per GB on the splice path beside its peers; REPEAT= SIZES=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/splice
 
 .PHONY: bench-unused
