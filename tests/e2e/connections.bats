@@ -136,3 +136,17 @@ pipelined() {
 	client_said "^body 102400 $(sum_of 100k)$"
 	client_said '^eof close_notify$'
 }
+
+@test_each_mode "a resumed session" {
+	local version
+	for version in "" --tls12; do
+		tls_client $version --session "$WORK/session$version" get:/100k?full send response
+		client_said '^resumed 0$'
+		tls_client $version --session "$WORK/session$version" get:/100k?resumed send response get:/16385 send response
+		equal "exit status" "$client_status" 0
+		client_said '^resumed 1$'
+		client_said "^body 102400 $(sum_of 100k)$"
+		client_said "^body 16385 $(sum_of 16385)$"
+		path_is_as_mode "$id .*GET /100k\\?resumed"
+	done
+}

@@ -2,10 +2,11 @@
 /* A TLS client that does, step by step, what curl cannot: KeyUpdate at chosen moments, several requests in one write,
  * reading in pieces, going away in the middle, telling a clean end of the stream from a cut one.
  *
- *   tls_client [--tls12] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--fragment CODE] [--header LINE]...
- *              NAME ADDRESS PORT STEP...
+ *   tls_client [--tls12] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--fragment CODE] [--session FILE]
+ *              [--header LINE]... NAME ADDRESS PORT STEP...
  *
  * --fragment asks for short records: a code of RFC 6066 section 4, 1 for 512 bytes to 4 for 4096.
+ * --session resumes the session in FILE if there is one ("resumed 1" is printed), and leaves the newest one there.
  *
  * Steps, done in order; each prints one line:
  *   get:TARGET      queue a GET                        head:TARGET    queue a HEAD
@@ -42,6 +43,7 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 
 #define PATIENCE_S 20
@@ -420,11 +422,34 @@ static SSL_CTX *make_context(int version, const char *ciphers, const char *ca)
 	return context;
 }
 
+/* Offers the session in <file>, if there is that file. */
+static void offer_session(struct client *client, const char *file)
+{
+	FILE *stored = fopen(file, "r");
+	SSL_SESSION *session;
+
+	if (stored == NULL)
+		return;
+	session = PEM_read_SSL_SESSION(stored, NULL, NULL, NULL);
+	fclose(stored);
+	if (session == NULL || SSL_set_session(client->ssl, session) != 1)
+		fail(1, "%s: holds no session", file);
+	SSL_SESSION_free(session);
+}
+
+static void store_session(struct client *client, const char *file)
+{
+	FILE *stored = fopen(file, "w");
+
+	if (stored == NULL || PEM_write_SSL_SESSION(stored, SSL_get_session(client->ssl)) != 1 || fclose(stored) != 0)
+		fail(1, "%s: cannot be written", file);
+}
+
 int main(int argc, char **argv)
 {
 	static struct client client;
 	int version = TLS1_3_VERSION, rcvbuf = 0, i = 1;
-	const char *ciphers = NULL, *ca = NULL;
+	const char *ciphers = NULL, *ca = NULL, *session = NULL;
 	uint8_t fragment = TLSEXT_max_fragment_length_DISABLED;
 
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
@@ -436,6 +461,8 @@ int main(int argc, char **argv)
 			ca = argv[++i];
 		else if (strcmp(argv[i], "--rcvbuf") == 0 && i + 1 < argc)
 			rcvbuf = atoi(argv[++i]);
+		else if (strcmp(argv[i], "--session") == 0 && i + 1 < argc)
+			session = argv[++i];
 		else if (strcmp(argv[i], "--fragment") == 0 && i + 1 < argc)
 			fragment = (uint8_t)atoi(argv[++i]);
 		else if (strcmp(argv[i], "--header") == 0 && i + 1 < argc && client.header_count < HEADERS_MAX)
@@ -459,13 +486,19 @@ int main(int argc, char **argv)
 		fail(1, "TLS set-up");
 	SSL_set_msg_callback(client.ssl, count_key_updates);
 	SSL_set_msg_callback_arg(client.ssl, &client);
+	if (session != NULL)
+		offer_session(&client, session);
 	if (SSL_connect(client.ssl) != 1) {
 		ERR_print_errors_fp(stderr);
 		fail(4, "handshake failed");
 	}
 	printf("suite %s\n", SSL_get_cipher_name(client.ssl));
+	if (session != NULL)
+		printf("resumed %d\n", SSL_session_reused(client.ssl));
 	for (i += 3; i < argc; i++)
 		do_step(&client, argv[i]);
+	if (session != NULL)
+		store_session(&client, session);
 	printf("keyupdates %u\n", client.key_updates);
 	SSL_free(client.ssl);
 	close(client.fd);
