@@ -2,7 +2,7 @@
 """What the benchmarks share: a private network namespace, the processes under test, CPU time, alternating runs.
 
 Everything runs on the loopback of one network namespace that ends with the program, with an explicit congestion
-control: BBR's timers cost several times the CPU of the others on such a short path, and the kernel's default may be BBR.
+control: BBR's timers cost several times the CPU of the others on such a short path, and it may be the kernel's default.
 """
 import glob
 import os
@@ -138,7 +138,8 @@ class Load:
 
     def run(self, before, after):
         """Calls <before> when the connections are there, then <after> when the last byte has come."""
-        client = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        client = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         try:
             ready = client.stdout.readline()
             if ready == "ready\n":
@@ -171,6 +172,16 @@ def spread(values):
     return statistics.median(values), min(values), max(values)
 
 
+def ratios(values, base):
+    """How many times <base>: median, lower and upper quartile of each round's ratio, since what changes from round to
+    round meets both alike."""
+    rounds = [value / other for value, other in zip(values, base)]
+    if len(rounds) < 2:
+        return rounds[0], rounds[0], rounds[0]
+    lower, middle, upper = statistics.quantiles(rounds, n=4, method="inclusive")
+    return middle, lower, upper
+
+
 def progress_line(text):
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K  {text}")
@@ -180,4 +191,5 @@ def progress_line(text):
 def conditions():
     """One line that belongs to every result: what it was measured on."""
     load = open("/proc/loadavg").read().split()[0]
-    return f"{os.cpu_count()} CPUs, load {load} at the start, congestion control {CONGESTION_CONTROL}, loopback, HAProxy with one thread"
+    return (f"{os.cpu_count()} CPUs, load {load} at the start, congestion control {CONGESTION_CONTROL}, loopback, "
+            "HAProxy with one thread")

@@ -14,7 +14,8 @@ def bars(path, title, groups):
     scale = HEIGHT / highest
     base = TOP + HEIGHT
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{base + 70}" font-family="sans-serif" font-size="11">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{base + 70}" font-family="sans-serif" '
+        'font-size="11">',
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="{LEFT}" y="20" font-size="14">{escape(title)}</text>',
     ]
@@ -32,10 +33,12 @@ def bars(path, title, groups):
             median, least, most = group[key]
             x, y = left + i * BAR, base - median * scale
             middle = x + BAR / 2 - 2
-            out.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{BAR - 4}" height="{median * scale:.1f}" fill="{COLOURS[i]}"/>')
+            out.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{BAR - 4}" height="{median * scale:.1f}" '
+                       f'fill="{COLOURS[i]}"/>')
             out.append(f'<line x1="{middle:.1f}" y1="{base - least * scale:.1f}" x2="{middle:.1f}" '
                        f'y2="{base - most * scale:.1f}" stroke="black"/>')
-            out.append(f'<text x="{middle:.1f}" y="{base - most * scale - 4:.1f}" font-size="8" text-anchor="middle">{median:.2f}</text>')
+            above = base - most * scale - 4
+            out.append(f'<text x="{middle:.1f}" y="{above:.1f}" font-size="8" text-anchor="middle">{median:.2f}</text>')
         centre = left + len(series) * BAR / 2
         for line, text in enumerate(name.split(", ")):
             out.append(f'<text x="{centre:.1f}" y="{base + 16 + 13 * line}" text-anchor="middle">{escape(text)}</text>')
