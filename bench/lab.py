@@ -157,12 +157,13 @@ class Load:
 
 
 def alternate(variants, repeat, progress):
-    """Measures each of <variants> (name -> function) <repeat> times, in turn; a first round is thrown away."""
+    """Measures each of <variants> (name -> function) <repeat> times, in turn, every second round in the opposite order; a
+    first round is thrown away."""
     values = {name: [] for name in variants}
     for turn in range(repeat + 1):
-        for name, measure in variants.items():
+        for name in list(variants)[:: -1 if turn % 2 else 1]:
             progress(f"run {turn} of {repeat}, {name}")
-            value = measure()
+            value = variants[name]()
             if turn > 0:
                 values[name].append(value)
     return values
