@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config_scan.h"
@@ -112,10 +113,23 @@ static bool everything_is_closed(const char *file)
 	return !fault;
 }
 
+/* libconfuse's scanner ends the program when a read fails, as it does with a folder. Pipes and the like may be read. */
+static bool is_folder(const char *file)
+{
+	struct stat found;
+
+	return stat(file, &found) == 0 && S_ISDIR(found.st_mode);
+}
+
 cfg_t *config_load(const char *file, cfg_opt_t *options)
 {
 	cfg_t *root;
 	int result;
+
+	if (is_folder(file)) {
+		(void)fprintf(stderr, "%s: cannot be read: %s\n", file, strerror(EISDIR));
+		return NULL;
+	}
 
 	forget_lines();
 	prepare_schema(options);
