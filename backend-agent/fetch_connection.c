@@ -19,7 +19,7 @@
 #define SKIPPED_BODY_MAX (1u << 20) /* bytes of a request's body that are read over to keep the connection */
 #define LINGER_S 2.0                /* for the peer to close after the last response */
 
-enum fetch_state { FETCH_IDLE, FETCH_READING, FETCH_WAITING, FETCH_SENDING, FETCH_LINGERING };
+enum fetch_state { FETCH_IDLE, FETCH_READING, FETCH_ASKING, FETCH_WAITING, FETCH_SENDING, FETCH_LINGERING };
 
 struct fetch_connection {
 	struct fetch_service *service;
@@ -41,7 +41,8 @@ static void run(struct fetch_connection *connection);
 
 static bool has_exchange(const struct fetch_connection *connection)
 {
-	return connection->state == FETCH_WAITING || connection->state == FETCH_SENDING;
+	return connection->state == FETCH_ASKING || connection->state == FETCH_WAITING ||
+	       connection->state == FETCH_SENDING;
 }
 
 static void connection_free(struct fetch_connection *connection)
@@ -90,6 +91,9 @@ static void set_state(struct fetch_connection *connection, enum fetch_state stat
 		break;
 	case FETCH_READING:
 		set_timer(connection, limits->header_timeout);
+		break;
+	case FETCH_ASKING:
+		set_timer(connection, 0); /* the source has timeouts of its own */
 		break;
 	case FETCH_WAITING:
 		set_timer(connection, limits->ticket_wait);
@@ -150,7 +154,9 @@ static int status_of_fault(enum fetch_request_status status)
 static bool exchange_began(struct fetch_connection *connection, enum fetch_exchange_status status)
 {
 	/* From here on closing the connection also ends the exchange. */
-	set_state(connection, status == FETCH_EXCHANGE_WAITING ? FETCH_WAITING : FETCH_SENDING);
+	set_state(connection, status == FETCH_EXCHANGE_ASKING    ? FETCH_ASKING
+			      : status == FETCH_EXCHANGE_WAITING ? FETCH_WAITING
+								 : FETCH_SENDING);
 	if (status == FETCH_EXCHANGE_FAILED) {
 		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_ERROR, "out of memory");
 		return false;
@@ -227,12 +233,24 @@ static void linger(struct fetch_connection *connection)
 	set_state(connection, FETCH_LINGERING);
 }
 
+/* Without a length an ordinary end would look like that of the body. */
+static void reset_when_closed(const struct fetch_connection *connection)
+{
+	struct linger at_once = {.l_onoff = 1};
+
+	if (connection->exchange.transfer.kind == FETCH_BODY_RELAYED &&
+	    setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) < 0)
+		log_warning("a fetch connection cannot be reset: %s", strerror(errno));
+}
+
 /* Sends on. Returns true if the response is out and the connection goes on with the next request. */
 static bool send_response(struct fetch_connection *connection)
 {
 	struct ev_loop *loop = connection->service->loop;
 	const char *why = "the peer went away";
-	bool keep_alive = connection->exchange.keep_alive;
+	/* A drain may have begun after the head promised to keep the connection. */
+	bool keep_alive = connection->exchange.keep_alive &&
+			  !atomic_load_explicit(connection->service->draining, memory_order_relaxed);
 
 	switch (fetch_transfer_send(&connection->exchange.transfer, connection->fd, TURN_BUDGET, &why)) {
 	case FETCH_TRANSFER_DONE:
@@ -246,6 +264,11 @@ static bool send_response(struct fetch_connection *connection)
 		if (!connection->peer_ended)
 			ev_io_start(loop, &connection->reader);
 		return true;
+	case FETCH_TRANSFER_STARVED:
+		/* The peer is not to blame: it is not timed until there is something to send. */
+		ev_io_stop(loop, &connection->writer);
+		set_timer(connection, 0);
+		return false;
 	case FETCH_TRANSFER_BLOCKED:
 	case FETCH_TRANSFER_YIELDED:
 		ev_io_start(loop, &connection->writer);
@@ -254,6 +277,7 @@ static bool send_response(struct fetch_connection *connection)
 		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, why);
 		return false;
 	case FETCH_TRANSFER_BROKEN:
+		reset_when_closed(connection);
 		connection_close(connection, FETCH_TRANSFER_BROKEN, LOG_LEVEL_WARNING, why);
 		return false;
 	}
@@ -263,7 +287,8 @@ static bool send_response(struct fetch_connection *connection)
 /* Goes on as far as it can without waiting. <connection> may be gone afterwards. */
 static void run(struct fetch_connection *connection)
 {
-	if (connection->state == FETCH_WAITING || connection->state == FETCH_LINGERING)
+	if (connection->state == FETCH_ASKING || connection->state == FETCH_WAITING ||
+	    connection->state == FETCH_LINGERING)
 		return;
 	for (int requests = 0; requests < TURN_REQUESTS; requests++) {
 		if (connection->state != FETCH_SENDING && !take_request(connection))
@@ -274,13 +299,24 @@ static void run(struct fetch_connection *connection)
 	ev_feed_event(connection->service->loop, &connection->writer, EV_WRITE);
 }
 
-/* The offer for the ticket came, see fetch_exchange.h. */
-static void on_exchange_ready(void *context, bool ok)
+/* The origin answered or the offer for the ticket came, see fetch_exchange.h. */
+static void on_exchange_began(void *context, enum fetch_exchange_status status)
 {
 	struct fetch_connection *connection = context;
 
-	if (exchange_began(connection, ok ? FETCH_EXCHANGE_READY : FETCH_EXCHANGE_FAILED))
+	if (exchange_began(connection, status))
 		run(connection);
+}
+
+static void on_exchange_fed(void *context)
+{
+	struct fetch_connection *connection = context;
+
+	/* Else the socket is what is waited for. */
+	if (connection->state == FETCH_SENDING && !ev_is_active(&connection->writer)) {
+		set_timer(connection, connection->service->limits.send_timeout);
+		run(connection);
+	}
 }
 
 /* --- events ---------------------------------------------------------------------------------------------------- */
@@ -310,11 +346,13 @@ static void on_peer_ended(struct fetch_connection *connection)
 		break;
 	case FETCH_SENDING:
 		/* A client that ends its side may still want an ordinary response. HAProxy that ends a spliced one has
-		 * lost its client. */
-		if (connection->exchange.transfer.kind == FETCH_BODY_SEALED)
+		 * lost its client, and an origin is not kept at work for one that is probably gone. */
+		if (connection->exchange.transfer.kind == FETCH_BODY_SEALED ||
+		    connection->exchange.transfer.kind == FETCH_BODY_RELAYED)
 			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the peer went away");
 		break;
 	case FETCH_IDLE:
+	case FETCH_ASKING:
 	case FETCH_WAITING:
 	case FETCH_LINGERING:
 		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the peer went away");
@@ -396,6 +434,8 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int events)
 		if (refuse_request(connection, 408, "header timeout"))
 			run(connection);
 		break;
+	case FETCH_ASKING:
+		break;
 	case FETCH_WAITING:
 		if (exchange_began(connection, fetch_exchange_give_up(&connection->exchange)))
 			run(connection);
@@ -431,7 +471,8 @@ int fetch_connection_open(struct fetch_service *service, int fd, const struct ad
 	connection->peer = *peer;
 	connection->fd = fd;
 	connection->exchange.service = service;
-	connection->exchange.ready = on_exchange_ready;
+	connection->exchange.began = on_exchange_began;
+	connection->exchange.fed = on_exchange_fed;
 	connection->exchange.context = connection;
 	ev_io_init(&connection->reader, on_readable, fd, EV_READ);
 	ev_io_init(&connection->writer, on_writable, fd, EV_WRITE);
