@@ -66,7 +66,7 @@ include tools/third-party.mk
 $(BIN)/disc-spoa: $(SPOA_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link)
 $(BIN)/disc-backend: $(BACKEND_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link,-lhttp_parser)
+	$(call link,-lhttp_parser -lcurl)
 
 $(OUT)/lib%.a:
 	$(call say,AR,$@)

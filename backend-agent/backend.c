@@ -218,7 +218,8 @@ static void prepare(struct backend *backend)
 {
 	const struct backend_config *config = backend->config;
 
-	backend->content = (struct fetch_content){config->files, config->types, config->index};
+	backend->content = (struct fetch_content){config->has_origin ? &config->origin : NULL, config->files,
+						  config->types, config->index};
 	if (gethostname(backend->node_name, sizeof(backend->node_name) - 1) < 0)
 		strcpy(backend->node_name, "node");
 	backend->control = (struct control_settings){

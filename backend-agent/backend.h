@@ -3,7 +3,8 @@
  *
  *   worker 0: control server <--- result queue ---+
  *       |                                         |
- *       +--offers--> ticket table --offers--> worker 1..N: fetch servers --> file source
+ *       +--offers--> ticket table --offers--> worker 1..N: fetch servers --> file source,
+ *                                                                        or origin
  */
 #ifndef DISC_BACKEND_H
 #define DISC_BACKEND_H

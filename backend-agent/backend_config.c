@@ -2,9 +2,11 @@
 #include "backend_config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include "config.h"
 #include "log.h"
@@ -46,6 +48,15 @@ static cfg_opt_t files_options[] = {
 	CFG_STR("root", "", CFGF_NONE),
 	CFG_STR_LIST("index", "{\"index.html\"}", CFGF_NONE),
 	CFG_STR("mime-types", "", CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t origin_options[] = {
+	CFG_STR("url", "", CFGF_NONE),
+	CFG_STR("unix", "", CFGF_NONE),
+	CFG_FLOAT("connect-timeout", 2.0, CFGF_NONE),
+	CFG_FLOAT("timeout", 30.0, CFGF_NONE),
+	CFG_INT("max-connections", 256, CFGF_NONE),
 	CFG_END(),
 };
 
@@ -200,6 +211,73 @@ static int check_files(struct backend_config *config, cfg_t *files)
 	return faults;
 }
 
+/* Reads "http://HOST[:PORT][/]" to a base with a numeric address. */
+static int check_url(struct backend_config *config, cfg_t *origin, const char *url)
+{
+	static const char scheme[] = "http://";
+	char host[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX];
+	struct address address;
+	const char *why;
+	size_t len;
+
+	if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
+		return config_fault(origin, "url", "\"%s\" is not written http://HOST[:PORT]", url);
+	url += sizeof(scheme) - 1;
+	len = strcspn(url, "/?#@");
+	if (len == 0 || (url[len] != '\0' && strcmp(url + len, "/") != 0) || len + sizeof(":80") > sizeof(host))
+		return config_fault(origin, "url", "\"%s\" is not written http://HOST[:PORT]", url);
+	memcpy(host, url, len);
+	host[len] = '\0';
+	/* A port stands behind the last colon that no bracket follows. */
+	if (strrchr(host, ':') == NULL || strchr(strrchr(host, ':'), ']') != NULL)
+		strcat(host, ":80");
+	if (address_parse(&address, host, &why) < 0)
+		return config_fault(origin, "url", "\"%s\": %s", host, why);
+	if (asprintf(&config->origin_base, "%s%s/", scheme, address_format(&address, text)) < 0) {
+		config->origin_base = NULL;
+		return config_fault(origin, "url", "out of memory");
+	}
+	config->origin.base = config->origin_base;
+	return 0;
+}
+
+static int check_origin(struct backend_config *config, cfg_t *origin)
+{
+	const char *url = cfg_getstr(origin, "url"), *path = cfg_getstr(origin, "unix");
+	struct http_source_settings *settings = &config->origin;
+	long connections = 1;
+	int faults = 0;
+
+	config->has_origin = true;
+	settings->base = "http://localhost/"; /* over a UNIX socket nothing of it matters */
+	if (path[0] != '\0') {
+		settings->unix_path = path;
+		if (path[0] != '/' || strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+			faults -=
+				config_fault(origin, "unix", "\"%s\" is no absolute path that a socket may have", path);
+	} else {
+		faults -= check_url(config, origin, url);
+	}
+	faults -= need_seconds(origin, "connect-timeout", 0.01, 3600, &settings->connect_timeout);
+	faults -= need_seconds(origin, "timeout", 0.01, 3600, &settings->timeout);
+	faults -= config_need_range(origin, "max-connections", 1, 100000, &connections);
+	settings->max_connections = (connections + (long)config->workers - 1) / (long)config->workers;
+	return faults;
+}
+
+/* Files, or an origin. */
+static int check_content(struct backend_config *config, cfg_t *tree)
+{
+	cfg_t *files = cfg_getsec(tree, "files"), *origin = cfg_getsec(tree, "origin");
+
+	if (cfg_getstr(origin, "url")[0] == '\0' && cfg_getstr(origin, "unix")[0] == '\0')
+		return check_files(config, files);
+	if (cfg_getstr(files, "root")[0] == '\0')
+		return check_origin(config, origin);
+	config_fault(files, "root", "either files or an origin can be served: origin is set too");
+	return 1;
+}
+
 static int check_offload(struct backend_config *config, cfg_t *offload)
 {
 	long min_size = 0, max_waiting = 1;
@@ -249,7 +327,7 @@ static int check_all(struct backend_config *config, cfg_t *tree)
 		faults -= config_need_address(admin, "listen", &config->admin_listen);
 	faults += check_tls(config, cfg_getsec(tree, "tls"));
 	faults += check_log(cfg_getsec(tree, "log"));
-	faults += check_files(config, cfg_getsec(tree, "files"));
+	faults += check_content(config, tree);
 	faults += check_offload(config, cfg_getsec(tree, "offload"));
 	return faults;
 }
@@ -265,6 +343,7 @@ int backend_config_load(struct backend_config *config, const char *file)
 		CFG_SEC("tls", tls_options, CFGF_NONE),
 		CFG_SEC("log", config_log_options, CFGF_NONE),
 		CFG_SEC("files", files_options, CFGF_NONE),
+		CFG_SEC("origin", origin_options, CFGF_NONE),
 		CFG_SEC("offload", offload_options, CFGF_NONE),
 		CFG_END(),
 	};
@@ -291,6 +370,7 @@ void backend_config_release(struct backend_config *config)
 	file_source_free(config->files);
 	if (config->tls != NULL)
 		channel_tls_free(config->tls);
+	free(config->origin_base);
 	free(config->index);
 	free(config->agents);
 	free(config->fetch_listen);

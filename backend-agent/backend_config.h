@@ -12,6 +12,7 @@
 #include "content_type.h"
 #include "fetch_service.h"
 #include "file_source.h"
+#include "http_source.h"
 #include "ticket_table.h"
 
 struct backend_config {
@@ -27,6 +28,9 @@ struct backend_config {
 	bool has_admin;
 	struct address admin_listen;
 	struct channel_tls *tls;
+	bool has_origin;
+	struct http_source_settings origin; /* of one worker, instead of files; its texts below */
+	char *origin_base;
 	struct file_source *files;
 	struct content_types *types;
 	const char **index; /* NULL-terminated */

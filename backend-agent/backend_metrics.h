@@ -26,7 +26,9 @@
 	X(BYTES_SEALED, COUNTER, "disc_backend_sealed_bytes_total", "Plaintext bytes that were sealed")               \
 	X(BYTES_PLAIN, COUNTER, "disc_backend_plain_bytes_total", "Body bytes that were sent as they are")            \
 	X(FILES_CHANGED, COUNTER, "disc_backend_broken_transfers_total",                                              \
-	  "Transfers broken off: file changed or unreadable")                                                         \
+	  "Transfers broken off: object changed or unreadable")                                                       \
+	X(ORIGIN_REQUESTS, COUNTER, "disc_backend_origin_requests_total", "Requests sent to the origin")              \
+	X(ORIGIN_FAULTS, COUNTER, "disc_backend_origin_faults_total", "Requests that the origin did not answer well") \
 	X(CHANNELS, GAUGE, "disc_backend_control_channels", "Control channels that are open")                         \
 	X(CHANNEL_FAULTS, COUNTER, "disc_backend_control_faults_total", "Control channels closed for a peer's fault")
 

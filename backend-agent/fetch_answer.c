@@ -9,7 +9,27 @@
 
 void fetch_answer_init_status(struct fetch_answer *answer, int status)
 {
-	*answer = (struct fetch_answer){.status = status, .object = {.fd = -1}, .has_text = true};
+	*answer = (struct fetch_answer){.status = status, .object = {.fd = -1}, .has_text = true, .has_length = true};
+}
+
+void fetch_answer_init_origin(struct fetch_answer *answer, struct http_stream *stream, bool head_only)
+{
+	const struct origin_head *head = http_stream_head(stream);
+	bool bodiless = head->status == 204 || head->status == 304;
+
+	*answer = (struct fetch_answer){
+		.status = head->status,
+		.object = {.fd = -1},
+		.source = http_stream_body(stream),
+		.origin = head,
+		.has_length = !bodiless && head->has_length && !head->has_transfer_encoding,
+	};
+	if (answer->has_length)
+		answer->length = head->length;
+	answer->has_body = !head_only && !bodiless && !(answer->has_length && answer->length == 0);
+	/* The bytes are those of this one answer; that no later one differs, for whoever asks for another range of it,
+	 * is what a strong validator promises. */
+	answer->is_pinned = head->has_strong_etag;
 }
 
 static int status_of_file(enum file_status status)
@@ -132,6 +152,7 @@ static void choose_bytes(struct fetch_answer *answer, const struct fetch_request
 		}
 	}
 	answer->has_body = request->method == FETCH_GET && answer->length > 0;
+	answer->is_pinned = true;
 }
 
 void fetch_answer_init(struct fetch_answer *answer, const struct fetch_content *content,
@@ -167,6 +188,9 @@ void fetch_answer_init(struct fetch_answer *answer, const struct fetch_content *
 void fetch_answer_release(struct fetch_answer *answer)
 {
 	file_object_close(&answer->object);
+	body_source_free(answer->source);
+	answer->source = NULL;
+	answer->origin = NULL;
 	free(answer->location);
 	answer->location = NULL;
 }
@@ -175,6 +199,17 @@ void fetch_answer_describe(const struct fetch_answer *answer, struct response_he
 {
 	char text[FETCH_ANSWER_TEXT_MAX];
 
+	if (answer->origin != NULL) {
+		*head = (struct response_head){
+			.status = answer->status,
+			.reason = answer->origin->reason,
+			.fields = answer->origin->fields,
+			.has_date = answer->origin->has_date,
+			.has_content_length = answer->has_length,
+			.content_length = answer->length,
+		};
+		return;
+	}
 	*head = (struct response_head){.status = answer->status, .location = answer->location};
 	if (answer->has_text) {
 		head->content_type = "text/plain; charset=utf-8";

@@ -3,8 +3,8 @@
  *
  *        +----------------(response sent, kept alive)----------------+
  *        v                                                           |
- *      IDLE --(first byte)--> READING --(head)--> [WAITING] --> SENDING --(last response)--> LINGERING --> closed
- *                                                for the offer
+ *      IDLE --(first byte)--> READING --(head)--> [ASKING] --> [WAITING] --> SENDING --(last response)--> LINGERING -->
+ * closed the origin    for the offer
  *
  * Every state may end in closed: the peer went away, a timeout, a transfer that broke.
  */

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "backend_metrics.h"
+#include "file_body.h"
 #include "log.h"
 
 static enum backend_metric metric_of(enum control_outcome outcome)
@@ -60,13 +61,26 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the node is draining";
 	if (!answer->has_body)
 		return "the response has no body of a file";
+	if (answer->status != 200 && answer->status != 206)
+		return "the origin's status is neither 200 nor 206";
+	if (!answer->has_length)
+		return "the origin does not tell the body's length";
+	if (!answer->is_pinned)
+		return "the origin gives no strong validator";
 	if (answer->length < exchange->service->limits.offload_min_size)
 		return "the body is shorter than offload.min-size";
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
-	if (clock_gettime(CLOCK_REALTIME, &now) < 0 || !file_object_is_settled(&answer->object, &now))
+	if (answer->origin == NULL &&
+	    (clock_gettime(CLOCK_REALTIME, &now) < 0 || !file_object_is_settled(&answer->object, &now)))
 		return "the file was written only now";
 	return NULL;
+}
+
+/* A body of unknown length: HTTP/1.0 knows only the end of the connection for it. */
+static bool is_chunked(const struct fetch_exchange *exchange)
+{
+	return exchange->answer.has_body && !exchange->answer.has_length && !exchange->http_1_0;
 }
 
 /* Formats the head, with the text behind it if there is one, and begins the transfer with it. */
@@ -79,6 +93,7 @@ static int begin_transfer(struct fetch_exchange *exchange, const struct announce
 
 	fetch_answer_describe(&exchange->answer, &head);
 	head.date = time(NULL);
+	head.chunked = is_chunked(exchange);
 	head.close = !exchange->keep_alive;
 	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
 	head.announcement = announcement;
@@ -92,13 +107,30 @@ static int begin_transfer(struct fetch_exchange *exchange, const struct announce
 	return fetch_transfer_init(&exchange->transfer, bytes, len);
 }
 
+/* Relays the body of the answer's source, which is the transfer's afterwards. */
+static enum fetch_exchange_status relay(struct fetch_exchange *exchange)
+{
+	struct relayed_body *body = relayed_body_new(exchange->answer.source, is_chunked(exchange));
+
+	if (body == NULL)
+		return FETCH_EXCHANGE_FAILED;
+	exchange->answer.source = NULL;
+	exchange->answer.origin = NULL;
+	fetch_transfer_set_relayed(&exchange->transfer, body);
+	return FETCH_EXCHANGE_READY;
+}
+
 static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchange)
 {
 	struct announcement none = {.kind = ANNOUNCEMENT_NONE, .ticket = exchange->ticket};
 	struct fetch_answer *answer = &exchange->answer;
 
+	if (answer->has_body && !answer->has_length && exchange->http_1_0)
+		exchange->keep_alive = false;
 	if (begin_transfer(exchange, exchange->has_ticket ? &none : NULL, 0) < 0)
 		return FETCH_EXCHANGE_FAILED;
+	if (answer->has_body && answer->source != NULL)
+		return relay(exchange);
 	if (answer->has_body)
 		fetch_transfer_set_plain(&exchange->transfer, &answer->object, answer->offset, answer->length);
 	return FETCH_EXCHANGE_READY;
@@ -110,9 +142,12 @@ static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange
 	struct fetch_answer *answer = &exchange->answer;
 	struct announcement announcement = {.kind = ANNOUNCEMENT_SPLICE, .ticket = exchange->ticket};
 	struct sealed_body *body;
-	enum record_error error;
+	enum record_error error = RECORD_NO_MEMORY;
 
-	error = sealed_body_new(&body, &answer->object, answer->offset, answer->length, &offer->state);
+	if (answer->source == NULL)
+		answer->source = file_body_new(&answer->object, answer->offset, answer->length);
+	if (answer->source != NULL)
+		error = sealed_body_new(&body, answer->source, answer->length, &offer->state);
 	if (error != RECORD_OK) {
 		decline(exchange, offer, record_error_text(error));
 		return respond_plainly(exchange);
@@ -122,10 +157,14 @@ static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange
 	announcement.length = sealed_body_layout(body)->length;
 	exchange->channel = offer->channel;
 	if (begin_transfer(exchange, &announcement, sealed_body_layout(body)->ciphertext) < 0) {
+		answer->source = NULL;
+		answer->origin = NULL;
 		sealed_body_free(body);
 		decline(exchange, offer, "out of memory");
 		return FETCH_EXCHANGE_FAILED;
 	}
+	answer->source = NULL;
+	answer->origin = NULL;
 	ticket_table_release(exchange->service->tickets, offer);
 	fetch_transfer_set_sealed(&exchange->transfer, body);
 	backend_count(BACKEND_OFFLOADS_ACTIVE, 1);
@@ -138,7 +177,7 @@ static void on_offer(struct ticket_waiter *waiter, struct ticket_offer *offer)
 	struct fetch_exchange *exchange = waiter->context;
 
 	exchange->waiting = false;
-	exchange->ready(exchange->context, respond_sealed(exchange, offer) == FETCH_EXCHANGE_READY);
+	exchange->began(exchange->context, respond_sealed(exchange, offer));
 }
 
 static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
@@ -178,7 +217,49 @@ static void reset(struct fetch_exchange *exchange)
 	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
 	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
 	exchange->waiting = false;
+	exchange->stream = NULL;
 	exchange->channel = 0;
+}
+
+/* The answer is known: what its body travels as is the next question. */
+static enum fetch_exchange_status respond(struct fetch_exchange *exchange)
+{
+	return exchange->has_ticket ? join_ticket(exchange) : respond_plainly(exchange);
+}
+
+/* The origin's stream got on. */
+static void on_stream(void *context)
+{
+	struct fetch_exchange *exchange = context;
+	struct http_stream *stream = exchange->stream;
+
+	if (stream == NULL) {
+		exchange->fed(exchange->context);
+		return;
+	}
+	switch (http_stream_state(stream)) {
+	case HTTP_STREAM_ASKING:
+		return;
+	case HTTP_STREAM_ANSWERED:
+		fetch_answer_init_origin(&exchange->answer, stream, exchange->head_only);
+		break;
+	case HTTP_STREAM_FAILED:
+		fetch_answer_init_status(&exchange->answer, http_stream_failure_status(stream));
+		body_source_free(http_stream_body(stream));
+		break;
+	}
+	exchange->stream = NULL;
+	log_debug("origin answered: %d, %llu bytes", exchange->answer.status,
+		  (unsigned long long)exchange->answer.length);
+	exchange->began(exchange->context, respond(exchange));
+}
+
+static enum fetch_exchange_status ask_origin(struct fetch_exchange *exchange, const struct fetch_request *request)
+{
+	/* For an end that comes before the answer. */
+	fetch_answer_init_status(&exchange->answer, 503);
+	exchange->stream = http_source_fetch(exchange->service->origin, request, on_stream, exchange);
+	return exchange->stream != NULL ? FETCH_EXCHANGE_ASKING : FETCH_EXCHANGE_FAILED;
 }
 
 enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
@@ -190,12 +271,20 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	exchange->keep_alive = keep_alive;
 	exchange->has_ticket = request->has_ticket;
 	exchange->ticket = request->ticket;
-	fetch_answer_init(&exchange->answer, exchange->service->content, request, time(NULL));
 	backend_count(BACKEND_FETCHES, 1);
+	if (exchange->service->origin != NULL) {
+		log_debug("fetch %.*s%s", (int)request->target.len, request->target.data,
+			  request->has_ticket ? " with a ticket" : "");
+		if (request->method != FETCH_OTHER && !request->has_more_fields)
+			return ask_origin(exchange, request);
+		fetch_answer_init_status(&exchange->answer, request->method == FETCH_OTHER ? 405 : 431);
+		return respond(exchange);
+	}
+	fetch_answer_init(&exchange->answer, exchange->service->content, request, time(NULL));
 	log_debug("fetch %.*s%s: %d, %llu bytes", (int)request->target.len, request->target.data,
 		  request->has_ticket ? " with a ticket" : "", exchange->answer.status,
 		  (unsigned long long)exchange->answer.length);
-	return exchange->has_ticket ? join_ticket(exchange) : respond_plainly(exchange);
+	return respond(exchange);
 }
 
 enum fetch_exchange_status fetch_exchange_begin_status(struct fetch_exchange *exchange, int status)
@@ -235,6 +324,10 @@ static void report_sealed(struct fetch_exchange *exchange, enum fetch_transfer_s
 
 void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
 {
+	if (exchange->stream != NULL) {
+		body_source_free(http_stream_body(exchange->stream));
+		exchange->stream = NULL;
+	}
 	if (exchange->waiting) {
 		exchange->waiting = false;
 		decline(exchange, ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),

@@ -2,15 +2,23 @@
 /* Fetch exchange: one request and its response. Joins the request's ticket with the offer, chooses how the body travels
  * (DESIGN section 5, step 4), and tells the agent how the offload ended.
  *
- *   begin() --> READY ------------------------------> end()
- *          \--> WAITING --(offer came: ready())-----> end()
- *                       \-(give_up(): READY)-------/
+ *   begin() --> READY ---------------------------------> end()
+ *          \--> ASKING --(answer came: began() with READY or WAITING)
+ *          \--> WAITING --(offer came: began())--------> end()
+ *                        \-(give_up(): READY)----------/
  */
 #ifndef DISC_FETCH_EXCHANGE_H
 #define DISC_FETCH_EXCHANGE_H
 
 #include "fetch_service.h"
 #include "fetch_transfer.h"
+
+enum fetch_exchange_status {
+	FETCH_EXCHANGE_READY,   /* exchange->transfer can be sent */
+	FETCH_EXCHANGE_ASKING,  /* the origin: began() will be called, unless end() comes first */
+	FETCH_EXCHANGE_WAITING, /* for the offer: began() will be called, unless give_up() or end() comes first */
+	FETCH_EXCHANGE_FAILED,  /* out of memory: close the connection */
+};
 
 struct fetch_exchange {
 	struct fetch_service *service;
@@ -23,20 +31,17 @@ struct fetch_exchange {
 	struct ticket ticket;
 	struct ticket_waiter waiter;
 	bool waiting;
-	uint64_t channel; /* of the offer: who is told the outcome of a sealed body */
-	/* The offer came and the transfer is set up; with <ok> false it could not be: close the connection. */
-	void (*ready)(void *context, bool ok);
+	struct http_stream *stream; /* of the origin, until its answer came */
+	uint64_t channel;           /* of the offer: who is told the outcome of a sealed body */
+	/* What begin() could not tell yet is known: READY, FAILED, or after ASKING also WAITING. */
+	void (*began)(void *context, enum fetch_exchange_status status);
+	/* The transfer was starved, and the body's source has more, or has failed. */
+	void (*fed)(void *context);
 	void *context;
 };
 
-enum fetch_exchange_status {
-	FETCH_EXCHANGE_READY,   /* exchange->transfer can be sent */
-	FETCH_EXCHANGE_WAITING, /* for the offer: ready() will be called, unless give_up() or end() comes first */
-	FETCH_EXCHANGE_FAILED,  /* out of memory: close the connection */
-};
-
-/* Begins the exchange for <request>, of which nothing is kept; set service, ready and context before. Every exchange
- * that began is ended with fetch_exchange_end(), whatever begin() returned. */
+/* Begins the exchange for <request>, of which nothing is kept; set service, began, fed and context before. Every
+ * exchange that began is ended with fetch_exchange_end(), whatever begin() returned. */
 enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
 						bool keep_alive);
 

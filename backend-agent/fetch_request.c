@@ -55,6 +55,15 @@ static int on_header_field(http_parser *parser, const char *at, size_t len)
 	return 0;
 }
 
+static void keep_field(struct fetch_request *request, struct text_span name, struct text_span value)
+{
+	if (request->field_count == FETCH_REQUEST_FIELDS_MAX) {
+		request->has_more_fields = true;
+		return;
+	}
+	request->fields[request->field_count++] = (struct fetch_field){name, text_span_trim(value)};
+}
+
 static int on_header_value(http_parser *parser, const char *at, size_t len)
 {
 	struct head *head = parser->data;
@@ -64,6 +73,7 @@ static int on_header_value(http_parser *parser, const char *at, size_t len)
 		return -1;
 	}
 	head->value_seen = true;
+	keep_field(head->request, head->name, (struct text_span){at, len});
 	for (size_t i = 0; i < sizeof(known_headers) / sizeof(known_headers[0]); i++) {
 		const struct known_header *known = &known_headers[i];
 		struct text_span *slot = (struct text_span *)(void *)((char *)head + known->offset);

@@ -9,6 +9,12 @@
 #include "text_span.h"
 #include "ticket.h"
 
+#define FETCH_REQUEST_FIELDS_MAX 100u
+
+struct fetch_field {
+	struct text_span name, value;
+};
+
 enum fetch_method { FETCH_GET, FETCH_HEAD, FETCH_OTHER /* known, but not for files: 405 */ };
 
 struct fetch_request {
@@ -22,7 +28,10 @@ struct fetch_request {
 	struct conditional_headers conditions;
 	bool chunked_body;    /* of unknown length */
 	uint64_t body_length; /* bytes that follow the head and belong to this request */
-	const char *fault;    /* why the request was refused: a static text */
+	unsigned field_count; /* all header fields, in order, the first FETCH_REQUEST_FIELDS_MAX of them */
+	bool has_more_fields; /* there were more */
+	struct fetch_field fields[FETCH_REQUEST_FIELDS_MAX];
+	const char *fault; /* why the request was refused: a static text */
 };
 
 enum fetch_request_status {

@@ -119,6 +119,14 @@ struct fetch_server *fetch_server_start(const struct fetch_service *service, con
 		return NULL;
 	}
 	server->service = *service;
+	if (service->content->origin != NULL) {
+		server->service.origin = http_source_new(service->loop, service->content->origin);
+		if (server->service.origin == NULL) {
+			free(server->acceptors);
+			free(server);
+			return NULL;
+		}
+	}
 	server->service.closed = on_connection_closed;
 	server->service.context = server;
 	server->idle = idle;
@@ -157,6 +165,7 @@ void fetch_server_stop(struct fetch_server *server)
 	ev_timer_stop(server->service.loop, &server->pause);
 	ev_timer_stop(server->service.loop, &server->notice);
 	fetch_connections_close(&server->service, true);
+	http_source_free(server->service.origin);
 	ticket_mailbox_close(&server->service.mailbox);
 	free(server->acceptors);
 	free(server);

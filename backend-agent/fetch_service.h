@@ -29,6 +29,7 @@ struct fetch_service {
 	struct ev_loop *loop;
 	struct fetch_limits limits;
 	const struct fetch_content *content;
+	struct http_source *origin; /* NULL: content->files are served */
 	struct ticket_table *tickets;
 	struct result_queue *results;
 	const _Atomic bool *draining; /* tickets are declined, connections are not kept alive */

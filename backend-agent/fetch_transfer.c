@@ -24,6 +24,12 @@ void fetch_transfer_set_plain(struct fetch_transfer *transfer, struct file_objec
 	plain_body_init(&transfer->plain, object, offset, length);
 }
 
+void fetch_transfer_set_relayed(struct fetch_transfer *transfer, struct relayed_body *body)
+{
+	transfer->kind = FETCH_BODY_RELAYED;
+	transfer->relayed = body;
+}
+
 void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body)
 {
 	transfer->kind = FETCH_BODY_SEALED;
@@ -35,6 +41,8 @@ void fetch_transfer_release(struct fetch_transfer *transfer)
 	free(transfer->head);
 	transfer->head = NULL;
 	plain_body_release(&transfer->plain);
+	relayed_body_free(transfer->relayed);
+	transfer->relayed = NULL;
 	sealed_body_free(transfer->sealed);
 	transfer->sealed = NULL;
 	transfer->kind = FETCH_BODY_NONE;
@@ -70,6 +78,23 @@ static enum fetch_transfer_status send_bytes(struct fetch_transfer *transfer, in
 	return *sent < len ? FETCH_TRANSFER_BLOCKED : FETCH_TRANSFER_DONE;
 }
 
+/* What is left of the head leaves alone: its body is not there yet, or there is none. */
+static enum fetch_transfer_status send_head(struct fetch_transfer *transfer, int fd, int flags)
+{
+	size_t sent;
+
+	if (transfer->head_sent == transfer->head_len)
+		return FETCH_TRANSFER_DONE;
+	return send_bytes(transfer, fd, NULL, 0, flags, &sent);
+}
+
+static enum fetch_transfer_status starved(struct fetch_transfer *transfer, int fd)
+{
+	enum fetch_transfer_status status = send_head(transfer, fd, 0);
+
+	return status == FETCH_TRANSFER_DONE ? FETCH_TRANSFER_STARVED : status;
+}
+
 static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
 {
 	for (;;) {
@@ -80,13 +105,13 @@ static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, i
 		switch (sealed_body_next(transfer->sealed, &block, &len)) {
 		case SEALED_BODY_BLOCK:
 			break;
+		case SEALED_BODY_WAITING:
+			return starved(transfer, fd);
 		case SEALED_BODY_END:
 			return FETCH_TRANSFER_DONE;
 		case SEALED_BODY_CHANGED:
-			*why = "the file changed during the transfer";
-			return FETCH_TRANSFER_BROKEN;
 		case SEALED_BODY_READ_FAILED:
-			*why = "the file could not be read";
+			*why = sealed_body_fault(transfer->sealed);
 			return FETCH_TRANSFER_BROKEN;
 		case SEALED_BODY_SEAL_FAILED:
 			*why = "a record could not be sealed";
@@ -104,16 +129,42 @@ static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, i
 	}
 }
 
+static enum fetch_transfer_status send_relayed(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
+{
+	for (;;) {
+		enum fetch_transfer_status status;
+		const uint8_t *block;
+		size_t len, sent;
+
+		switch (relayed_body_next(transfer->relayed, &block, &len)) {
+		case RELAYED_BODY_BLOCK:
+			break;
+		case RELAYED_BODY_WAITING:
+			return starved(transfer, fd);
+		case RELAYED_BODY_END:
+			return send_head(transfer, fd, 0);
+		case RELAYED_BODY_FAILED:
+			*why = relayed_body_fault(transfer->relayed);
+			return FETCH_TRANSFER_BROKEN;
+		}
+		status = send_bytes(transfer, fd, block, len, 0, &sent);
+		relayed_body_sent(transfer->relayed, sent);
+		if (status != FETCH_TRANSFER_DONE)
+			return status;
+		if (sent >= budget)
+			return FETCH_TRANSFER_YIELDED;
+		budget -= sent;
+	}
+}
+
 static enum fetch_transfer_status send_plain(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
 {
 	enum fetch_transfer_status status;
 	size_t sent;
 
-	if (transfer->head_sent < transfer->head_len) {
-		status = send_bytes(transfer, fd, NULL, 0, MSG_MORE, &sent);
-		if (status != FETCH_TRANSFER_DONE)
-			return status;
-	}
+	status = send_head(transfer, fd, MSG_MORE);
+	if (status != FETCH_TRANSFER_DONE)
+		return status;
 	for (;;) {
 		enum plain_body_status body = plain_body_send(&transfer->plain, fd, budget, &sent);
 
@@ -142,17 +193,15 @@ static enum fetch_transfer_status send_plain(struct fetch_transfer *transfer, in
 
 enum fetch_transfer_status fetch_transfer_send(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
 {
-	size_t sent;
-
 	switch (transfer->kind) {
 	case FETCH_BODY_SEALED:
 		return send_sealed(transfer, fd, budget, why);
+	case FETCH_BODY_RELAYED:
+		return send_relayed(transfer, fd, budget, why);
 	case FETCH_BODY_PLAIN:
 		return send_plain(transfer, fd, budget, why);
 	case FETCH_BODY_NONE:
 		break;
 	}
-	if (transfer->head_sent == transfer->head_len)
-		return FETCH_TRANSFER_DONE;
-	return send_bytes(transfer, fd, NULL, 0, 0, &sent);
+	return send_head(transfer, fd, 0);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fetch transfer: one response on its way to the socket - its head, then nothing, a plain body or a sealed one. */
+/* Fetch transfer: one response on its way to the socket - its head, then nothing, or a plain, a relayed or a sealed
+ * body.
+ */
 #ifndef DISC_FETCH_TRANSFER_H
 #define DISC_FETCH_TRANSFER_H
 
@@ -7,15 +9,17 @@
 #include <stdint.h>
 
 #include "plain_body.h"
+#include "relayed_body.h"
 #include "sealed_body.h"
 
-enum fetch_body { FETCH_BODY_NONE, FETCH_BODY_PLAIN, FETCH_BODY_SEALED };
+enum fetch_body { FETCH_BODY_NONE, FETCH_BODY_PLAIN, FETCH_BODY_RELAYED, FETCH_BODY_SEALED };
 
 struct fetch_transfer {
 	uint8_t *head; /* owned; with the text of an answer that has one */
 	size_t head_len, head_sent;
 	enum fetch_body kind;
 	struct plain_body plain;
+	struct relayed_body *relayed;
 	struct sealed_body *sealed;
 	uint64_t sent; /* bytes of body that left for the kernel */
 };
@@ -23,17 +27,19 @@ struct fetch_transfer {
 enum fetch_transfer_status {
 	FETCH_TRANSFER_DONE,      /* the last byte left for the kernel */
 	FETCH_TRANSFER_BLOCKED,   /* the socket takes nothing now */
+	FETCH_TRANSFER_STARVED,   /* the body's source has nothing now */
 	FETCH_TRANSFER_YIELDED,   /* <budget> is spent: let others work, then go on */
 	FETCH_TRANSFER_PEER_GONE, /* the connection is broken */
-	FETCH_TRANSFER_BROKEN,    /* the file changed or cannot be read: close without the rest */
+	FETCH_TRANSFER_BROKEN,    /* the object changed or cannot be read: close without the rest */
 };
 
 /* Begins a transfer with a copy of the head's <len> bytes. Returns 0, or -1 when memory is exhausted. The bodies are
- * set by the following two, at most one of them. */
+ * set by the following three, at most one of them. */
 int fetch_transfer_init(struct fetch_transfer *transfer, const void *head, size_t len);
 void fetch_transfer_set_plain(struct fetch_transfer *transfer, struct file_object *object, uint64_t offset,
 			      uint64_t length);
-void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body); /* takes it over */
+void fetch_transfer_set_relayed(struct fetch_transfer *transfer, struct relayed_body *body); /* takes it over */
+void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body);   /* takes it over */
 
 /* Frees all that <transfer> holds; keys are wiped. */
 void fetch_transfer_release(struct fetch_transfer *transfer);

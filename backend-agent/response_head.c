@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "http_date.h"
 
@@ -31,6 +32,18 @@ static void write_line(struct writer *writer, const char *format, ...)
 	writer->len += (size_t)n;
 	writer->out[writer->len++] = '\r';
 	writer->out[writer->len++] = '\n';
+}
+
+static void write_text(struct writer *writer, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len >= writer->cap - writer->len) {
+		writer->full = true;
+		return;
+	}
+	memcpy(writer->out + writer->len, text, len);
+	writer->len += len;
 }
 
 const char *response_reason(int status)
@@ -66,8 +79,12 @@ const char *response_reason(int status)
 		return "Internal Server Error";
 	case 501:
 		return "Not Implemented";
+	case 502:
+		return "Bad Gateway";
 	case 503:
 		return "Service Unavailable";
+	case 504:
+		return "Gateway Timeout";
 	case 505:
 		return "HTTP Version Not Supported";
 	default:
@@ -102,9 +119,15 @@ size_t response_head_format(char *out, size_t cap, const struct response_head *h
 	char date[HTTP_DATE_LEN + 1], announcement[ANNOUNCEMENT_TEXT_MAX];
 
 	http_date_format(date, head->date);
-	write_line(&writer, "HTTP/1.1 %d %s", head->status, response_reason(head->status));
-	write_line(&writer, "Date: %s", date);
+	write_line(&writer, "HTTP/1.1 %d %s", head->status,
+		   head->reason != NULL ? head->reason : response_reason(head->status));
+	if (!head->has_date)
+		write_line(&writer, "Date: %s", date);
+	if (head->fields != NULL)
+		write_text(&writer, head->fields);
 	write_representation(&writer, head);
+	if (head->chunked)
+		write_line(&writer, "Transfer-Encoding: chunked");
 	if (head->location != NULL)
 		write_line(&writer, "Location: %s", head->location);
 	if (head->allow != NULL)

@@ -16,9 +16,10 @@
 /* What a response says of itself. Fields left zero are not written. Texts belong to the caller. */
 struct response_head {
 	int status;
-	time_t date;
-	bool close;      /* Connection: close */
-	bool keep_alive; /* Connection: keep-alive, which an HTTP/1.0 client must be told */
+	const char *reason; /* NULL: the usual one of <status> */
+	time_t date;        /* written unless <has_date> */
+	bool close;         /* Connection: close */
+	bool keep_alive;    /* Connection: keep-alive, which an HTTP/1.0 client must be told */
 	bool has_content_length;
 	uint64_t content_length; /* bytes that follow: of ciphertext when the body is spliced */
 	const char *content_type;
@@ -26,6 +27,9 @@ struct response_head {
 	time_t last_modified;
 	bool has_range; /* Content-Range: bytes first-last/size; with status 416: bytes *\/size */
 	uint64_t range_first, range_last, range_size;
+	const char *fields; /* lines of an origin, each with its CRLF, written as they are */
+	bool has_date;      /* Date is among them */
+	bool chunked;       /* Transfer-Encoding: chunked */
 	const char *location;
 	const char *allow;
 	const struct announcement *announcement; /* Disc-Body */

@@ -2,16 +2,14 @@
 #include "sealed_body.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 
 struct sealed_body {
-	struct file_object object;
+	struct body_source *source;
 	struct record_sealer *sealer; /* NULL once the last record is sealed, or on failure: its keys are wiped */
 	struct record_layout layout;
-	uint64_t offset;                 /* of the next byte to read from the file */
 	uint64_t records, bytes;         /* sealed */
 	enum sealed_body_status failure; /* SEALED_BODY_BLOCK: none */
 	size_t block_len, block_sent;    /* ciphertext: its size, and how much of it left */
@@ -24,8 +22,8 @@ static size_t block_capacity(const struct record_layout *layout)
 	return layout->ciphertext < SEALED_BODY_BLOCK_MAX ? (size_t)layout->ciphertext : SEALED_BODY_BLOCK_MAX;
 }
 
-enum record_error sealed_body_new(struct sealed_body **body, struct file_object *object, uint64_t offset,
-				  uint64_t length, const struct tx_state *state)
+enum record_error sealed_body_new(struct sealed_body **body, struct body_source *source, uint64_t length,
+				  const struct tx_state *state)
 {
 	struct record_layout layout;
 	enum record_error error = record_layout_init(&layout, state, length);
@@ -38,14 +36,12 @@ enum record_error sealed_body_new(struct sealed_body **body, struct file_object 
 	new = malloc(sizeof(*new) + block_capacity(&layout) + RECORD_SEALED_MAX);
 	if (new == NULL)
 		return RECORD_NO_MEMORY;
-	*new = (struct sealed_body){
-		.object = *object, .offset = offset, .layout = layout, .failure = SEALED_BODY_BLOCK};
+	*new = (struct sealed_body){.source = source, .layout = layout, .failure = SEALED_BODY_BLOCK};
 	error = record_sealer_new(&new->sealer, state, length, 0);
 	if (error != RECORD_OK) {
 		free(new);
 		return error;
 	}
-	object->fd = -1;
 	*body = new;
 	return RECORD_OK;
 }
@@ -55,7 +51,7 @@ void sealed_body_free(struct sealed_body *body)
 	if (body == NULL)
 		return;
 	record_sealer_free(body->sealer);
-	file_object_close(&body->object);
+	body_source_free(body->source);
 	free(body);
 }
 
@@ -73,8 +69,10 @@ static enum sealed_body_status fail(struct sealed_body *body, enum sealed_body_s
 	return failure;
 }
 
-/* Where the records of a block lie: the plaintext of each is read to the very place where it is sealed. */
-static unsigned plan_block(struct sealed_body *body, struct iovec plain[static SEALED_BODY_BLOCK_RECORDS])
+/* Where the records of a block lie, as many as <ready> bytes fill: the plaintext of each is read to the very place
+ * where it is sealed. */
+static unsigned plan_block(struct sealed_body *body, uint64_t ready,
+			   struct iovec plain[static SEALED_BODY_BLOCK_RECORDS])
 {
 	size_t inset = record_plain_offset(body->sealer), at = 0;
 	unsigned count = 0;
@@ -82,46 +80,31 @@ static unsigned plan_block(struct sealed_body *body, struct iovec plain[static S
 	while (count < SEALED_BODY_BLOCK_RECORDS) {
 		size_t len = record_plain_length(&body->layout, body->records + count);
 
-		if (len == 0)
+		if (len == 0 || len > ready)
 			break;
 		plain[count].iov_base = body->block + at + inset;
 		plain[count].iov_len = len;
 		at += len + body->layout.overhead;
+		ready -= len;
 		count++;
 	}
 	return count;
 }
 
-/* Reads all <count> pieces in full, in one call as a rule. A file that ends before is one that changed. */
-static enum sealed_body_status read_plain(struct sealed_body *body, const struct iovec *plain, unsigned count)
+static enum sealed_body_status status_of_source(enum body_source_status status)
 {
-	struct iovec left[SEALED_BODY_BLOCK_RECORDS];
-	uint64_t offset = body->offset;
-	unsigned first = 0;
-
-	memcpy(left, plain, count * sizeof(*plain));
-	while (first < count) {
-		ssize_t n = preadv(body->object.fd, left + first, (int)(count - first), (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return SEALED_BODY_READ_FAILED;
-		if (n == 0)
-			return SEALED_BODY_CHANGED;
-		offset += (uint64_t)n;
-		for (size_t got = (size_t)n; got > 0;) {
-			size_t take = got < left[first].iov_len ? got : left[first].iov_len;
-
-			left[first].iov_base = (uint8_t *)left[first].iov_base + take;
-			left[first].iov_len -= take;
-			got -= take;
-			if (left[first].iov_len == 0)
-				first++;
-		}
+	switch (status) {
+	case BODY_SOURCE_READY:
+		return SEALED_BODY_BLOCK;
+	case BODY_SOURCE_WAITING:
+		return SEALED_BODY_WAITING;
+	case BODY_SOURCE_CHANGED:
+		return SEALED_BODY_CHANGED;
+	case BODY_SOURCE_END: /* before all records were sealed */
+	case BODY_SOURCE_FAILED:
+		break;
 	}
-	body->offset = offset;
-	return SEALED_BODY_BLOCK;
+	return SEALED_BODY_READ_FAILED;
 }
 
 static enum sealed_body_status seal_plain(struct sealed_body *body, const struct iovec *plain, unsigned count)
@@ -142,17 +125,23 @@ static enum sealed_body_status seal_plain(struct sealed_body *body, const struct
 static enum sealed_body_status make_block(struct sealed_body *body)
 {
 	struct iovec plain[SEALED_BODY_BLOCK_RECORDS];
-	unsigned count = plan_block(body, plain);
 	enum sealed_body_status status;
+	uint64_t ready = 0;
+	unsigned count;
 
 	body->block_len = body->block_sent = 0;
-	status = read_plain(body, plain, count);
+	status = status_of_source(body_source_look(body->source, &ready));
+	if (status == SEALED_BODY_WAITING)
+		return status;
 	if (status != SEALED_BODY_BLOCK)
 		return fail(body, status);
-	/* After the read, so that a change between two reads of this block shows; before sealing, so that changed bytes
-	 * are not even sealed. */
-	if (!file_object_unchanged(&body->object))
-		return fail(body, SEALED_BODY_CHANGED);
+	count = plan_block(body, ready, plain);
+	if (count == 0)
+		return SEALED_BODY_WAITING;
+	/* The source has looked for changes when this returns: changed bytes are not even sealed. */
+	status = status_of_source(body_source_read(body->source, plain, count));
+	if (status != SEALED_BODY_BLOCK)
+		return fail(body, status);
 	status = seal_plain(body, plain, count);
 	if (status != SEALED_BODY_BLOCK)
 		return fail(body, status);
@@ -179,6 +168,11 @@ enum sealed_body_status sealed_body_next(struct sealed_body *body, const uint8_t
 	*bytes = body->block + body->block_sent;
 	*len = body->block_len - body->block_sent;
 	return SEALED_BODY_BLOCK;
+}
+
+const char *sealed_body_fault(const struct sealed_body *body)
+{
+	return body->source->fault != NULL ? body->source->fault : "the body ended early";
 }
 
 void sealed_body_sent(struct sealed_body *body, size_t len)

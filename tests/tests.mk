@@ -18,7 +18,7 @@ $(OUT)/tests/unit/lib/%_test: $(OUT)/tests/unit/lib/%_test.o $(OUT)/libdisc.a $(
 $(OUT)/tests/unit/spoa/%_test: $(OUT)/tests/unit/spoa/%_test.o $(OUT)/libspoa.a $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka)
 $(OUT)/tests/unit/backend-agent/%_test: $(OUT)/tests/unit/backend-agent/%_test.o $(OUT)/libbackend.a $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link,-lcmocka -lhttp_parser)
+	$(call link,-lcmocka -lhttp_parser -lcurl)
 $(UNIT_TESTS:%=%.o): CPPFLAGS += -Ispoa -Ibackend-agent
 .SECONDARY: $(UNIT_TESTS:%=%.o)
 
@@ -83,7 +83,7 @@ FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(OUT)/bin/%)
 TIME ?= 60
 
 $(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libspoa.a $(OUT)/libbackend.a $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link,-lhttp_parser -fsanitize=fuzzer)
+	$(call link,-lhttp_parser -lcurl -fsanitize=fuzzer)
 $(FUZZ_SOURCES:%.c=$(OUT)/%.o): CPPFLAGS += -Ispoa -Ibackend-agent
 
 .PHONY: fuzz-targets

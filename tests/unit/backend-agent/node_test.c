@@ -186,7 +186,7 @@ static int lab_open(void **state)
 
 	assert_non_null(lab);
 	lab->loop = ev_loop_new(EVFLAG_AUTO);
-	lab->content = (struct fetch_content){file_source_new(root), content_types_new(NULL), index_names};
+	lab->content = (struct fetch_content){NULL, file_source_new(root), content_types_new(NULL), index_names};
 	assert_non_null(lab->content.files);
 	assert_non_null(lab->content.types);
 	lab->tickets = ticket_table_new(&limits);

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "fetch_transfer.h"
+#include "file_body.h"
 #include "record_opening.h"
 
 #define SIZE (5u * 1024 * 1024 + 333)
@@ -68,14 +69,23 @@ static int remove_all(void **state)
 	return 0;
 }
 
-static struct sealed_body *body_of(uint64_t offset, uint64_t length, const struct tx_state *state)
+static struct body_source *source_of(uint64_t offset, uint64_t length)
 {
 	struct file_object object;
-	struct sealed_body *body;
+	struct body_source *bytes;
 
 	assert_int_equal(file_source_open(source, "file", &object), FILE_OK);
-	assert_int_equal(sealed_body_new(&body, &object, offset, length, state), RECORD_OK);
+	bytes = file_body_new(&object, offset, length);
+	assert_non_null(bytes);
 	assert_int_equal(object.fd, -1);
+	return bytes;
+}
+
+static struct sealed_body *body_of(uint64_t offset, uint64_t length, const struct tx_state *state)
+{
+	struct sealed_body *body;
+
+	assert_int_equal(sealed_body_new(&body, source_of(offset, length), length, state), RECORD_OK);
 	return body;
 }
 
@@ -109,23 +119,22 @@ static void assert_prefix(const struct tx_state *state, size_t len, uint64_t off
 
 /* --- what must not be begun ------------------------------------------------------------------------------------- */
 
-static void refused_bodies_leave_the_file_to_the_caller(void **state)
+static void refused_bodies_leave_the_source_to_the_caller(void **state)
 {
 	struct tx_state tx = opening_state(1), late = opening_state(UINT64_MAX - 1);
-	struct file_object object;
+	struct body_source *bytes = source_of(0, SIZE);
 	struct sealed_body *body;
+	uint64_t ready;
 
 	(void)state;
-	assert_int_equal(file_source_open(source, "file", &object), FILE_OK);
-	assert_int_equal(sealed_body_new(&body, &object, 0, 0, &tx), RECORD_EMPTY);
+	assert_int_equal(sealed_body_new(&body, bytes, 0, &tx), RECORD_EMPTY);
 	assert_null(body);
-	assert_int_equal(sealed_body_new(&body, &object, 0, ((uint64_t)RECORD_COUNT_MAX << 14) + 1, &tx),
-			 RECORD_TOO_LONG);
-	assert_int_equal(sealed_body_new(&body, &object, 0, SIZE, &late), RECORD_SEQ_EXHAUSTED);
+	assert_int_equal(sealed_body_new(&body, bytes, ((uint64_t)RECORD_COUNT_MAX << 14) + 1, &tx), RECORD_TOO_LONG);
+	assert_int_equal(sealed_body_new(&body, bytes, SIZE, &late), RECORD_SEQ_EXHAUSTED);
 	assert_null(body);
-	assert_true(object.fd >= 0);
-	assert_true(file_object_unchanged(&object));
-	file_object_close(&object);
+	assert_int_equal(body_source_look(bytes, &ready), BODY_SOURCE_READY);
+	assert_int_equal(ready, SIZE);
+	body_source_free(bytes);
 }
 
 /* --- a file that changes ---------------------------------------------------------------------------------------- */
@@ -358,7 +367,7 @@ int main(void)
 {
 #define FILE_TEST(name) cmocka_unit_test_setup(name, make_file)
 	const struct CMUnitTest tests[] = {
-		FILE_TEST(refused_bodies_leave_the_file_to_the_caller),
+		FILE_TEST(refused_bodies_leave_the_source_to_the_caller),
 		FILE_TEST(rewritten_file_breaks_the_body),
 		FILE_TEST(truncated_file_breaks_the_body),
 		FILE_TEST(emptied_file_breaks_the_body),
