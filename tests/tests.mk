@@ -27,7 +27,7 @@ $(UNIT_TESTS:%=%.o): CPPFLAGS += -Ispoa -Ibackend-agent
 LEASE_OBJECTS  := $(addprefix $(OUT)/haproxy-lease/,disc_lease.o disc_wolfssl.o)
 LEASE_FIXTURE  := $(addprefix $(OUT)/tests/unit/haproxy/,wolfssl_server.o openssl_client.o)
 LEASE_RECORDED := $(addprefix $(OUT)/tests/unit/haproxy/,leased_line.o seal_log.o) $(RECORDER_OBJECT)
-LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_model_test)
+LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_blocked_test disc_lease_model_test)
 
 $(LEASE_OBJECTS): $(OUT)/haproxy-lease/%.o: $(HAPROXY_TREE) | $(LIBWOLFSSL)
 	$(call say,CC,$@)
@@ -73,9 +73,18 @@ test-unit: test-unit-programs ## build and run the unit tests, as released and w
 test-e2e: test-e2e-programs ## run the end-to-end tests; T=pattern chooses by name
 	$(Q)BUILD='$(BUILD)' T='$(T)' tests/run e2e
 
+# Without an engine the test says that it is skipped; so no package is needed here.
+.PHONY: docker-packages
+docker-packages:
+	$(Q)[ "$$(id -u)" -ne 0 ] || tools/install-packages docker || true
+
+.PHONY: test-docker
+test-docker: docker-packages ## build the images of docker/ and run the compose cluster with an engine of its own (needs root, else skipped)
+	$(Q)BUILD='$(BUILD)' tests/run docker
+
 .PHONY: test
-test: test-unit-programs test-e2e-programs ## install what is missing, build and run all tests; last line: N passed, N failed
-	$(Q)BUILD='$(BUILD)' tests/run unit e2e
+test: test-unit-programs test-e2e-programs docker-packages ## install what is missing, build and run all tests; last line: N passed, N failed
+	$(Q)BUILD='$(BUILD)' tests/run unit e2e docker
 
 # tests/fuzz/<name>_fuzz.c, with its corpus in tests/fuzz/corpus/<name>.
 FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)

@@ -103,7 +103,7 @@ static void client_sends_garbage(struct leased_line *line)
 
 static void step(struct leased_line *line)
 {
-	switch (below(12)) {
+	switch (below(13)) {
 	case 0:
 	case 1:
 		if (line->lease.state < DISC_LS_PASSING)
@@ -131,6 +131,9 @@ static void step(struct leased_line *line)
 		break;
 	case 9:
 		line->now += below(below(2) ? 100 : 2000);
+		break;
+	case 10:
+		line_flush(line);
 		break;
 	default:
 		line_read(line);

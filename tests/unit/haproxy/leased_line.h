@@ -19,6 +19,8 @@ struct line_suite {
 
 extern const struct line_suite leasable_suites[];
 extern const size_t leasable_suite_count;
+#define LINE_TLS13 (&leasable_suites[0])
+#define LINE_TLS12 (&leasable_suites[3])
 
 enum holder { HOLDER_HAS_IT, HOLDER_SEALED_A_BODY, HOLDER_RETURNED_IT };
 
@@ -29,7 +31,6 @@ struct leased_line {
 	struct disc_lease lease;
 	int tls_minor;              /* 3 or 4 */
 	uint32_t now;               /* milliseconds */
-	bool handshake_wanted;      /* HAProxy's CO_FL_SSL_WAIT_HS */
 	bool dead;                  /* HAProxy would close now */
 	struct byte_queue own;      /* plaintext of ours that waits; headers when they are being passed */
 	struct byte_queue records;  /* of a body, that wait */
@@ -74,7 +75,14 @@ void line_drain(struct leased_line *line);
 /* Lets the server read what the client sent, unless records are passing. */
 void line_read(struct leased_line *line);
 
+/* Flushes wolfSSL's output buffer behind the lease's back, as HAProxy's ssl_sock_handshake() would. */
+void line_flush(struct leased_line *line);
+
 /* Closes as HAProxy does. Returns whether a close_notify was sealed. */
 bool line_shut(struct leased_line *line);
+
+/* Send a whole response through a lease of its own, or of ours, and fail the test if it does not arrive at once. */
+void line_expect_passed(struct leased_line *line, size_t headers, size_t length);
+void line_expect_written(struct leased_line *line, size_t len);
 
 #endif
