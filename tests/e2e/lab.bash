@@ -11,7 +11,8 @@
 # lab_prepare [NAME=VALUE]...: chooses address and ports and sets what the configuration files refer to; starts nothing.
 lab_prepare() {
 	LAB=$BATS_FILE_TMPDIR/lab
-	mkdir -p "$LAB"
+	rm -rf "$LAB"
+	mkdir -p "$LAB/running"
 	local port_names=(SITE_PORT COMPRESSION_PORT CACHE_PORT LUA_PORT TRACE_PORT TCP_PORT ADMIN_PORT SPOP_PORT N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE) ports i
 
 	# Settings, each with its default.

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# An origin for nodes that front a server: nginx over TCP ($ORIGIN_PORT) and a UNIX socket ($LAB/origin.sock), which serves
+# the suite's files, and under some prefixes answers that cannot be offloaded. Never the system's service.
+# shellcheck shell=bash
+
+# origin_prepare: chooses the port; after lab_prepare.
+origin_prepare() {
+	ORIGIN_PORT=$("$LAB_TOOLS/free_ports" "$LAB_ADDRESS" 1)
+	export ORIGIN_PORT
+}
+
+origin_start() {
+	mkdir -p "$LAB/nginx"
+	rm -f "$LAB/origin.sock"
+	template "$E2E_DIR/origin.conf.in" >"$LAB/origin.conf"
+	process_start origin nginx -p "$LAB/nginx" -e stderr -c "$LAB/origin.conf"
+	process_ready origin port_open "$ORIGIN_PORT"
+}
+
+# origin_asked REGEX: lines of nginx's log that match; each is "connection requests-on-it method target status".
+origin_asked() {
+	grep -cE -- "$1" "$LAB/origin-access.log" || :
+}
