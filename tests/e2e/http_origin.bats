@@ -268,7 +268,7 @@ answers_more_than() {
 	local target before
 	for target in $(variants /slow/10m); do
 		before=$(grep -c '/slow/10m' "$LAB/origin-access.log" || :)
-		tls_client "get:$target" send abort
+		tls_client "get:$target" send final body:100000 abort
 		equal "exit status" "$client_status" 0
 		# nginx logs when the response has ended, which would else take it most of a minute.
 		wait_for_line "$LAB/origin-access.log" '/slow/10m' $((before + 1))
