@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Applications in front of the nodes: Flask behind gunicorn behind a middle HAProxy, the study's application in Lua, and one
+# whose every byte a test chooses (tests/lab/apps/).
+# shellcheck shell=bash
+
+# apps_prepare: chooses ports; after lab_prepare.
+apps_prepare() {
+	local ports
+	mapfile -t ports < <("$LAB_TOOLS/free_ports" "$LAB_ADDRESS" 4)
+	export MIDDLE_PORT=${ports[0]} STUDY_PORT=${ports[1]} RAW_PORT=${ports[2]} GUNICORN_PORT=${ports[3]}
+	export APPS=$LAB_TOOLS/apps DISC_APP_FILES=$LAB/www/internal PYTHONDONTWRITEBYTECODE=1
+	export MIDDLE_SOCKET=$LAB/middle.sock MIDDLE_BIND=$LAB_ADDRESS:$MIDDLE_PORT STUDY_BIND=$LAB_ADDRESS:$STUDY_PORT
+	export APPLICATION=$LAB_ADDRESS:$GUNICORN_PORT STUDY_OWNER_ADDRESS=$LAB_ADDRESS STUDY_OWNER_PORT=$N1_SERVER
+	# The bodies are below the prefix; beside it there is what no reference may reach.
+	mkdir -p "$LAB/www/internal/study"
+	ln "$SUITE/www/"* "$LAB/www/internal/"
+	ln "$SUITE/www/"* "$LAB/www/internal/study/"
+	echo SECRET >"$LAB/www/secret"
+}
+
+apps_start() {
+	process_start gunicorn gunicorn --chdir "$APPS" --bind "$APPLICATION" --worker-class gthread --threads 4 \
+		--keep-alive 30 --worker-tmp-dir "$LAB" flask_app:application
+	process_start raw "$APPS/raw_app" --listen "$LAB_ADDRESS:$RAW_PORT" --release "$LAB/release-raw"
+	process_start middle "$DISC_BIN_HAPROXY" -db -f "$APPS/middle.cfg"
+	process_ready gunicorn port_open "$GUNICORN_PORT"
+	process_ready raw port_open "$RAW_PORT"
+	process_ready middle port_open "$MIDDLE_PORT"
+}
+
+# Instead of the lab's own: what the nodes serve has a prefix here.
+node_config() {
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE
+	FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in" |
+		sed "s|^files .*|files { root = \"$LAB/www\" }|"
+}
+
+# middle_bytes: received so far by the middle tier, from the load balancer and from the application.
+middle_bytes() {
+	timeout 10 socat -t 10 - "UNIX-CONNECT:$MIDDLE_SOCKET" <<<'show stat' |
+		awk -F , '$1 == "middle" && $2 == "FRONTEND" { n += $9 } $1 == "application" && $2 == "BACKEND" { n += $10 } END { print n }'
+}
+
+# middle_answered TARGET COUNT: the middle tier has logged that many responses to it.
+middle_answered() {
+	wait_for_line "$LAB/middle.log" "^middle request=\"[A-Z]+ $1 " "$2"
+}
+
+# quoted TEXT: percent-encoded, every byte.
+quoted() {
+	printf %s "$1" | od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g'
+}
+
+# refer REFERENCE [BEHAVIOUR] [MORE PARAMETERS]: the target at which raw_app answers with these very bytes.
+refer() {
+	echo "/raw/${2:-reference}?ref=$(quoted "$1")${3:+&$3}"
+}
+
+# times_asked REGEX: requests that the fake nodes, or raw_app, saw.
+nodes_asked() {
+	cat "$LAB"/fake-n?.log | grep -cE -- "$1" || :
+}
+
+raw_asked() {
+	grep -cE -- "$1" "$LAB/raw.log" || :
+}
