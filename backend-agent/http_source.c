@@ -108,9 +108,11 @@ static const char *fault_of(CURLcode result)
 	case CURLE_OPERATION_TIMEDOUT:
 		return "it did not answer in time";
 	case CURLE_PARTIAL_FILE:
-	case CURLE_RECV_ERROR:
 	case CURLE_GOT_NOTHING:
 		return "it closed the connection early";
+	case CURLE_RECV_ERROR:
+	case CURLE_SEND_ERROR:
+		return "the connection broke";
 	case CURLE_OUT_OF_MEMORY:
 		return "out of memory";
 	default:
@@ -123,6 +125,8 @@ static void finish(struct http_stream *stream, CURLcode result)
 {
 	if (result != CURLE_OK) {
 		fail(stream, result == CURLE_OPERATION_TIMEDOUT ? 504 : 502, fault_of(result), stream->error);
+	} else if (stream->body.fault != NULL) {
+		fail(stream, 502, stream->body.fault, "");
 	} else if (!stream->head.complete) {
 		fail(stream, 502, "its answer has no head", "");
 	} else if (expects_body(stream) && stream->head.has_length && !stream->head.has_transfer_encoding &&

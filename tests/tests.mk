@@ -7,7 +7,7 @@ UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
 
 # What several tests of lib/ share; the record layer's are checked by OpenSSL and GnuTLS.
 $(OUT)/tests/unit/lib/channel_test $(OUT)/tests/unit/lib/channel_tls_test: $(OUT)/tests/unit/lib/channel_fixture.o
-$(OUT)/tests/unit/backend-agent/node_test $(OUT)/tests/unit/backend-agent/backend_config_test: \
+$(addprefix $(OUT)/tests/unit/backend-agent/,node_test origin_node_test http_source_test backend_config_test): \
 	$(OUT)/tests/unit/lib/channel_fixture.o
 $(OUT)/tests/unit/spoa/dispatch_test: $(OUT)/tests/unit/lib/channel_fixture.o
 $(OUT)/tests/unit/lib/record_test: $(OUT)/tests/unit/lib/tls_peer.o
