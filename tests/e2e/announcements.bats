@@ -201,6 +201,15 @@ unasked() {
 	site_serves
 }
 
+@test "wrong announcements are counted and logged with the server's name and the field" {
+	mode=splice
+	local rejected
+	rejected=$(count rejected)
+	fetch '/100k?fake=wrong-seq'
+	equal rejected "$(count rejected)" $((rejected + 1))
+	wait_for_line "$LAB/haproxy.log" '^DiSC: wrong announcement from server nodes/n[12]: seq; nothing of it was forwarded'
+}
+
 @test "other Disc- headers of a node never reach the client" {
 	truth extra-disc-headers
 }

@@ -70,6 +70,11 @@ client_did_not_say() {
 	! grep -E -- "$1" "$WORK/client"
 }
 
+# count NAME: a counter of "show disc".
+count() {
+	haproxy_cli 'show disc' | sed -n "s/^$1: //p"
+}
+
 # fake_saw REGEX: one of the fake nodes was asked so, or did so.
 fake_saw() {
 	cat "$LAB"/fake-n?.log | grep -qE -- "$1"

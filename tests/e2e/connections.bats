@@ -81,7 +81,7 @@ pipelined() {
 @test_each_mode "64 concurrent connections on several threads" {
 	local targets=() i
 	for ((i = 0; i < 64; i++)); do
-		targets+=("/10m?n=$i")
+		targets+=("/2m?n=$i")
 	done
 	CURL_MANY="--parallel --parallel-immediate --parallel-max 64"
 	fetch_many "${targets[@]}"

@@ -103,14 +103,17 @@ dies_late() {
 }
 
 @test "after a cut body nothing follows: no close_notify, no alert, no HTTP error" {
-	local version
+	local version poisoned
 	for version in "" --tls12; do
 		mode=splice
+		poisoned=$(count poisoned)
 		tls_client $version "get:/10m?fake=dies-mid-body" send response
 		equal "exit status" "$client_status" 4
 		client_said '^cut [0-9]+ of 10485760 [0-9a-f]{64} (unclean|reset)$'
 		path_is splice "$id .*fake=[^ ]*"
 		[[ $(logged end "$id .*fake=[^ ]*") == SD* ]]
+		equal state "$(logged state "$id .*fake=[^ ]*")" poisoned
+		equal "connections poisoned" "$(count poisoned)" $((poisoned + 1))
 	done
 }
 

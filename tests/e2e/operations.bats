@@ -132,11 +132,6 @@ transfer_goes_on() {
 	path_is splice
 }
 
-# count NAME: a counter of "show disc".
-count() {
-	haproxy_cli 'show disc' | sed -n "s/^$1: //p"
-}
-
 @test "show disc counts what happened" {
 	mode=splice
 	local leases passed records bytes declined
