@@ -56,7 +56,7 @@ refer() {
 	echo "/raw/${2:-reference}?ref=$(quoted "$1")${3:+&$3}"
 }
 
-# times_asked REGEX: requests that the fake nodes, or raw_app, saw.
+# nodes_asked REGEX, raw_asked REGEX: requests that the fake nodes, or raw_app, saw.
 nodes_asked() {
 	cat "$LAB"/fake-n?.log | grep -cE -- "$1" || :
 }
