@@ -10,6 +10,7 @@
 #include "backend_metrics.h"
 #include "http_request_lines.h"
 #include "log.h"
+#include "origin_sockets.h"
 #include "stream_buffer.h"
 
 struct http_source {
@@ -18,12 +19,7 @@ struct http_source {
 	CURLM *multi;
 	ev_timer timer;           /* libcurl's */
 	struct http_stream *told; /* whose callers are to be called */
-};
-
-/* One socket that libcurl wants watched. */
-struct watched_socket {
-	struct http_source *source;
-	ev_io io;
+	struct origin_sockets sockets;
 };
 
 struct http_stream {
@@ -77,6 +73,7 @@ static void detach(struct http_stream *stream)
 	if (stream->attached)
 		(void)curl_multi_remove_handle(stream->source->multi, stream->easy);
 	stream->attached = false;
+	origin_sockets_leave(&stream->source->sockets, stream->fd, stream);
 }
 
 static void fail(struct http_stream *stream, int status, const char *fault, const char *detail)
@@ -226,47 +223,39 @@ static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t len, voi
 
 static void act(struct http_source *source, curl_socket_t fd, int events);
 
-static void on_socket_event(struct ev_loop *loop, ev_io *io, int events)
+static void on_socket_ready(void *context, int fd, int events)
 {
-	struct watched_socket *watched = io->data;
-
-	(void)loop;
-	act(watched->source, io->fd,
-	    ((events & EV_READ) ? CURL_CSELECT_IN : 0) | ((events & EV_WRITE) ? CURL_CSELECT_OUT : 0));
+	act(context, fd, ((events & EV_READ) ? CURL_CSELECT_IN : 0) | ((events & EV_WRITE) ? CURL_CSELECT_OUT : 0));
 }
 
-static void unwatch(struct http_source *source, struct watched_socket *watched)
+static curl_socket_t on_open(void *data, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	ev_io_stop(source->loop, &watched->io);
-	free(watched);
+	struct http_source *source = data;
+
+	(void)purpose;
+	return origin_sockets_open(&source->sockets, address->family, address->socktype, address->protocol);
+}
+
+static int on_close(void *data, curl_socket_t fd)
+{
+	return origin_sockets_close(&((struct http_source *)data)->sockets, fd);
 }
 
 static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *data, void *assigned)
 {
 	struct http_source *source = data;
-	struct watched_socket *watched = assigned;
 	struct http_stream *stream = NULL;
 
+	(void)assigned;
 	if (what == CURL_POLL_REMOVE) {
-		if (watched != NULL)
-			unwatch(source, watched);
+		origin_sockets_unwatch(&source->sockets, fd);
 		return 0;
 	}
-	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &stream) == CURLE_OK && stream != NULL)
-		stream->fd = fd;
-	if (watched == NULL) {
-		watched = calloc(1, sizeof(*watched));
-		if (watched == NULL || curl_multi_assign(source->multi, fd, watched) != CURLM_OK) {
-			free(watched);
-			return -1;
-		}
-		watched->source = source;
-		ev_init(&watched->io, on_socket_event);
-		watched->io.data = watched;
-	}
-	ev_io_stop(source->loop, &watched->io);
-	ev_io_set(&watched->io, fd, ((what & CURL_POLL_IN) ? EV_READ : 0) | ((what & CURL_POLL_OUT) ? EV_WRITE : 0));
-	ev_io_start(source->loop, &watched->io);
+	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &stream) != CURLE_OK || stream == NULL)
+		return -1;
+	stream->fd = fd;
+	origin_sockets_watch(&source->sockets, fd,
+			     ((what & CURL_POLL_IN) ? EV_READ : 0) | ((what & CURL_POLL_OUT) ? EV_WRITE : 0), stream);
 	return 0;
 }
 
@@ -389,6 +378,10 @@ static CURLcode set_request(struct http_stream *stream, const char *target)
 	SET(CURLOPT_HEADERDATA, stream);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
 	SET(CURLOPT_WRITEDATA, stream);
+	SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
+	SET(CURLOPT_OPENSOCKETDATA, stream->source);
+	SET(CURLOPT_CLOSESOCKETFUNCTION, on_close);
+	SET(CURLOPT_CLOSESOCKETDATA, stream->source);
 	SET(CURLOPT_DEBUGFUNCTION, on_debug);
 	SET(CURLOPT_DEBUGDATA, stream);
 	SET(CURLOPT_VERBOSE, 1L); /* to on_debug() */
@@ -489,6 +482,7 @@ struct http_source *http_source_new(struct ev_loop *loop, const struct http_sour
 		return NULL;
 	}
 	source->loop = loop;
+	source->sockets = (struct origin_sockets){.loop = loop, .ready = on_socket_ready, .context = source};
 	source->settings = settings;
 	ev_init(&source->timer, on_timer_over);
 	source->timer.data = source;

@@ -369,6 +369,23 @@ static void connection_that_died_idle_is_replaced(void **state)
 	assert_int_equal(lab->origin.accepted, 2);
 }
 
+/* What an origin says without being asked is not the answer to the next request. */
+static void unsolicited_answer_is_nobodys(void **state)
+{
+	struct lab *lab = *state;
+
+	open_source(lab, "127.0.0.1:0");
+	lab->origin.head = OK "Content-Length: 10\r\n\r\n";
+	lab->origin.body_len = 10;
+	ask(lab, GET);
+	assert_whole(lab, 10);
+	drop_stream(lab);
+	origin_say(&lab->origin, OK "Content-Length: 4\r\n\r\nevil");
+	ask(lab, GET);
+	assert_whole(lab, 10);
+	assert_int_equal(lab->origin.accepted, 2);
+}
+
 static void unix_socket_is_an_origin_too(void **state)
 {
 	struct lab *lab = *state;
@@ -531,6 +548,7 @@ int main(void)
 		LAB_TEST(body_until_the_end_of_the_connection_comes_whole),
 		LAB_TEST(connection_is_used_again),
 		LAB_TEST(connection_that_died_idle_is_replaced),
+		LAB_TEST(unsolicited_answer_is_nobodys),
 		LAB_TEST(unix_socket_is_an_origin_too),
 		LAB_TEST(reader_that_takes_nothing_stops_the_origin),
 		LAB_TEST(body_comes_as_the_origin_sends_it),

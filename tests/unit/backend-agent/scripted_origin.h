@@ -173,6 +173,15 @@ static inline void origin_release(struct scripted_origin *origin)
 			origin_connection_write(&origin->connections[i]);
 }
 
+/* Sends <text> on every connection, whether it was asked or not. */
+static inline void origin_say(struct scripted_origin *origin, const char *text)
+{
+	for (size_t i = 0; i < ORIGIN_CONNECTIONS; i++)
+		if (origin->connections[i].fd >= 0)
+			assert_int_equal(send(origin->connections[i].fd, text, strlen(text), MSG_NOSIGNAL),
+					 strlen(text));
+}
+
 /* Ends every connection. */
 static inline void origin_drop(struct scripted_origin *origin)
 {
