@@ -186,8 +186,13 @@ lab_stop() {
 	return "$failed"
 }
 
+# check_seals [--require] LOG...: tests/lab/check_seals with the names that the programs under test have.
+check_seals() {
+	"$LAB_TOOLS/check_seals" --lb "$(basename "$DISC_BIN_HAPROXY")" --node "$(basename "$DISC_BIN_BACKEND")" "$@"
+}
+
 # Invariant 1 over everything that this file's lab did. Needs programs that were built with the recorder.
 seals_checked() {
 	[ -e "$DISC_SEAL_LOG" ] || return 0
-	"$LAB_TOOLS/check_seals" "$DISC_SEAL_LOG"
+	check_seals "$DISC_SEAL_LOG"
 }

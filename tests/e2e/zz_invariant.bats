@@ -8,10 +8,10 @@ load "$E2E_DIR/helper"
 	local logs=("$SUITE"/seals/*)
 	[ -e "${logs[0]}" ] || { echo "nothing was recorded: are the programs built with the seal recorder?"; return 1; }
 	if grep -q DISC_SEAL_LOG "$DISC_BIN_BACKEND"; then
-		"$LAB_TOOLS/check_seals" --require "${logs[@]}"
+		check_seals --require "${logs[@]}"
 	else
 		# Nodes without the recorder: what HAProxy sealed is checked.
-		"$LAB_TOOLS/check_seals" "${logs[@]}" >"$WORK/verdict"
+		check_seals "${logs[@]}" >"$WORK/verdict"
 		not grep 'load balancer 0,' "$WORK/verdict"
 	fi
 }
