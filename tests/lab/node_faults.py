@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The faults that fake_node can have: each a function of the real node's response and of the exchange under way.
+
+A fault is called in the query by its function's name, with _ for -.
+"""
+import os
+import re
+import time
+
+PATIENCE = 30  # seconds
+FAULTS = {}
+# What does not need an announcement that it could change.
+ALWAYS = {"unasked", "early-hints-always", "waits-for-release", "long-headers", "never-answers", "dies-before-headers",
+          "dies-in-headers", "error-500", "rival-headers", "sends-reference", "dies-after-headers", "dies-mid-body",
+          "dies-at-record-edge", "dies-one-byte-short"}
+
+
+class Cut(Exception):
+    """The connection to HAProxy is to be dropped now."""
+
+
+class Response:
+    """The real node's response head, to be changed before it is passed on."""
+
+    def __init__(self, head):
+        lines = head.decode("latin-1").split("\r\n")
+        self.status = lines[0]
+        self.headers = [tuple(line.split(": ", 1)) for line in lines[1:] if line]
+        self.before = b""  # sent in front of the head
+        self.body_limit = None  # bytes of the body passed on before the connection is cut
+
+    def get(self, name):
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def set(self, name, value):
+        self.headers = [(key, value if key.lower() == name.lower() else old) for key, old in self.headers]
+
+    def remove(self, name):
+        self.headers = [(key, value) for key, value in self.headers if key.lower() != name.lower()]
+
+    def add(self, name, value):
+        self.headers.append((name, value))
+
+    def announced(self):
+        return (self.get("Disc-Body") or "").startswith("splice")
+
+    def announce(self, **changes):
+        """Changes parameters of the announcement; None removes one."""
+        kind, *parameters = self.get("Disc-Body").split("; ")
+        new = []
+        for parameter in parameters:
+            key, value = parameter.split("=", 1)
+            value = changes.get(key, value)
+            if value is not None:
+                new.append(f"{key}={value}")
+        self.set("Disc-Body", "; ".join([kind, *new]))
+
+    def parameter(self, name):
+        return int(re.search(rf"\b{name}=(\d+)", self.get("Disc-Body")).group(1))
+
+    def encode(self):
+        return (self.status + "\r\n" + "".join(f"{k}: {v}\r\n" for k, v in self.headers) + "\r\n").encode("latin-1")
+
+
+def fault(function):
+    FAULTS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+# --- lies in the announcement; the records behind it are good ones ---
+
+
+@fault
+def wrong_ticket(response, exchange):
+    response.announce(ticket="00112233445566778899aabbccddeeff")
+
+
+@fault
+def uppercase_ticket(response, exchange):
+    ticket = re.search(r"ticket=(\w+)", response.get("Disc-Body")).group(1)
+    # A ticket of digits only has no upper case: take one that surely is no ticket then.
+    response.announce(ticket=ticket.upper() if ticket.upper() != ticket else "A" * 32)
+
+
+@fault
+def short_ticket(response, exchange):
+    response.announce(ticket="00112233")
+
+
+@fault
+def wrong_seq(response, exchange):
+    response.announce(seq=response.parameter("seq") + 1)
+
+
+@fault
+def seq_zero(response, exchange):
+    response.announce(seq=0)
+
+
+@fault
+def overflowing_seq(response, exchange):
+    response.announce(seq=2**64 + response.parameter("seq"))
+
+
+@fault
+def wrong_records(response, exchange):
+    response.announce(records=response.parameter("records") + 1)
+
+
+@fault
+def no_records(response, exchange):
+    response.announce(records=0)
+
+
+@fault
+def overflowing_records(response, exchange):
+    response.announce(records=2**64 + response.parameter("records"))
+
+
+@fault
+def wrong_length(response, exchange):
+    response.announce(length=response.parameter("length") - 1)
+
+
+@fault
+def overflowing_length(response, exchange):
+    response.announce(length=2**64 + response.parameter("length"))
+
+
+@fault
+def wrapping_arithmetic(response, exchange):
+    """length + 22 * records is the announced Content-Length modulo 2^64, and only so."""
+    records = 2**60 + 1
+    response.announce(records=records, length=(int(response.get("Content-Length")) - 22 * records) % 2**64)
+
+
+@fault
+def length_zero(response, exchange):
+    response.announce(length=0)
+
+
+@fault
+def wrong_content_length(response, exchange):
+    response.set("Content-Length", int(response.get("Content-Length")) - 1)
+
+
+@fault
+def leading_zeros(response, exchange):
+    response.announce(seq=f"0{response.parameter('seq')}")
+
+
+@fault
+def signed_number(response, exchange):
+    response.announce(length=f"+{response.parameter('length')}")
+
+
+@fault
+def hexadecimal_number(response, exchange):
+    response.announce(length=hex(response.parameter("length")))
+
+
+@fault
+def missing_seq(response, exchange):
+    response.announce(seq=None)
+
+
+@fault
+def missing_length(response, exchange):
+    response.announce(length=None)
+
+
+@fault
+def missing_ticket(response, exchange):
+    response.announce(ticket=None)
+
+
+@fault
+def trailing_bytes(response, exchange):
+    response.set("Disc-Body", response.get("Disc-Body") + "; more=1")
+
+
+@fault
+def unknown_kind(response, exchange):
+    response.set("Disc-Body", response.get("Disc-Body").replace("splice", "teleport", 1))
+
+
+@fault
+def empty_announcement(response, exchange):
+    response.set("Disc-Body", "")
+
+
+@fault
+def two_spaces(response, exchange):
+    response.set("Disc-Body", response.get("Disc-Body").replace("; ", ";  ", 1))
+
+
+@fault
+def twice(response, exchange):
+    response.add("Disc-Body", response.get("Disc-Body"))
+
+
+@fault
+def twice_contradicting(response, exchange):
+    ticket = re.search(r"ticket=(\w+)", response.get("Disc-Body")).group(1)
+    response.add("Disc-Body", f"none; ticket={ticket}")
+
+
+@fault
+def no_content_length(response, exchange):
+    response.remove("Content-Length")
+    response.add("Connection", "close")
+
+
+@fault
+def chunked(response, exchange):
+    response.remove("Content-Length")
+    response.add("Transfer-Encoding", "chunked")
+
+
+@fault
+def content_encoding(response, exchange):
+    response.add("Content-Encoding", "gzip")
+
+
+@fault
+def splice_with_304(response, exchange):
+    response.status = "HTTP/1.1 304 Not Modified"
+    response.body_limit = 0
+
+
+@fault
+def splice_with_204(response, exchange):
+    response.status = "HTTP/1.1 204 No Content"
+    response.body_limit = 0
+
+
+# --- announcements that nobody asked for: the request bore no ticket, or HAProxy has no lease ---
+
+
+@fault
+def unasked(response, exchange):
+    length = int(response.get("Content-Length"))
+    response.add("Disc-Body", f"splice; ticket={'0' * 32}; seq=1; records={max(1, -(-length // 16384))}; length={length}")
+
+
+# --- good announcements in unusual company ---
+
+
+@fault
+def early_hints_first(response, exchange):
+    response.before = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+
+
+@fault
+def early_hints_always(response, exchange):
+    """In front of ordinary responses too."""
+    early_hints_first(response, exchange)
+
+
+@fault
+def continue_first(response, exchange):
+    response.before = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@fault
+def announcement_in_103(response, exchange):
+    """The final response is an ordinary lie-free one; only the 103 in front of it bears an announcement."""
+    response.before = ("HTTP/1.1 103 Early Hints\r\nDisc-Body: " + response.get("Disc-Body") + "\r\n\r\n").encode("latin-1")
+
+
+@fault
+def extra_disc_headers(response, exchange):
+    response.add("Disc-Secret", "not for clients")
+    response.add("disc-ticket", "00112233445566778899aabbccddeeff")
+
+
+@fault
+def rival_headers(response, exchange):
+    """Fields that an application in front may send too."""
+    response.add("Set-Cookie", "node=1")
+    response.add("Link", "</node>; rel=node")
+    response.add("X-Both", "node")
+    response.add("X-Node", "node")
+    response.add("Server", "node")
+    response.add("Digest", "sha-256=bm9kZQ==")
+
+
+@fault
+def sends_reference(response, exchange):
+    """As if the node were an application."""
+    response.add("X-Accel-Redirect", "/internal/1")
+    response.add("Backend-IP", "192.0.2.1")
+
+
+@fault
+def big_headers(response, exchange):
+    for i in range(3):
+        response.add(f"X-Filler-{i}", "f" * 4000)
+
+
+@fault
+def one_byte_at_a_time(response, exchange):
+    exchange.dribble = True
+
+
+# --- connections that break ---
+
+
+@fault
+def dies_before_headers(response, exchange):
+    exchange.cut()
+
+
+@fault
+def dies_in_headers(response, exchange):
+    exchange.client.sendall(response.encode()[:40])
+    exchange.cut()
+
+
+@fault
+def error_500(response, exchange):
+    exchange.fail_500()
+
+
+@fault
+def offload_error_500(response, exchange):
+    """For offloaded responses only: what HAProxy asks again without a ticket succeeds."""
+    exchange.fail_500()
+
+
+# The same three, for offloaded responses only: what HAProxy asks again without a ticket succeeds.
+
+
+@fault
+def offload_dies_before_headers(response, exchange):
+    exchange.cut()
+
+
+@fault
+def offload_dies_in_headers(response, exchange):
+    dies_in_headers(response, exchange)
+
+
+@fault
+def offload_never_answers(response, exchange):
+    exchange.hold()
+
+
+@fault
+def dies_after_headers(response, exchange):
+    response.body_limit = 0
+
+
+@fault
+def dies_mid_body(response, exchange):
+    response.body_limit = int(response.get("Content-Length")) // 2
+
+
+@fault
+def dies_at_record_edge(response, exchange):
+    """The first record is whole, the second does not begin."""
+    response.body_limit = 16384 + 22
+
+
+@fault
+def dies_one_byte_short(response, exchange):
+    response.body_limit = int(response.get("Content-Length")) - 1
+
+
+@fault
+def damaged_record(response, exchange):
+    exchange.damage_at = int(response.get("Content-Length")) // 2
+
+
+@fault
+def waits_for_release(response, exchange):
+    """Answers well, but not before the test has created the file of --release."""
+    for _ in range(100 * PATIENCE):
+        if os.path.exists(exchange.server.release):
+            return
+        time.sleep(0.01)
+    exchange.cut()
+
+
+@fault
+def long_headers(response, exchange):
+    """Several records of them where records are small, one where they are not."""
+    for i in range(3):
+        response.add(f"X-Long-{i}", "l" * 2000)
+
+
+@fault
+def never_answers(response, exchange):
+    exchange.hold()
