@@ -186,8 +186,9 @@ end)
 -- "http-response lua.disc-reference": reads Backend-IP, Backend-Port and Backend-Content-Length, by which the original
 -- study's applications name the machine that owns the body. txn.reference.server becomes the name of the server of BACKEND
 -- at that address, for "disc-redispatch" and "use-server"; see config/middle-tier.cfg. A response without these fields is
--- left alone. One whose fields are malformed, incomplete, repeated, or name an address that no server has, is refused
--- with a 502: there is no body that could be sent instead. HAProxy has removed the fields of servers without "disc-trust".
+-- left alone. If they are malformed, incomplete, repeated, or name an address that no server has, txn.reference.fault says
+-- so instead, and the response is to be denied: there is no body that could be sent. HAProxy has already removed these
+-- fields from responses of servers without "disc-trust".
 
 local REFERENCE_FIELDS = { "backend-ip", "backend-port", "backend-content-length" }
 
@@ -240,9 +241,8 @@ core.register_action("disc-reference", { "http-res" }, function(txn)
     local server, fault = reference_owner(txn.http:res_get_headers())
     if fault then
         txn:log(core.err, "disc-reference: response refused: " .. fault)
-        return act.DENY
-    end
-    if server then
+        txn:set_var("txn.reference.fault", fault)
+    elseif server then
         txn:set_var("txn.reference.server", server)
     end
 end, 0)
