@@ -217,22 +217,25 @@ static int check_url(struct backend_config *config, cfg_t *origin, const char *u
 	static const char scheme[] = "http://";
 	char host[ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX];
 	struct address address;
-	const char *why;
+	const char *why, *authority;
 	size_t len;
 
 	if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
 		return config_fault(origin, "url", "\"%s\" is not written http://HOST[:PORT]", url);
-	url += sizeof(scheme) - 1;
-	len = strcspn(url, "/?#@");
-	if (len == 0 || (url[len] != '\0' && strcmp(url + len, "/") != 0) || len + sizeof(":80") > sizeof(host))
+	authority = url + sizeof(scheme) - 1;
+	len = strcspn(authority, "/?#@*");
+	if (len == 0 || (authority[len] != '\0' && strcmp(authority + len, "/") != 0) ||
+	    len + sizeof(":80") > sizeof(host))
 		return config_fault(origin, "url", "\"%s\" is not written http://HOST[:PORT]", url);
-	memcpy(host, url, len);
+	memcpy(host, authority, len);
 	host[len] = '\0';
 	/* A port stands behind the last colon that no bracket follows. */
 	if (strrchr(host, ':') == NULL || strchr(strrchr(host, ':'), ']') != NULL)
 		strcat(host, ":80");
 	if (address_parse(&address, host, &why) < 0)
 		return config_fault(origin, "url", "\"%s\": %s", host, why);
+	if (address.storage.ss_family == AF_UNIX)
+		return config_fault(origin, "url", "a UNIX socket is named by unix");
 	if (asprintf(&config->origin_base, "%s%s/", scheme, address_format(&address, text)) < 0) {
 		config->origin_base = NULL;
 		return config_fault(origin, "url", "out of memory");

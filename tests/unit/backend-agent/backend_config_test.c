@@ -141,6 +141,75 @@ static void what_must_be_set_is_named(void **state)
 	assert_faults(CONTROL TLS "files {\n}\n", "%:4: root: must be set\n");
 }
 
+static void content_is_either_files_or_an_origin(void **state)
+{
+	(void)state;
+	assert_faults(GOOD "origin { url = \"http://127.0.0.1:1\" }\n",
+		      "%:3: root: either files or an origin can be served: origin is set too\n");
+	assert_faults(GOOD "origin { unix = \"/run/x.sock\" }\n",
+		      "%:3: root: either files or an origin can be served: origin is set too\n");
+}
+
+static void origin_is_checked(void **state)
+{
+	static const char *const urls[] = {"https://127.0.0.1",  "127.0.0.1:80",       "http://",
+					   "http://127.0.0.1/a", "http://u@127.0.0.1", "http://127.0.0.1?q",
+					   "http://*:80"};
+	char text[512], expected[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+		(void)snprintf(text, sizeof(text), CONTROL TLS "origin { url = \"%s\" }\n", urls[i]);
+		(void)snprintf(expected, sizeof(expected), "%%:3: url: \"%s\" is not written http://HOST[:PORT]\n",
+			       urls[i]);
+		assert_faults(text, expected);
+	}
+	assert_faults(CONTROL TLS "origin { url = \"http://127.0.0.1:x\" }\n",
+		      "%:3: url: \"127.0.0.1:x\": the port is no number from 0 to 65535\n");
+	assert_faults(CONTROL TLS "origin { url = \"http://unix:x\" }\n", "%:3: url: a UNIX socket is named by unix\n");
+	assert_faults(CONTROL TLS "origin { unix = \"x.sock\"\n timeout = 0.0\n connect-timeout = 1e9\n"
+				  "max-connections = 0 }\n",
+		      "%:3: unix: \"x.sock\" is no absolute path that a socket may have\n"
+		      "%:5: connect-timeout: 1e+09 is not between 0.01 and 3600 seconds\n"
+		      "%:4: timeout: 0 is not between 0.01 and 3600 seconds\n"
+		      "%:6: max-connections: 0 is not between 1 and 100000\n");
+}
+
+static void assert_base(const char *url, const char *base)
+{
+	struct backend_config config;
+	char text[512];
+
+	(void)snprintf(text, sizeof(text), "workers = 3\n" CONTROL TLS "origin { url = \"%s\" max-connections = 10 }\n",
+		       url);
+	write_config(text);
+	if (load(&config) < 0)
+		fail_msg("%s", said);
+	assert_true(config.has_origin);
+	assert_null(config.files);
+	assert_string_equal(config.origin.base, base);
+	assert_int_equal(config.origin.max_connections, 4); /* of each worker, rounded up */
+	backend_config_release(&config);
+}
+
+static void origin_means_what_it_says(void **state)
+{
+	struct backend_config config;
+
+	(void)state;
+	assert_base("http://127.0.0.1:8000", "http://127.0.0.1:8000/");
+	assert_base("http://127.0.0.1/", "http://127.0.0.1:80/");
+	assert_base("http://[::1]", "http://[::1]:80/");
+	assert_base("http://[::1]:81/", "http://[::1]:81/");
+	write_config(CONTROL TLS "origin { unix = \"/run/x.sock\" }\n");
+	if (load(&config) < 0)
+		fail_msg("%s", said);
+	assert_string_equal(config.origin.unix_path, "/run/x.sock");
+	assert_true(config.origin.connect_timeout == 2 && config.origin.timeout == 30);
+	assert_int_equal(config.origin.max_connections, 256);
+	backend_config_release(&config);
+}
+
 static void root_that_is_no_folder_is_named(void **state)
 {
 	(void)state;
@@ -267,6 +336,9 @@ int main(void)
 		cmocka_unit_test(wrong_type_is_named),
 		cmocka_unit_test(numbers_out_of_range_are_named),
 		cmocka_unit_test(what_must_be_set_is_named),
+		cmocka_unit_test(content_is_either_files_or_an_origin),
+		cmocka_unit_test(origin_is_checked),
+		cmocka_unit_test(origin_means_what_it_says),
 		cmocka_unit_test(root_that_is_no_folder_is_named),
 		cmocka_unit_test(index_and_mime_types_are_checked),
 		cmocka_unit_test(missing_certificate_files_are_named),
