@@ -13,11 +13,6 @@ origin_start() {
 	mkdir -p "$LAB/nginx"
 	rm -f "$LAB/origin.sock"
 	template "$E2E_DIR/origin.conf.in" >"$LAB/origin.conf"
-	process_start origin nginx -p "$LAB/nginx" -e stderr -c "$LAB/origin.conf"
+	process_start origin "$(PATH=$PATH:/usr/sbin command -v nginx)" -p "$LAB/nginx" -e stderr -c "$LAB/origin.conf"
 	process_ready origin port_open "$ORIGIN_PORT"
-}
-
-# origin_asked REGEX: lines of nginx's log that match; each is "connection requests-on-it method target status".
-origin_asked() {
-	grep -cE -- "$1" "$LAB/origin-access.log" || :
 }
