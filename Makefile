@@ -96,9 +96,9 @@ include tests/tests.mk
 # --- running and installing ---
 
 .PHONY: run
-run: all ## serve demo files over HTTPS through the splice path; DIR=folder PORT=number ONESHOT=1
-	$(Q)tools/install-packages run
-	$(Q)BUILD='$(BUILD)' DIR='$(DIR)' PORT='$(PORT)' ONESHOT='$(ONESHOT)' tools/run
+run: all ## serve demo files over HTTPS through the splice path; DIR=folder PORT=number ONESHOT=1 MODE=middle
+	$(Q)tools/install-packages run $(filter middle,$(MODE))
+	$(Q)BUILD='$(BUILD)' DIR='$(DIR)' PORT='$(PORT)' ONESHOT='$(ONESHOT)' MODE='$(MODE)' tools/run
 
 include bench/bench.mk
 
@@ -111,7 +111,7 @@ define install-unit
 	$(Q)sed -e 's|@SBINDIR@|$(PREFIX)/sbin|g' -e 's|@CONFDIR@|$(SYSCONFDIR)/disc|g' $(1) >$(DESTDIR)$(PREFIX)/lib/systemd/system/$(notdir $(1))
 
 endef
-SAMPLES := haproxy.cfg config/spoe.conf config/disc.lua config/disc-spoa.conf config/disc-backend.conf
+SAMPLES := haproxy.cfg config/spoe.conf config/disc.lua config/middle-tier.cfg config/disc-spoa.conf config/disc-backend.conf
 
 .PHONY: install
 install: all ## install below PREFIX (/usr/local); samples to /etc/disc; DESTDIR= for packagers
