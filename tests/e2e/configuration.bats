@@ -82,7 +82,7 @@ faulty() {
 	faulty disc-spoa.conf 's/^workers = .*/workers = 0/' workers
 	faulty disc-spoa.conf 's/spop \{ listen = .*/spop { listen = {"nonsense:port"} }/' listen
 	faulty disc-spoa.conf 's/balance = .*/balance = "by-chance"/' balance by-chance
-	faulty disc-spoa.conf 's/nodes = .*/nodes = {"n1", "n3"}/' nodes n3
+	faulty disc-spoa.conf 's/nodes = \{ "n1", "n2" \}/nodes = {"n1", "n3"}/' nodes n3
 	faulty disc-spoa.conf 's/action = "pass"/action = "perhaps"/' action perhaps
 	faulty disc-spoa.conf 's/path = "splice"/path = "direct-ish"/' path direct-ish
 	faulty disc-spoa.conf 's|key = ".*"|key = "/no/such/key"|' key /no/such/key
