@@ -33,10 +33,23 @@ static const struct known_header known_headers[] = {
 	{"If-Range", offsetof(struct head, if_range), REPEATED_REFUSED},
 };
 
+/* The parser lets some of them pass, which RFC 9112 3.2 and RFC 9110 5.5 do not. */
+static bool has_control_character(const char *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (((unsigned char)at[i] < ' ' && at[i] != '\t') || at[i] == 127)
+			return true;
+	return false;
+}
+
 static int on_url(http_parser *parser, const char *at, size_t len)
 {
 	struct head *head = parser->data;
 
+	if (has_control_character(at, len) || memchr(at, '\t', len) != NULL) {
+		head->request->fault = "control character in the target";
+		return -1;
+	}
 	head->request->target = (struct text_span){at, len};
 	return 0;
 }
@@ -70,6 +83,10 @@ static int on_header_value(http_parser *parser, const char *at, size_t len)
 
 	if (head->value_seen) {
 		head->request->fault = "folded header line";
+		return -1;
+	}
+	if (has_control_character(at, len)) {
+		head->request->fault = "control character in a header's value";
 		return -1;
 	}
 	head->value_seen = true;

@@ -6,6 +6,7 @@
 #include <wolfssl/ssl.h>
 
 #include <confuse.h>
+#include <curl/curl.h>
 #include <errno.h>
 #include <ev.h>
 #include <http_parser.h>
@@ -29,9 +30,10 @@ static void print_version(void)
 
 	printf("disc-backend %s\n", DISC_VERSION);
 	printf("libraries: wolfSSL %s, libev %d.%d, libconfuse %s, protobuf-c %s, http-parser %lu.%lu.%lu, "
-	       "libmicrohttpd %s\n",
+	       "libmicrohttpd %s, libcurl %s\n",
 	       wolfSSL_lib_version(), ev_version_major(), ev_version_minor(), confuse_version, protobuf_c_version(),
-	       parser >> 16 & 255, parser >> 8 & 255, parser & 255, MHD_get_version());
+	       parser >> 16 & 255, parser >> 8 & 255, parser & 255, MHD_get_version(),
+	       curl_version_info(CURLVERSION_NOW)->version);
 }
 
 static void print_usage(FILE *to)

@@ -69,6 +69,27 @@ static void check_range(struct text_span value, uint64_t size)
 		require(range.length > 0 && range.offset < size && range.length <= size - range.offset);
 }
 
+/* What an origin would be sent as it is holds nothing that ends a line, and a target nothing that ends it. */
+static void require_one_line(struct text_span span, unsigned char least)
+{
+	for (size_t i = 0; i < span.len; i++)
+		require((unsigned char)span.data[i] >= least || span.data[i] == '\t');
+}
+
+static void check_fields(const struct fetch_request *request, const uint8_t *data, size_t size)
+{
+	require(request->field_count <= FETCH_REQUEST_FIELDS_MAX);
+	for (unsigned i = 0; i < request->field_count; i++) {
+		require_inside(request->fields[i].name, data, size);
+		require_inside(request->fields[i].value, data, size);
+		require(request->fields[i].name.len > 0);
+		require_one_line(request->fields[i].name, '!');
+		require_one_line(request->fields[i].value, ' ');
+	}
+	require_one_line(request->target, '!');
+	require(memchr(request->target.data, '\t', request->target.len) == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint64_t sizes[] = {0, 1, 16384, UINT64_MAX};
@@ -89,6 +110,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(fetch_request_parse(&again, (const char *)data, consumed, HEAD_MAX, &consumed_again) ==
 		FETCH_REQUEST_OK);
 	require(consumed_again == consumed && again.method == request.method);
+	check_fields(&request, data, consumed);
 	check_path(request.target);
 	if (text_span_is_set(request.range))
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)

@@ -28,6 +28,9 @@ static void malformed_is_refused_with_400(void **state)
 		"GET / HTTP/1.1\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: \026\r\n\r\n",
+		"GET /\f HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET /a\tb HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length : 5\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
@@ -105,6 +108,31 @@ static void assert_full(const struct fetch_request *request)
 	assert_string_equal(ticket, "00112233445566778899aabbccddeeff");
 	assert_false(request->chunked_body);
 	assert_int_equal(request->body_length, 0);
+	assert_int_equal(request->field_count, 9);
+	assert_false(request->has_more_fields);
+	assert_true(text_span_equals(request->fields[0].name, "Host"));
+	assert_true(text_span_equals(request->fields[1].value, "bytes=1-2"));
+	assert_true(text_span_equals(request->fields[8].name, "Other"));
+	assert_true(text_span_equals(request->fields[8].value, "z"));
+}
+
+static void more_fields_than_are_kept_are_told(void **state)
+{
+	struct fetch_request request;
+	char text[4096] = "GET / HTTP/1.1\r\nHost: a\r\n";
+	size_t consumed;
+
+	(void)state;
+	for (unsigned i = 1; i < FETCH_REQUEST_FIELDS_MAX; i++)
+		strcat(text, "A: 1\r\n");
+	strcat(text, "\r\n");
+	assert_int_equal(fetch_request_parse(&request, text, strlen(text), sizeof(text), &consumed), FETCH_REQUEST_OK);
+	assert_int_equal(request.field_count, FETCH_REQUEST_FIELDS_MAX);
+	assert_false(request.has_more_fields);
+	strcpy(text + strlen(text) - 2, "A: 1\r\n\r\n");
+	assert_int_equal(fetch_request_parse(&request, text, strlen(text), sizeof(text), &consumed), FETCH_REQUEST_OK);
+	assert_int_equal(request.field_count, FETCH_REQUEST_FIELDS_MAX);
+	assert_true(request.has_more_fields);
 }
 
 static void whole_head_is_read_wherever_it_is_cut(void **state)
@@ -187,6 +215,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed_is_refused_with_400),
+		cmocka_unit_test(more_fields_than_are_kept_are_told),
 		cmocka_unit_test(unknown_method_and_version_have_their_status),
 		cmocka_unit_test(too_long_a_head_is_told_by_its_part),
 		cmocka_unit_test(whole_head_is_read_wherever_it_is_cut),
