@@ -606,6 +606,49 @@ refused() {
 	equal connections "$(grep -E "reuse-$mode-|$(quoted "reuse-$mode-")" "$LAB/raw.log" | cut -d' ' -f1 | sort -u | wc -l)" 1
 }
 
+@test_each_mode "while a body is being sent, the application serves somebody else" {
+	rm -f "$WORK/go"
+	tls_client_in_background "get:/single$(refer "/internal/10m?$mode")" send final "touch:$WORK/begun" "wait:$WORK/go" rest
+	wait_until test -e "$WORK/begun"
+	# The server takes one request at a time.
+	mode=plain fetch /single/raw/plain
+	equal status "$status" 200
+	equal body "$(<"$body")" plain
+	touch "$WORK/go"
+	tls_client_wait
+	client_said "^body 10485760 $(sum_of 10m)$"
+}
+
+@test_each_mode "a redispatch is no retry, and nothing counts it as one" {
+	fetch "$(refer /internal/100k)"
+	equal retries "$(logged retries)" 0
+	equal status "$(logged status)" 200
+	[ "$(logged bytes)" -ge 102400 ]
+	[ "$(logged bytes)" -le 104448 ]
+}
+
+@test_each_mode "a client of HTTP/1.0, and one that closes" {
+	fetch "$(refer /internal/100k)" --http1.0
+	equal status "$status" 200
+	body_is 100k
+	fetch "$(refer /internal/100k)" -H 'Connection: close'
+	equal status "$status" 200
+	body_is 100k
+	path_is_as_mode
+}
+
+@test_each_mode "a client that goes away while the application thinks" {
+	local asked
+	asked=$(raw_asked /raw/slow)
+	rm -f "$LAB/release-raw"
+	tls_client_in_background "get:$(refer /internal/100k slow)" send "wait:$WORK/go" abort
+	wait_for_line "$LAB/raw.log" /raw/slow $((asked + 1))
+	touch "$WORK/go"
+	tls_client_wait
+	touch "$LAB/release-raw"
+	site_serves_references
+}
+
 @test_each_mode "a middle tier that dies is an error, and served again when it is back" {
 	process_stop middle KILL
 	fetch /flask/file/100k
@@ -649,4 +692,19 @@ study_from() {
 	done
 	equal "requests of the nodes" "$(nodes_asked .)" "$before"
 	study_from "$N1_SERVER"
+}
+
+# --- afterwards ---
+
+# sessions_left: of servers and backends, current sessions and queue.
+sessions_left() {
+	haproxy_cli 'show stat' | awk -F , '$1 ~ /^(flask|raw|single|kept|untrusted|study|nodes)$/ && $3 + $5 > 0 { print $1 "/" $2 ": " $5 }'
+}
+
+nothing_left() {
+	[ -z "$(sessions_left)" ]
+}
+
+@test_each_mode "no server or backend still counts a session" {
+	wait_until nothing_left || { sessions_left; return 1; }
 }

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# haproxy.cfg with config/middle-tier.cfg: an application that refers to bodies, beside everything else.
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+# shellcheck source-path=SCRIPTDIR
+source "$E2E_DIR/middle_tier.bash"
+
+setup_file() {
+	lab_prepare config="$ROOT/haproxy.cfg+$ROOT/config/middle-tier.cfg"
+	apps_prepare
+	export DISC_APPLICATION=$MIDDLE_BIND DISC_APPLICATION_PATH=/flask/
+	node_start n1
+	node_start n2
+	apps_start
+	spoa_start
+	haproxy_start
+	nodes_alive
+}
+
+teardown_file() {
+	lab_stop
+}
+
+# logged_as TARGET REGEX: HAProxy's line of it; these files capture no X-Id.
+logged_as() {
+	wait_for_line "$LAB/haproxy.log" "\"[A-Z]+ [^ ]*$1 HTTP[^\"]*\" .*$2"
+}
+
+@test "haproxy -c accepts both without a warning" {
+	run "$DISC_BIN_HAPROXY" -c -f "$ROOT/haproxy.cfg" -f "$ROOT/config/middle-tier.cfg"
+	equal "exit status" "$status" 0
+	not grep -E 'WARNING|ALERT' <<<"$output"
+}
+
+@test "the application's body comes from a node, as records" {
+	local version
+	mode=splice
+	for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
+		fetch "/flask/file/10m?${version##* }" $version
+		equal status "$status" 200
+		body_is 10m
+		equal X-Application "$(header X-Application)" flask
+		no_disc_header
+		logged_as "/flask/file/10m\\?${version##* }" 'path=splice node=n[12] records=640 reason=-'
+	done
+}
+
+@test "an ordinary page of the application, a POST, HTTP/2, and a file without application" {
+	mode=splice
+	fetch /flask/page
+	equal body "$(<"$body")" "a small page"
+	fetch '/flask/report/100k' --data-binary hello
+	body_is 100k
+	logged_as /flask/report/100k 'path=splice .*reason=-'
+	fetch '/flask/file/100k?h2' --http2
+	body_is 100k
+	logged_as '/flask/file/100k\?h2' 'path=proxy .*reason=mux'
+	fetch /internal/100k
+	body_is 100k
+	logged_as /internal/100k 'path=splice .*reason=-'
+}
+
+@test "the application is sent no ticket, and its path takes no lease before it answers" {
+	mode=splice
+	fetch /flask/page?lease
+	logged_as '/flask/page\?lease' 'path=proxy .*reason=not-asked'
+}
+
+@test "a reference that leaves the prefix is refused" {
+	mode=splice
+	fetch '/flask/file/..%252fsecret'
+	[[ $status == 404 || $status == 502 ]]
+	not grep -q SECRET "$body"
+}
