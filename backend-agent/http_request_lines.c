@@ -37,23 +37,6 @@ char *http_request_target(const struct fetch_request *request)
 	return text;
 }
 
-/* True if the comma-separated <list> has <name>. */
-static bool lists(struct text_span list, struct text_span name)
-{
-	while (list.len > 0) {
-		const char *comma = memchr(list.data, ',', list.len);
-		size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
-		struct text_span word = text_span_trim((struct text_span){list.data, len});
-
-		if (word.len == name.len && strncasecmp(word.data, name.data, name.len) == 0)
-			return true;
-		if (comma == NULL)
-			return false;
-		list = (struct text_span){comma + 1, list.len - len - 1};
-	}
-	return false;
-}
-
 static bool is_passed_on(const struct fetch_request *request, struct text_span name)
 {
 	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
@@ -62,7 +45,8 @@ static bool is_passed_on(const struct fetch_request *request, struct text_span n
 	if (name.len >= 5 && strncasecmp(name.data, "Disc-", 5) == 0)
 		return false;
 	for (unsigned i = 0; i < request->field_count; i++)
-		if (text_span_is_word(request->fields[i].name, "Connection") && lists(request->fields[i].value, name))
+		if (text_span_is_word(request->fields[i].name, "Connection") &&
+		    text_span_lists(request->fields[i].value, name))
 			return false;
 	return true;
 }

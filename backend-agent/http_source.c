@@ -209,7 +209,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 }
 
 /* libcurl cuts what exceeds Content-Length without a word, but shows it here first. */
-static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t len, void *data)
+static int on_debug(CURL *easy, curl_infotype type, char *bytes, /* NOLINT(readability-non-const-parameter) */
+		    size_t len, void *data)
 {
 	struct http_stream *stream = data;
 

@@ -160,23 +160,6 @@ static enum origin_head_status take_field(struct origin_head *head, struct text_
 	return is_dropped(name) ? ORIGIN_HEAD_INCOMPLETE : keep_field(head, name, value);
 }
 
-/* True if the comma-separated <list> has the word <name>. */
-static bool lists(struct text_span list, struct text_span name)
-{
-	while (list.len > 0) {
-		const char *comma = memchr(list.data, ',', list.len);
-		size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
-		struct text_span word = text_span_trim((struct text_span){list.data, len});
-
-		if (word.len == name.len && strncasecmp(word.data, name.data, name.len) == 0)
-			return true;
-		if (comma == NULL)
-			return false;
-		list = (struct text_span){comma + 1, list.len - len - 1};
-	}
-	return false;
-}
-
 /* Connection may name fields that came before it: they go at the end. */
 static void drop_listed(struct origin_head *head)
 {
@@ -187,7 +170,7 @@ static void drop_listed(struct origin_head *head)
 		const char *line = head->fields + at, *end = strchr(line, '\n'), *colon = strchr(line, ':');
 
 		next = (size_t)(end + 1 - head->fields);
-		if (lists(list, (struct text_span){line, (size_t)(colon - line)}))
+		if (text_span_lists(list, (struct text_span){line, (size_t)(colon - line)}))
 			continue;
 		memmove(head->fields + kept, line, next - at);
 		kept += next - at;

@@ -42,4 +42,21 @@ static inline struct text_span text_span_trim(struct text_span span)
 	return span;
 }
 
+/* True if the comma-separated <list> (RFC 9110 5.6.1) has <word>, in any mixture of ASCII letter cases. */
+static inline bool text_span_lists(struct text_span list, struct text_span word)
+{
+	while (list.len > 0) {
+		const char *comma = (const char *)memchr(list.data, ',', list.len);
+		size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
+		struct text_span member = text_span_trim((struct text_span){list.data, len});
+
+		if (member.len == word.len && strncasecmp(member.data, word.data, word.len) == 0)
+			return true;
+		if (comma == NULL)
+			return false;
+		list = (struct text_span){comma + 1, list.len - len - 1};
+	}
+	return false;
+}
+
 #endif
