@@ -202,6 +202,19 @@ body_is_described_by_node() {
 	done
 }
 
+@test_each_mode "a header block of the application's that leaves no room for the node's is an error, and the next request is served" {
+	local name
+	for name in 1 100k; do
+		fetch "$(refer "/internal/$name" reference large=14500)"
+		case $status in
+		200) body_is "$name" ;;
+		*) [[ $status == 50[02] ]] ;;
+		esac
+		no_reference
+	done
+	site_serves_references
+}
+
 # --- methods, ranges, conditions ---
 
 # posted FILE: what fetch uploaded arrived at the application as FILE, and 10m came back.
@@ -240,6 +253,22 @@ posted() {
 @test_each_mode "a POST over HTTP/2 returns final data" {
 	fetch /flask/report/10m --http2 --data-binary "@$SUITE/www/10m"
 	posted 10m proxy
+}
+
+@test_each_mode "the node is sent the client's headers, without those of its connection and its body" {
+	local name
+	fetch '/flask/report/100k?fake=tells-request' -H 'Cookie: c=1' -H 'Range: bytes=0-' -H 'X-Own: 1' -H 'Accept-Encoding: br' \
+		-H 'Expect: 100-continue' -H 'Content-Type: text/plain' -H 'Content-MD5: bm8=' -H 'Disc-Other: 1' -H 'TE: trailers' \
+		-H 'Keep-Alive: 1' -H 'X-Forwarded-For: 192.0.2.1' --data-binary "@$SUITE/www/16385"
+	equal status "$status" 206
+	cmp "$body" "$SUITE/www/100k"
+	[[ $(header X-Request) == "GET "* ]]
+	for name in host x-id cookie range x-own accept-encoding x-forwarded-for; do
+		[[ " $(header X-Request) " == *" $name "* ]] || { echo "$name is missing: $(header X-Request)"; return 1; }
+	done
+	for name in expect content-type content-length content-md5 transfer-encoding disc-other te keep-alive; do
+		[[ " $(header X-Request) " != *" $name "* ]] || { echo "$name is there: $(header X-Request)"; return 1; }
+	done
 }
 
 @test_each_mode "HEAD has the headers of both and no body" {

@@ -11,7 +11,7 @@ PATIENCE = 30  # seconds
 FAULTS = {}
 # What does not need an announcement that it could change.
 ALWAYS = {"unasked", "early-hints-always", "waits-for-release", "long-headers", "never-answers", "dies-before-headers",
-          "dies-in-headers", "error-500", "rival-headers", "sends-reference", "dies-after-headers", "dies-mid-body",
+          "dies-in-headers", "error-500", "rival-headers", "sends-reference", "tells-request", "dies-after-headers", "dies-mid-body",
           "dies-at-record-edge", "dies-one-byte-short"}
 
 
@@ -283,6 +283,14 @@ def rival_headers(response, exchange):
     response.add("X-Node", "node")
     response.add("Server", "node")
     response.add("Digest", "sha-256=bm9kZQ==")
+
+
+@fault
+def tells_request(response, exchange):
+    """Method and header names of the request, for the client to see."""
+    method, *lines = exchange.request_head.strip().split("\r\n")
+    names = sorted(line.split(":", 1)[0].lower() for line in lines)
+    response.add("X-Request", " ".join([method.split(" ")[0], *names]))
 
 
 @fault
