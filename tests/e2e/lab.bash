@@ -27,6 +27,8 @@ lab_prepare() {
 		[min_size]=1            # bytes; smaller bodies are declined by the nodes
 		[server_timeout]=10s    # HAProxy's timeout server
 		[bufsize]=16384         # HAProxy's tune.bufsize
+		[retries]=2             # HAProxy's retries
+		[redispatch]=1          # HAProxy's option redispatch
 		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
 	)
@@ -46,12 +48,13 @@ lab_prepare() {
 		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE
 	fi
 	SERVER_TIMEOUT=${set[server_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]}
+	RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
 	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]}
 	HAPROXY_CONFIG=${set[config]} N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
 	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
 	export LAB_WORKERS
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
-	export SERVER_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD
+	export SERVER_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
 	# What the shipped haproxy.cfg wants to know.

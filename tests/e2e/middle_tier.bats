@@ -427,6 +427,16 @@ refused() {
 	done
 }
 
+@test_each_mode "a prefix without a slash at its end is a whole segment" {
+	fetch "/kept$(refer /internalx/1)"
+	equal status "$status" 502
+	no_reference
+	fetch "/kept$(refer /internal/16385)"
+	equal status "$status" 200
+	body_is 16385
+	path_is_as_mode
+}
+
 @test_each_mode "references that are no path, or whose path is not what it looks like, are refused" {
 	local reference
 	for reference in internal/1 ../internal/1 "http://$LAB_ADDRESS:$N1_SERVER/internal/1" https://example.invalid/internal/1 \
@@ -441,7 +451,7 @@ refused() {
 @test_each_mode "references that need normalizing are followed" {
 	local reference
 	for reference in /internal/./16385 //internal//16385 /internal/x/../16385 /x/../internal/16385 /%69nternal/16385 \
-		/internal/%31%36385 '/internal/16385?a=../../b&c=%2e%2e'; do
+		/internal/%31%36385 '/internal/16385?a=../../b&c=%2e%2e' '/internal/16385?a=1,/internal/1'; do
 		refers_well "$reference" 16385
 		path_is_as_mode
 	done
