@@ -21,7 +21,6 @@ node_config() {
 
 setup_file() {
 	lab_prepare
-	origin_prepare
 	origin_start
 	node_start n1
 	node_start n2

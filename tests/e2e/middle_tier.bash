@@ -3,11 +3,8 @@
 # whose every byte a test chooses (tests/lab/apps/).
 # shellcheck shell=bash
 
-# apps_prepare: chooses ports; after lab_prepare.
+# apps_prepare: the applications' settings and files; after lab_prepare.
 apps_prepare() {
-	local ports
-	mapfile -t ports < <("$LAB_TOOLS/free_ports" "$LAB_ADDRESS" 4)
-	export MIDDLE_PORT=${ports[0]} STUDY_PORT=${ports[1]} RAW_PORT=${ports[2]} GUNICORN_PORT=${ports[3]}
 	export APPS=$LAB_TOOLS/apps DISC_APP_FILES=$LAB/www/internal PYTHONDONTWRITEBYTECODE=1
 	export MIDDLE_SOCKET=$LAB/middle.sock MIDDLE_BIND=$LAB_ADDRESS:$MIDDLE_PORT STUDY_BIND=$LAB_ADDRESS:$STUDY_PORT
 	export APPLICATION=$LAB_ADDRESS:$GUNICORN_PORT STUDY_OWNER_ADDRESS=$LAB_ADDRESS STUDY_OWNER_PORT=$N1_SERVER

@@ -3,12 +3,6 @@
 # the suite's files, and under some prefixes answers that cannot be offloaded. Never the system's service.
 # shellcheck shell=bash
 
-# origin_prepare: chooses the port; after lab_prepare.
-origin_prepare() {
-	ORIGIN_PORT=$("$LAB_TOOLS/free_ports" "$LAB_ADDRESS" 1)
-	export ORIGIN_PORT
-}
-
 origin_start() {
 	mkdir -p "$LAB/nginx"
 	rm -f "$LAB/origin.sock"
