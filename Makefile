@@ -5,6 +5,8 @@ PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
 CC         ?= cc
+BPF_CC     ?= clang
+BPFTOOL    ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
 BUILD      ?= build
 # What our programs are compiled for: release | recorder (every seal is logged, for the nonce tests) | asan | fuzz
 FLAVOUR    ?= release
@@ -27,11 +29,11 @@ WARNINGS  := -Wall -Wextra -Wshadow -Wconversion -Werror
 CPPFLAGS  += -D_GNU_SOURCE -Ilib -I$(OUT)/generated -I$(WOLFSSL)/include
 CFLAGS    ?= -O2 -g
 ALL_CFLAGS = -std=c11 -pthread -fstack-protector-strong -fPIE $(WARNINGS) $(CFLAGS) $(CFLAGS_FLAVOUR_$(FLAVOUR))
-LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lm
+LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lbpf -lcap -lm
 
 LIB_SOURCES     := $(wildcard lib/*.c)
-SPOA_SOURCES    := $(wildcard spoa/*.c)
-BACKEND_SOURCES := $(wildcard backend-agent/*.c)
+SPOA_SOURCES    := $(filter-out %.bpf.c,$(wildcard spoa/*.c))
+BACKEND_SOURCES := $(filter-out %.bpf.c,$(wildcard backend-agent/*.c))
 LIB_OBJECTS     := $(LIB_SOURCES:%.c=$(OUT)/%.o) $(OUT)/generated/control.pb-c.o
 SPOA_OBJECTS    := $(SPOA_SOURCES:%.c=$(OUT)/%.o)
 BACKEND_OBJECTS := $(BACKEND_SOURCES:%.c=$(OUT)/%.o)
@@ -64,7 +66,7 @@ include tools/third-party.mk
 # --- our programs ---
 
 $(BIN)/disc-spoa: $(SPOA_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link)
+	$(call link,-lhttp_parser)
 $(BIN)/disc-backend: $(BACKEND_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lhttp_parser -lcurl)
 
@@ -89,6 +91,25 @@ $(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/%.proto | build-package
 	@mkdir -p $(@D)
 	$(Q)protoc-c --proto_path=lib --c_out=$(OUT)/generated $<
 
+# Programs for the kernel: spoa/steering.bpf.c is loaded by means of generated/steering.skel.h.
+BPF_SKELETONS := $(patsubst %.bpf.c,$(OUT)/generated/%.skel.h,$(notdir $(wildcard spoa/*.bpf.c backend-agent/*.bpf.c)))
+$(SPOA_OBJECTS) $(BACKEND_OBJECTS): | $(BPF_SKELETONS)
+
+.SECONDARY: $(BPF_SKELETONS:%.skel.h=%.bpf.o)
+define compile-bpf
+	$(call say,BPF,$@)
+	@mkdir -p $(@D)
+	$(Q)$(BPF_CC) -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Wshadow -Werror -Ilib \
+		-isystem /usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
+endef
+$(OUT)/generated/%.bpf.o: spoa/%.bpf.c | build-packages
+	$(compile-bpf)
+$(OUT)/generated/%.bpf.o: backend-agent/%.bpf.c | build-packages
+	$(compile-bpf)
+# A system header to the compiler: generated code is not ours to warn about.
+$(OUT)/generated/%.skel.h: $(OUT)/generated/%.bpf.o
+	$(Q){ printf '#pragma GCC system_header\n' && $(BPFTOOL) gen skeleton $< name $*_bpf; } >$@.new && mv $@.new $@
+
 -include $(shell test -d $(OUT) && find $(OUT) -path '$(OUT)/src' -prune -o -name '*.d' -print 2>/dev/null)
 
 include tests/tests.mk
@@ -96,8 +117,8 @@ include tests/tests.mk
 # --- running and installing ---
 
 .PHONY: run
-run: all ## serve demo files over HTTPS through the splice path; DIR=folder PORT=number ONESHOT=1 MODE=middle
-	$(Q)tools/install-packages run $(filter middle,$(MODE))
+run: all ## serve demo files over HTTPS through the splice path; DIR=folder PORT=number ONESHOT=1 MODE=middle|direct
+	$(Q)tools/install-packages run $(filter middle direct,$(MODE))
 	$(Q)BUILD='$(BUILD)' DIR='$(DIR)' PORT='$(PORT)' ONESHOT='$(ONESHOT)' MODE='$(MODE)' tools/run
 
 include bench/bench.mk

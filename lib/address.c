@@ -194,10 +194,10 @@ static int bind_inet(int fd, const struct address *address)
 	return bind(fd, (const struct sockaddr *)&address->storage, address->len);
 }
 
-int address_listen(const struct address *address, int backlog, unsigned mode)
+static int listen_on(const struct address *address, int kind, int backlog, unsigned mode)
 {
 	int family = address->storage.ss_family;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(family, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int bound;
 
 	if (fd < 0)
@@ -211,4 +211,14 @@ int address_listen(const struct address *address, int backlog, unsigned mode)
 		return -1;
 	}
 	return fd;
+}
+
+int address_listen(const struct address *address, int backlog, unsigned mode)
+{
+	return listen_on(address, SOCK_STREAM, backlog, mode);
+}
+
+int address_listen_packets(const struct address *address, int backlog, unsigned mode)
+{
+	return listen_on(address, SOCK_SEQPACKET, backlog, mode);
 }

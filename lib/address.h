@@ -27,4 +27,7 @@ const char *address_format(const struct address *address, char text[static ADDRE
  * Returns the descriptor, which the caller owns, or -1 with errno set. */
 int address_listen(const struct address *address, int backlog, unsigned mode);
 
+/* As address_listen(), for a UNIX socket of kind SOCK_SEQPACKET. */
+int address_listen_packets(const struct address *address, int backlog, unsigned mode);
+
 #endif

@@ -15,7 +15,7 @@
 
 struct admin {
 	struct MHD_Daemon *daemon;
-	const struct admin_source *source;
+	struct admin_source source;
 };
 
 /* Answers with <text>; <mode> says who owns it. */
@@ -81,9 +81,9 @@ static enum MHD_Result handle_request(void *context, struct MHD_Connection *conn
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return answer_plain(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
 	if (strcmp(url, "/metrics") == 0)
-		return answer_metrics(connection, admin->source);
+		return answer_metrics(connection, &admin->source);
 	if (strcmp(url, "/health") == 0)
-		return answer_health(connection, admin->source);
+		return answer_health(connection, &admin->source);
 	return answer_plain(connection, MHD_HTTP_NOT_FOUND, "not found: /metrics and /health are here\n");
 }
 
@@ -109,7 +109,7 @@ struct admin *admin_start(const struct address *address, const struct admin_sour
 
 	if (!admin)
 		return NULL;
-	admin->source = source;
+	admin->source = *source;
 	fd = address_listen(address, BACKLOG, 0660);
 	if (fd < 0) {
 		int error = errno;

@@ -18,7 +18,7 @@ struct admin_source {
 	void *context;
 };
 
-/* Listens on <address>. <source> must outlive the endpoint. Returns it, or NULL with errno set. */
+/* Listens on <address>. What <source> points to must outlive the endpoint. Returns it, or NULL with errno set. */
 struct admin *admin_start(const struct address *address, const struct admin_source *source);
 
 /* Closes the endpoint; <admin> may be NULL. */

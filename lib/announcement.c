@@ -10,9 +10,10 @@ size_t announcement_format(char text[static ANNOUNCEMENT_TEXT_MAX], const struct
 	int len;
 
 	ticket_format(ticket, &announcement->ticket);
-	if (announcement->kind == ANNOUNCEMENT_SPLICE)
+	if (announcement->kind != ANNOUNCEMENT_NONE)
 		len = snprintf(text, ANNOUNCEMENT_TEXT_MAX,
-			       "splice; ticket=%s; seq=%" PRIu64 "; records=%" PRIu64 "; length=%" PRIu64, ticket,
+			       "%s; ticket=%s; seq=%" PRIu64 "; records=%" PRIu64 "; length=%" PRIu64,
+			       announcement->kind == ANNOUNCEMENT_DIRECT ? "direct" : "splice", ticket,
 			       announcement->seq, announcement->records, announcement->length);
 	else
 		len = snprintf(text, ANNOUNCEMENT_TEXT_MAX, "none; ticket=%s", ticket);

@@ -210,6 +210,11 @@ int channel_send(struct channel *channel, const uint8_t *frame, size_t len)
 	return 0;
 }
 
+size_t channel_queued(const struct channel *channel)
+{
+	return byte_queue_length(&channel->queue);
+}
+
 /* --- receiving --- */
 
 static size_t frame_length(const uint8_t *prefix)

@@ -57,6 +57,9 @@ struct channel *channel_accept(struct ev_loop *loop, struct channel_tls *tls, in
  * OPEN, the frame too long or the queue full: nothing is queued then. */
 int channel_send(struct channel *channel, const uint8_t *frame, size_t len);
 
+/* Bytes that wait to be sent. */
+size_t channel_queued(const struct channel *channel);
+
 /* Closes <channel>; closed() is called before it returns, with <reason>. The channel must not be used afterwards. */
 void channel_close(struct channel *channel, const char *reason);
 

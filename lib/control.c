@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.pb-c.h"
+#include "control_pack.h"
 #include "secret.h"
 
 /* --- memory of unpacked messages: it holds key material, so every block knows its size and is wiped when freed --- */
@@ -48,34 +48,9 @@ static void release_envelope(Disc__Control__Envelope *envelope)
 
 /* --- encoding --- */
 
-static bool text_fits(struct control_text text)
-{
-	return text.len <= CONTROL_TEXT_MAX;
-}
-
-static ProtobufCBinaryData pack_text(struct control_text text)
-{
-	return (ProtobufCBinaryData){.len = text.len, .data = (uint8_t *)text.data};
-}
-
-static ProtobufCBinaryData pack_ticket(const struct ticket *ticket)
-{
-	return (ProtobufCBinaryData){.len = TICKET_LEN, .data = (uint8_t *)ticket->bytes};
-}
-
 static bool outcome_is_known(uint64_t outcome)
 {
 	return outcome >= CONTROL_OUTCOME_SEALED && outcome <= CONTROL_OUTCOME_FAILED;
-}
-
-static enum control_error pack_envelope(Disc__Control__Envelope *envelope, uint8_t *out, size_t cap, size_t *len)
-{
-	size_t size = disc__control__envelope__get_packed_size(envelope);
-
-	if (size > CONTROL_MESSAGE_MAX || size > cap)
-		return CONTROL_TOO_LONG;
-	*len = disc__control__envelope__pack(envelope, out);
-	return CONTROL_OK;
 }
 
 static enum control_error encode_hello(const struct control_hello *hello, uint8_t *out, size_t cap, size_t *len)
@@ -90,6 +65,7 @@ static enum control_error encode_hello(const struct control_hello *hello, uint8_
 	packed.version_max = hello->version_max;
 	packed.name = pack_text(hello->name);
 	packed.software = pack_text(hello->software);
+	packed.direct = hello->direct != 0;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_HELLO;
 	envelope.hello = &packed;
 	return pack_envelope(&envelope, out, cap, len);
@@ -113,6 +89,7 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	packed.host = pack_text(offer->host);
 	packed.target = pack_text(offer->target);
 	packed.client = pack_text(offer->client);
+	packed.direct_min = offer->direct_min;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_OFFER;
 	envelope.offer = &packed;
 	error = pack_envelope(&envelope, out, cap, len);
@@ -191,6 +168,16 @@ enum control_error control_encode(const struct control_message *message, uint8_t
 		return encode_ping(&message->u.ping, out, cap, len);
 	case CONTROL_PONG:
 		return encode_pong(&message->u.pong, out, cap, len);
+	case CONTROL_PREPARED:
+	case CONTROL_HANDOFF:
+	case CONTROL_HANDOFF_REPLY:
+	case CONTROL_PROGRESS:
+	case CONTROL_CLIENT_DATA:
+	case CONTROL_DRAINED:
+	case CONTROL_RECALL:
+	case CONTROL_HANDBACK:
+	case CONTROL_GONE:
+		return control_direct_encode(message, out, cap, len);
 	case CONTROL_UNKNOWN:
 		break;
 	}
@@ -199,24 +186,11 @@ enum control_error control_encode(const struct control_message *message, uint8_t
 
 /* --- decoding --- */
 
-static bool unpack_text(struct control_text *text, ProtobufCBinaryData packed)
-{
-	*text = (struct control_text){.data = packed.len ? (const char *)packed.data : "", .len = packed.len};
-	return text_fits(*text);
-}
-
-static bool unpack_ticket(struct ticket *ticket, ProtobufCBinaryData packed)
-{
-	if (packed.len != TICKET_LEN)
-		return false;
-	memcpy(ticket->bytes, packed.data, TICKET_LEN);
-	return true;
-}
-
 static enum control_error decode_hello(struct control_hello *hello, const Disc__Control__Hello *packed)
 {
 	hello->version_min = packed->version_min;
 	hello->version_max = packed->version_max;
+	hello->direct = packed->direct ? 1 : 0;
 	if (hello->version_min == 0 || hello->version_min > hello->version_max ||
 	    !unpack_text(&hello->name, packed->name) || !unpack_text(&hello->software, packed->software))
 		return CONTROL_BAD_FIELD;
@@ -230,6 +204,7 @@ static enum control_error decode_offer(struct control_offer *offer, const Disc__
 	if (tx_state_decode(&offer->state, packed->tx_state.data, packed->tx_state.len) != TX_STATE_OK)
 		return CONTROL_BAD_TX_STATE;
 	offer->lease_id = packed->lease_id;
+	offer->direct_min = packed->direct_min;
 	if (!unpack_text(&offer->method, packed->method) || !unpack_text(&offer->host, packed->host) ||
 	    !unpack_text(&offer->target, packed->target) || !unpack_text(&offer->client, packed->client))
 		return CONTROL_BAD_FIELD;
@@ -281,8 +256,7 @@ static enum control_error decode_message(struct control_message *message, const 
 							.draining = envelope->pong->draining ? 1 : 0};
 		return CONTROL_OK;
 	default:
-		message->type = CONTROL_UNKNOWN;
-		return CONTROL_OK;
+		return control_direct_decode(message, envelope);
 	}
 }
 
@@ -332,6 +306,10 @@ const char *control_error_text(enum control_error error)
 		return "the ticket has not 16 bytes";
 	case CONTROL_BAD_TX_STATE:
 		return "the TX state is invalid";
+	case CONTROL_BAD_TCP_STATE:
+		return "the TCP state is invalid";
+	case CONTROL_BAD_QUEUE:
+		return "a queue of the TCP connection is too long, or shorter than what is unsent";
 	case CONTROL_BAD_FIELD:
 		return "a field is out of its range";
 	case CONTROL_TOO_LONG:
@@ -345,9 +323,14 @@ const char *control_error_text(enum control_error error)
 const char *control_type_text(enum control_type type)
 {
 	static const char *const names[] = {
-		[CONTROL_UNKNOWN] = "unknown", [CONTROL_HELLO] = "hello",   [CONTROL_OFFER] = "offer",
-		[CONTROL_CANCEL] = "cancel",   [CONTROL_RESULT] = "result", [CONTROL_PING] = "ping",
-		[CONTROL_PONG] = "pong",
+		[CONTROL_UNKNOWN] = "unknown",   [CONTROL_HELLO] = "hello",
+		[CONTROL_OFFER] = "offer",       [CONTROL_CANCEL] = "cancel",
+		[CONTROL_RESULT] = "result",     [CONTROL_PING] = "ping",
+		[CONTROL_PONG] = "pong",         [CONTROL_PREPARED] = "prepared",
+		[CONTROL_HANDOFF] = "handoff",   [CONTROL_HANDOFF_REPLY] = "handoff reply",
+		[CONTROL_PROGRESS] = "progress", [CONTROL_CLIENT_DATA] = "client data",
+		[CONTROL_DRAINED] = "drained",   [CONTROL_RECALL] = "recall",
+		[CONTROL_HANDBACK] = "handback", [CONTROL_GONE] = "gone",
 	};
 
 	return (size_t)type < sizeof(names) / sizeof(names[0]) ? names[type] : "unknown";
@@ -366,6 +349,19 @@ const char *control_outcome_text(enum control_outcome outcome)
 		return "expired";
 	case CONTROL_OUTCOME_FAILED:
 		return "failed";
+	}
+	return "unknown";
+}
+
+const char *control_gone_cause_text(enum control_gone_cause cause)
+{
+	switch (cause) {
+	case CONTROL_GONE_CLIENT:
+		return "client";
+	case CONTROL_GONE_NODE:
+		return "node";
+	case CONTROL_GONE_RECALLED:
+		return "recalled";
 	}
 	return "unknown";
 }

@@ -2,7 +2,6 @@
 #include "tx_state.h"
 
 #include <endian.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "secret.h"
@@ -135,6 +134,22 @@ void tx_state_encode(uint8_t wire[static TX_STATE_WIRE_LEN], const struct tx_sta
 	memcpy(wire + AT_KEY, state->key, state->key_len < TX_STATE_KEY_MAX ? state->key_len : TX_STATE_KEY_MAX);
 	memcpy(wire + AT_IV, state->iv, TX_STATE_IV_LEN);
 	memcpy(wire + AT_SEQ, &seq, sizeof(seq));
+}
+
+bool tx_state_advance(struct tx_state *state, uint64_t records)
+{
+	bool explicit_nonce = state->tls_minor == 3 && state->aead == TX_AEAD_AES_GCM;
+	uint8_t *nonce = state->iv + TX_STATE_IV_LEN - sizeof(uint64_t);
+	uint64_t number = load_u64(nonce);
+
+	if (records > UINT64_MAX - state->seq || (explicit_nonce && records > UINT64_MAX - number))
+		return false;
+	state->seq += records;
+	if (explicit_nonce) {
+		number = htobe64(number + records);
+		memcpy(nonce, &number, sizeof(number));
+	}
+	return true;
 }
 
 const char *tx_state_error_text(enum tx_state_error error)

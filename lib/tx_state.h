@@ -7,6 +7,7 @@
 #ifndef DISC_TX_STATE_H
 #define DISC_TX_STATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,6 +49,10 @@ enum tx_state_error tx_state_decode(struct tx_state *state, const uint8_t *wire,
 
 /* Writes <state> to <wire> in wire form 1. <state> must be one that tx_state_decode() would accept. */
 void tx_state_encode(uint8_t wire[static TX_STATE_WIRE_LEN], const struct tx_state *state);
+
+/* Moves <state> <records> records on, so that its holder's first record is the one with that number. Returns true; or false, with
+ * <state> as it was, if the sequence number, or the explicit nonce of TLS 1.2 AES-GCM (RFC 5288 3), would wrap. */
+bool tx_state_advance(struct tx_state *state, uint64_t records);
 
 /* Returns a text for <error> that names the field; never NULL, never to be freed. */
 const char *tx_state_error_text(enum tx_state_error error);

@@ -219,6 +219,10 @@ int worker_run(const struct worker_program *program, unsigned count, double grac
 	}
 	watch(&crew);
 	start_threads(&crew);
+	if (program->started && program->started(shared) < 0) {
+		atomic_store(&crew.failed, true);
+		raise_level(&crew, DRAIN_FORCED);
+	}
 	if (crew.joinable > 0)
 		(void)ev_run(crew.loop, 0);
 	unwatch(&crew);

@@ -20,6 +20,9 @@ struct worker_program {
 	void (*drain)(struct worker *worker, void *shared, int force);
 	/* Runs in the worker's thread after its loop: closes what start() opened. */
 	void (*stop)(struct worker *worker, void *shared);
+	/* Runs in the main thread once the workers' threads exist, so that it may give up what they still need. Returns
+	 * 0, or -1 (logged by itself), which ends the whole program. May be NULL. */
+	int (*started)(void *shared);
 };
 
 /* Runs <count> workers and returns when all have ended: 0 after a signal, -1 if one could not start. SIGPIPE is

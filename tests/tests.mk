@@ -9,17 +9,28 @@ UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
 $(OUT)/tests/unit/lib/channel_test $(OUT)/tests/unit/lib/channel_tls_test: $(OUT)/tests/unit/lib/channel_fixture.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,node_test origin_node_test http_source_test backend_config_test): \
 	$(OUT)/tests/unit/lib/channel_fixture.o
-$(OUT)/tests/unit/spoa/dispatch_test: $(OUT)/tests/unit/lib/channel_fixture.o
+$(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test vip_check_test): $(OUT)/tests/unit/netns.o
+$(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test): $(addprefix $(OUT)/tests/unit/,lib/channel_fixture.o \
+	backend-agent/direct_net.o backend-agent/direct_lab.o backend-agent/direct_lab_peers.o)
+$(OUT)/tests/unit/backend-agent/direct_%.o: CPPFLAGS += -Ibackend-agent -Itests/unit
+$(OUT)/tests/unit/spoa/dispatch_test $(OUT)/tests/unit/spoa/lending_server_test: $(OUT)/tests/unit/lib/channel_fixture.o
 $(OUT)/tests/unit/lib/record_test: $(OUT)/tests/unit/lib/tls_peer.o
+$(addprefix $(OUT)/tests/unit/lib/,tcp_handoff_test tcp_mute_test): $(OUT)/tests/unit/lib/handoff_network.o
 $(OUT)/tests/unit/lib/config_test $(OUT)/tests/unit/lib/log_test: $(OUT)/tests/unit/lib/stderr_capture.o
+# Tests with networks of their own.
+STEERING_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/spoa/steering_*test.c))
+$(addprefix $(OUT)/tests/unit/,lib/tcp_handoff_test lib/capabilities_test backend-agent/egress_guard_test) $(STEERING_TESTS): \
+	$(OUT)/tests/unit/netns.o
+$(OUT)/tests/unit/backend-agent/egress_guard_test $(STEERING_TESTS): $(OUT)/tests/unit/raw_packet.o
+$(STEERING_TESTS): $(OUT)/tests/unit/spoa/steering_lab.o
 $(OUT)/tests/unit/lib/record_test: LDLIBS += -lssl -lcrypto -lgnutls
 $(OUT)/tests/unit/lib/%_test: $(OUT)/tests/unit/lib/%_test.o $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka)
 $(OUT)/tests/unit/spoa/%_test: $(OUT)/tests/unit/spoa/%_test.o $(OUT)/libspoa.a $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link,-lcmocka)
+	$(call link,-lcmocka -lhttp_parser)
 $(OUT)/tests/unit/backend-agent/%_test: $(OUT)/tests/unit/backend-agent/%_test.o $(OUT)/libbackend.a $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka -lhttp_parser -lcurl)
-$(UNIT_TESTS:%=%.o): CPPFLAGS += -Ispoa -Ibackend-agent
+$(UNIT_TESTS:%=%.o) $(OUT)/tests/unit/raw_packet.o $(OUT)/tests/unit/spoa/steering_lab.o: CPPFLAGS += -Ispoa -Ibackend-agent -Itests/unit
 .SECONDARY: $(UNIT_TESTS:%=%.o)
 
 # The lease code of the patched HAProxy depends on nothing of HAProxy, so that it can be tested alone: between wolfSSL and

@@ -24,6 +24,16 @@ static unsigned touch(struct control_text text)
 	return sum;
 }
 
+static unsigned touch_bytes(struct control_bytes bytes)
+{
+	unsigned sum = 0;
+
+	require(bytes.data && bytes.len <= CONTROL_MESSAGE_MAX);
+	for (size_t i = 0; i < bytes.len; i++)
+		sum += bytes.data[i];
+	return sum;
+}
+
 static unsigned touch_texts(const struct control_message *message)
 {
 	switch (message->type) {
@@ -36,6 +46,18 @@ static unsigned touch_texts(const struct control_message *message)
 		return touch(message->u.cancel.reason);
 	case CONTROL_RESULT:
 		return touch(message->u.result.reason);
+	case CONTROL_PREPARED:
+		return touch(message->u.prepared.etag);
+	case CONTROL_HANDOFF:
+		return touch_bytes(message->u.handoff.send_queue) + touch_bytes(message->u.handoff.receive_queue);
+	case CONTROL_HANDOFF_REPLY:
+		return touch(message->u.handoff_reply.reason);
+	case CONTROL_CLIENT_DATA:
+		return touch_bytes(message->u.client_data.data);
+	case CONTROL_HANDBACK:
+		return touch_bytes(message->u.handback.send_queue) + touch_bytes(message->u.handback.receive_queue);
+	case CONTROL_GONE:
+		return touch(message->u.gone.reason);
 	default:
 		return 0;
 	}

@@ -29,8 +29,14 @@ static void values_are_written_exactly(void **unused)
 	announcement.records = 7;
 	announcement.length = 100000;
 	expect_text(&announcement, "splice; ticket=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5; seq=0; records=7; length=100000");
+	announcement.kind = ANNOUNCEMENT_DIRECT;
+	expect_text(&announcement, "direct; ticket=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5; seq=0; records=7; length=100000");
+	announcement.kind = ANNOUNCEMENT_SPLICE;
 	announcement.seq = announcement.records = announcement.length = UINT64_MAX;
 	expect_text(&announcement, "splice; ticket=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5; seq=18446744073709551615; "
+				   "records=18446744073709551615; length=18446744073709551615");
+	announcement.kind = ANNOUNCEMENT_DIRECT;
+	expect_text(&announcement, "direct; ticket=a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5; seq=18446744073709551615; "
 				   "records=18446744073709551615; length=18446744073709551615");
 }
 

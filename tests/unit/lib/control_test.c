@@ -55,6 +55,7 @@ static struct control_message make_offer(void)
 	offer->target = text("/a?b=c%20\xff\xfe");
 	offer->client = text("2001:db8::1");
 	offer->lease_id = UINT64_MAX;
+	offer->direct_min = 1ull << 40;
 	return message;
 }
 
@@ -105,6 +106,7 @@ static void offer_comes_out_as_it_went_in(void **unused)
 	expect_text(offer->target, sent.u.offer.target);
 	expect_text(offer->client, sent.u.offer.client);
 	assert_true(offer->lease_id == UINT64_MAX);
+	assert_true(offer->direct_min == 1ull << 40);
 	control_release(&arrived);
 	assert_null(arrived.storage);
 }
@@ -116,12 +118,13 @@ static void small_messages_come_out_as_they_went_in(void **unused)
 	struct control_message pong = {.type = CONTROL_PONG}, arrived;
 
 	(void)unused;
-	hello.u.hello = (struct control_hello){1, 7, text("lb1"), text("disc-spoa 0.1.0")};
+	hello.u.hello = (struct control_hello){1, 7, text("lb1"), text("disc-spoa 0.1.0"), 256};
 	arrived = carry(&hello);
 	assert_int_equal(arrived.u.hello.version_min, 1);
 	assert_int_equal(arrived.u.hello.version_max, 7);
 	expect_text(arrived.u.hello.name, text("lb1"));
 	expect_text(arrived.u.hello.software, text("disc-spoa 0.1.0"));
+	assert_int_equal(arrived.u.hello.direct, 1);
 	control_release(&arrived);
 
 	memset(cancel.u.cancel.ticket.bytes, 3, TICKET_LEN);
@@ -209,7 +212,12 @@ static size_t put_bytes(uint8_t *out, unsigned number, const void *bytes, size_t
 {
 	size_t at = 0;
 
-	out[at++] = (uint8_t)(number << 3 | 2);
+	if (number > 15) {
+		out[at++] = (uint8_t)((number << 3 | 2) & 127) | 128;
+		out[at++] = (uint8_t)(number >> 4);
+	} else {
+		out[at++] = (uint8_t)(number << 3 | 2);
+	}
 	for (size_t rest = len;; rest >>= 7) {
 		out[at++] = (uint8_t)(rest < 128 ? rest : (rest & 127) | 128);
 		if (rest < 128)
@@ -334,18 +342,18 @@ static void unknown_fields_and_messages_are_skipped(void **unused)
 	size_t len, body_len;
 
 	(void)unused;
-	/* A Ping with fields 14 and 15 of two wire types, in an Envelope with field 13. */
+	/* A Ping with fields 14 and 15 of two wire types, in an Envelope with field 200. */
 	body_len = put_bytes(body, 15, "later", 5);
 	body_len += put_number(body + body_len, 1, 42);
 	body_len += put_number(body + body_len, 14, 1);
-	len = put_bytes(envelope, 13, "even later", 10);
+	len = put_bytes(envelope, 200, "even later", 10);
 	len += put_bytes(envelope + len, 5, body, body_len);
 	assert_int_equal(control_decode(&message, envelope, len), CONTROL_OK);
 	assert_int_equal(message.type, CONTROL_PING);
 	assert_int_equal(message.u.ping.nonce, 42);
 	control_release(&message);
 
-	len = put_bytes(envelope, 13, "a message of version 9", 22);
+	len = put_bytes(envelope, 200, "a message of version 9", 22);
 	assert_int_equal(control_decode(&message, envelope, len), CONTROL_OK);
 	assert_int_equal(message.type, CONTROL_UNKNOWN);
 	control_release(&message);

@@ -144,6 +144,57 @@ static void exactly_the_leasable_suites_are_accepted(void **unused)
 	assert_int_equal(found, count);
 }
 
+static struct tx_state state_of(uint8_t tls_minor, enum tx_aead aead, uint64_t seq, uint8_t nonce_end)
+{
+	struct tx_state state = {.tls_minor = tls_minor, .aead = aead, .key_len = 16, .seq = seq};
+
+	memset(state.iv, 0x5a, 4);
+	memset(state.iv + 4, 0, 7);
+	state.iv[11] = nonce_end;
+	return state;
+}
+
+static void advancing_moves_the_sequence(void **unused)
+{
+	struct tx_state state = state_of(4, TX_AEAD_AES_GCM, 1, 9), before = state;
+
+	(void)unused;
+	assert_true(tx_state_advance(&state, 70000));
+	assert_int_equal(state.seq, 70001);
+	assert_memory_equal(state.iv, before.iv, sizeof(state.iv));
+	state = state_of(3, TX_AEAD_CHACHA20_POLY1305, 5, 9);
+	assert_true(tx_state_advance(&state, 1));
+	assert_int_equal(state.seq, 6);
+	assert_int_equal(state.iv[11], 9);
+}
+
+static void advancing_moves_the_explicit_nonce_and_never_the_salt(void **unused)
+{
+	static const uint8_t moved[TX_STATE_IV_LEN] = {0x5a, 0x5a, 0x5a, 0x5a, 0, 0, 0, 0, 0, 1, 0x11, 0x79};
+	struct tx_state state = state_of(3, TX_AEAD_AES_GCM, 7, 9), before;
+
+	(void)unused;
+	assert_true(tx_state_advance(&state, 70000));
+	assert_int_equal(state.seq, 70007);
+	assert_memory_equal(state.iv, moved, sizeof(moved));
+	memset(state.iv + 4, 0xff, 8);
+	before = state;
+	assert_true(tx_state_advance(&state, 0));
+	assert_false(tx_state_advance(&state, 1));
+	assert_memory_equal(&state, &before, sizeof(state));
+}
+
+static void advancing_beyond_the_last_sequence_is_refused(void **unused)
+{
+	struct tx_state state = state_of(4, TX_AEAD_CHACHA20_POLY1305, UINT64_MAX - 2, 0);
+
+	(void)unused;
+	assert_false(tx_state_advance(&state, 3));
+	assert_int_equal(state.seq, UINT64_MAX - 2);
+	assert_true(tx_state_advance(&state, 2));
+	assert_int_equal(state.seq, UINT64_MAX);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -152,6 +203,9 @@ int main(void)
 		cmocka_unit_test(key_bytes_behind_a_short_key_must_be_zero),
 		cmocka_unit_test(fields_are_read_big_endian),
 		cmocka_unit_test(exactly_the_leasable_suites_are_accepted),
+		cmocka_unit_test(advancing_moves_the_sequence),
+		cmocka_unit_test(advancing_moves_the_explicit_nonce_and_never_the_salt),
+		cmocka_unit_test(advancing_beyond_the_last_sequence_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,7 @@ static void stop(struct worker *worker, void *shared)
 	atomic_fetch_add(&diary->stopped, 1);
 }
 
-static const struct worker_program program = {start, drain, stop};
+static const struct worker_program program = {start, drain, stop, NULL};
 
 static int silence(void **unused)
 {
