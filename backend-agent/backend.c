@@ -25,6 +25,8 @@ struct backend {
 	struct fetch_content content;
 	struct ticket_table *tickets;
 	struct result_queue results;
+	struct direct_service *direct; /* NULL: none */
+	struct direct_service direct_service;
 	struct control_settings control;
 	char node_name[NODE_NAME_MAX];
 	int control_listener;
@@ -76,6 +78,7 @@ static int start_fetch(struct worker *worker, struct backend *backend)
 		.tickets = backend->tickets,
 		.results = &backend->results,
 		.draining = &backend->draining,
+		.direct = backend->direct,
 	};
 
 	worker->context = fetch_server_start(&service, backend->fetch_listeners, backend->config->fetch_listen_count,
@@ -183,10 +186,13 @@ static void close_listeners(struct backend *backend)
 }
 
 /* A connection needs its socket and the file it sends. */
-static void raise_descriptor_limit(const struct backend_config *config)
+static void raise_descriptor_limit(const struct backend *backend)
 {
+	const struct backend_config *config = backend->config;
 	struct rlimit limit;
-	rlim_t needed = 2 * (rlim_t)config->limits.max_connections * config->workers + 512;
+	/* A clone, of which there may be as many as connections, needs the same. */
+	rlim_t needed =
+		(backend->direct != NULL ? 4 : 2) * (rlim_t)config->limits.max_connections * config->workers + 512;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
@@ -214,6 +220,23 @@ static int start_admin(struct backend *backend, const struct admin_source *sourc
 	return -1;
 }
 
+/* Makes the direct path ready, if there is one. Returns 0, or -1 (logged). */
+static int open_direct(struct backend *backend)
+{
+	if (!backend->config->has_direct)
+		return 0;
+	switch (direct_service_open(&backend->direct_service, &backend->config->direct)) {
+	case DIRECT_SERVICE_ON:
+		backend->direct = &backend->direct_service;
+		return 0;
+	case DIRECT_SERVICE_OFF:
+		return 0;
+	case DIRECT_SERVICE_FAILED:
+		break;
+	}
+	return -1;
+}
+
 static void prepare(struct backend *backend)
 {
 	const struct backend_config *config = backend->config;
@@ -229,6 +252,7 @@ static void prepare(struct backend *backend)
 		.tickets = backend->tickets,
 		.results = &backend->results,
 		.draining = &backend->draining,
+		.direct = backend->direct,
 	};
 	atomic_store(&backend->fetch_workers_left, config->workers);
 	ev_async_init(&backend->fetching_ended, on_fetching_ended);
@@ -247,15 +271,19 @@ int backend_run(const struct backend_config *config)
 		ticket_table_free(backend.tickets);
 		return -1;
 	}
-	prepare(&backend);
-	raise_descriptor_limit(config);
-	if (open_listeners(&backend) == 0 && start_admin(&backend, &source) == 0) {
-		log_notice("serving with %u workers", config->workers);
-		result = worker_run(&program, config->workers + 1, config->grace, &backend);
-		log_notice("ended");
+	if (open_direct(&backend) == 0) {
+		prepare(&backend);
+		raise_descriptor_limit(&backend);
+		if (open_listeners(&backend) == 0 && start_admin(&backend, &source) == 0) {
+			log_notice("serving with %u workers", config->workers);
+			result = worker_run(&program, config->workers + 1, config->grace, &backend);
+			log_notice("ended");
+		}
 	}
 	admin_stop(backend.admin);
 	close_listeners(&backend);
+	if (backend.direct != NULL)
+		direct_service_close(backend.direct);
 	result_queue_destroy(&backend.results);
 	ticket_table_free(backend.tickets);
 	return result;

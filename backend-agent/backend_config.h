@@ -10,6 +10,7 @@
 #include "address.h"
 #include "channel.h"
 #include "content_type.h"
+#include "direct_settings.h"
 #include "fetch_service.h"
 #include "file_source.h"
 #include "http_source.h"
@@ -34,6 +35,8 @@ struct backend_config {
 	struct file_source *files;
 	struct content_types *types;
 	const char **index; /* NULL-terminated */
+	bool has_direct;
+	struct direct_settings direct;
 };
 
 /* Reads <file> and checks it: every fault is written to stderr as "FILE:LINE: FIELD: message" (of a fault in the syntax

@@ -11,6 +11,7 @@
 
 #include "backend_metrics.h"
 #include "control.h"
+#include "egress_guard.h"
 #include "log.h"
 #include "version.h"
 
@@ -101,6 +102,21 @@ static void on_result(void *context, const struct offload_result *result)
 		send_result(agent, &result->ticket, result->outcome, result->records, result->bytes, result->reason);
 }
 
+/* From the outbox. Half of a channel's queue is kept free for what is said on this loop. */
+static enum agent_outbox_status on_letter(void *context, uint64_t channel, const uint8_t *bytes, size_t len)
+{
+	struct agent *agent = find_agent(context, channel);
+
+	if (agent == NULL)
+		return AGENT_OUTBOX_TAKEN;
+	if (channel_queued(agent->channel) + len > CHANNEL_QUEUE_MAX / 2)
+		return AGENT_OUTBOX_LATER;
+	/* An agent that does not hear of its connections must not believe that it has them. */
+	if (channel_send(agent->channel, bytes, len) < 0)
+		fault(agent, "a message about a client's connection was lost: the channel takes nothing");
+	return AGENT_OUTBOX_TAKEN;
+}
+
 static void on_offer_expired(void *context, const struct ticket *ticket, uint64_t channel)
 {
 	struct agent *agent = find_agent(context, channel);
@@ -138,7 +154,7 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 	enum ticket_offer_status status;
 
 	status = ticket_table_offer(agent->server->settings->tickets, &offer->ticket, &offer->state, offer->lease_id,
-				    agent->number, ticket_clock());
+				    agent->number, offer->direct_min, ticket_clock());
 	backend_count(BACKEND_OFFERS, 1);
 	ticket_format(digits, &offer->ticket);
 	log_debug("control: offer %.8s, lease %llu: %.*s %.*s for %.*s", digits, (unsigned long long)offer->lease_id,
@@ -172,6 +188,51 @@ static void on_ping(struct agent *agent, const struct control_ping *ping)
 	send_message(agent, &message);
 }
 
+static void refuse_handoff(struct agent *agent, const struct ticket *ticket, const char *reason)
+{
+	struct control_message message = {
+		.type = CONTROL_HANDOFF_REPLY,
+		.u.handoff_reply = {.ticket = *ticket, .reason = text_of(reason)},
+	};
+
+	backend_count(BACKEND_HANDOFFS_REFUSED, 1);
+	send_message(agent, &message);
+}
+
+static void on_handoff(struct agent *agent, const struct control_handoff *handoff)
+{
+	struct direct_service *direct = agent->server->settings->direct;
+
+	if (direct == NULL) {
+		refuse_handoff(agent, &handoff->ticket, "this node has no direct path");
+		return;
+	}
+	switch (clone_table_hand_off(direct->table, agent->number, handoff)) {
+	case CLONE_ORDER_GIVEN:
+		break;
+	case CLONE_ORDER_UNKNOWN:
+		/* Its wait was over: it crossed our Gone. */
+		refuse_handoff(agent, &handoff->ticket, "no body waits for this connection (any more)");
+		break;
+	case CLONE_ORDER_TWICE:
+		fault(agent, "a second Handoff for one ticket");
+		break;
+	case CLONE_ORDER_NO_MEMORY:
+		refuse_handoff(agent, &handoff->ticket, "out of memory");
+		break;
+	}
+}
+
+static void on_recall(struct agent *agent, const struct control_recall *recall)
+{
+	struct direct_service *direct = agent->server->settings->direct;
+
+	/* A ticket that is unknown has ended meanwhile: our Handback or Gone is under way. */
+	if (direct != NULL && clone_table_recall(direct->table, agent->number, &recall->ticket, recall->discard != 0) ==
+				      CLONE_ORDER_NO_MEMORY)
+		fault(agent, "out of memory: its connections cannot be recalled one by one");
+}
+
 static void dispatch(struct agent *agent, const struct control_message *message)
 {
 	if (!agent->greeted && message->type != CONTROL_HELLO) {
@@ -191,8 +252,21 @@ static void dispatch(struct agent *agent, const struct control_message *message)
 	case CONTROL_PING:
 		on_ping(agent, &message->u.ping);
 		break;
+	case CONTROL_HANDOFF:
+		on_handoff(agent, &message->u.handoff);
+		break;
+	case CONTROL_RECALL:
+		on_recall(agent, &message->u.recall);
+		break;
 	case CONTROL_PONG:
 	case CONTROL_RESULT:
+	case CONTROL_PREPARED:
+	case CONTROL_HANDOFF_REPLY:
+	case CONTROL_PROGRESS:
+	case CONTROL_CLIENT_DATA:
+	case CONTROL_DRAINED:
+	case CONTROL_HANDBACK:
+	case CONTROL_GONE:
 		fault(agent, "a message that only a node sends");
 		break;
 	case CONTROL_UNKNOWN:
@@ -210,7 +284,8 @@ static void on_channel_opened(struct channel *channel, void *context, const char
 		.u.hello = {.version_min = CONTROL_VERSION_MIN,
 			    .version_max = CONTROL_VERSION_MAX,
 			    .name = text_of(agent->server->settings->node_name),
-			    .software = text_of("disc-backend " DISC_VERSION)},
+			    .software = text_of("disc-backend " DISC_VERSION),
+			    .direct = agent->server->settings->direct != NULL},
 	};
 
 	(void)channel;
@@ -247,6 +322,8 @@ static void on_channel_closed(struct channel *channel, void *context, const char
 		log_warning("control: peer %s refused: %s", channel_peer(channel), reason);
 	} else {
 		dropped = ticket_table_drop_channel(server->settings->tickets, agent->number, ticket_clock());
+		if (server->settings->direct != NULL)
+			clone_table_channel_lost(server->settings->direct->table, agent->number);
 		log_notice("control: channel of agent %s at %s closed: %s; %zu offers dropped", agent->name,
 			   channel_peer(channel), reason, dropped);
 		backend_count(BACKEND_CHANNELS, -1);
@@ -321,6 +398,14 @@ static void close_silent(struct control_server *server, double now)
 	}
 }
 
+static void attend_to_direct(struct direct_service *direct)
+{
+	agent_outbox_retry(&direct->outbox);
+	if (direct->guard != NULL)
+		atomic_store_explicit(&backend_metrics[BACKEND_GUARD_DROPPED].value,
+				      (int64_t)egress_guard_dropped(direct->guard), memory_order_relaxed);
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct control_server *server = timer->data;
@@ -332,6 +417,8 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	atomic_store_explicit(&backend_metrics[BACKEND_OFFERS_WAITING].value, (int64_t)ticket_table_offers(tickets),
 			      memory_order_relaxed);
 	close_silent(server, now);
+	if (server->settings->direct != NULL)
+		attend_to_direct(server->settings->direct);
 	ev_io_start(loop, &server->acceptor);
 }
 
@@ -350,6 +437,8 @@ struct control_server *control_server_start(struct ev_loop *loop, int listener, 
 	server->tick.data = server;
 	ev_timer_start(loop, &server->tick);
 	result_queue_attach(settings->results, loop, on_result, server);
+	if (settings->direct != NULL)
+		agent_outbox_attach(&settings->direct->outbox, loop, on_letter, server);
 	return server;
 }
 
@@ -358,6 +447,8 @@ void control_server_stop(struct control_server *server)
 	struct agent *agent, *next;
 
 	result_queue_detach(server->settings->results);
+	if (server->settings->direct != NULL)
+		agent_outbox_detach(&server->settings->direct->outbox);
 	ev_io_stop(server->loop, &server->acceptor);
 	ev_timer_stop(server->loop, &server->tick);
 	DL_FOREACH_SAFE (server->agents, agent, next)

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "channel.h"
+#include "direct_service.h"
 #include "result_queue.h"
 #include "ticket_table.h"
 
@@ -21,7 +22,8 @@ struct control_settings {
 	const char *node_name;     /* for the agents' logs */
 	struct ticket_table *tickets;
 	struct result_queue *results;
-	const _Atomic bool *draining; /* told in every pong */
+	const _Atomic bool *draining;  /* told in every pong */
+	struct direct_service *direct; /* NULL: this node has no direct path */
 };
 
 /* Begins to accept agents on the listening socket <listener>, which stays the caller's. <settings> and what it points

@@ -8,22 +8,9 @@
 #include "file_body.h"
 #include "log.h"
 
-static enum backend_metric metric_of(enum control_outcome outcome)
-{
-	switch (outcome) {
-	case CONTROL_OUTCOME_SEALED:
-		return BACKEND_SEALED;
-	case CONTROL_OUTCOME_DECLINED:
-		return BACKEND_DECLINED;
-	case CONTROL_OUTCOME_ABORTED:
-		return BACKEND_ABORTED;
-	case CONTROL_OUTCOME_EXPIRED:
-		return BACKEND_EXPIRED;
-	case CONTROL_OUTCOME_FAILED:
-		break;
-	}
-	return BACKEND_FAILED;
-}
+#define TOKEN                                                                                                  \
+	'.' /* the one byte of body of a direct answer: HAProxy holds it back until the connection is returned \
+	     */
 
 static void report(struct fetch_exchange *exchange, uint64_t channel, enum control_outcome outcome, const char *reason)
 {
@@ -38,7 +25,7 @@ static void report(struct fetch_exchange *exchange, uint64_t channel, enum contr
 		result.records = sealed_body_records(exchange->transfer.sealed);
 		result.bytes = sealed_body_bytes(exchange->transfer.sealed);
 	}
-	backend_count(metric_of(outcome), 1);
+	backend_count_outcome(outcome);
 	result_queue_push(exchange->service->results, &result);
 }
 
@@ -67,7 +54,8 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the origin does not tell the body's length";
 	if (!answer->is_pinned)
 		return "the origin gives no strong validator";
-	if (answer->length < exchange->service->limits.offload_min_size)
+	/* The rest of a body whose beginning was sealed has to be sealed, however little it is. */
+	if (!exchange->continues && answer->length < exchange->service->limits.offload_min_size)
 		return "the body is shorter than offload.min-size";
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
@@ -104,6 +92,8 @@ static int begin_transfer(struct fetch_exchange *exchange, const struct announce
 		return -1;
 	if (exchange->answer.has_text && !exchange->head_only)
 		len += fetch_answer_text(&exchange->answer, bytes + len);
+	if (exchange->has_clone)
+		bytes[len++] = TOKEN;
 	return fetch_transfer_init(&exchange->transfer, bytes, len);
 }
 
@@ -136,11 +126,85 @@ static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchang
 	return FETCH_EXCHANGE_READY;
 }
 
+/* Where in its object the answer's body begins, in <*offset>, and the object's entity tag. Returns false if a replica
+ * could not tell which bytes are meant. */
+static bool locate(const struct fetch_answer *answer, struct control_text *etag, uint64_t *offset)
+{
+	const char *text = answer->origin != NULL ? answer->origin->etag : answer->etag;
+
+	*etag = (struct control_text){text, strlen(text)};
+	*offset = answer->offset;
+	if (etag->len == 0 || etag->len > CONTROL_ETAG_MAX)
+		return false;
+	if (answer->origin == NULL || answer->status == 200)
+		return true;
+	*offset = answer->origin->range_first;
+	return answer->origin->has_range;
+}
+
+static void on_clone_fed(void *clone)
+{
+	clone_fed(clone);
+}
+
+/* Hands <body> to a clone, if this node, the agent and the body are fit for it. Returns false if not: <body> stays the
+ * caller's. */
+static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offer *offer, struct sealed_body *body)
+{
+	const struct fetch_answer *answer = &exchange->answer;
+	struct control_text etag;
+	struct clone *clone;
+	uint64_t offset;
+
+	if (exchange->service->clones == NULL || offer->direct_min == 0 || answer->length < offer->direct_min ||
+	    !locate(answer, &etag, &offset))
+		return false;
+	clone = clone_set_add(exchange->service->clones, &exchange->ticket, offer->channel, body, etag, offset);
+	if (clone == NULL)
+		return false;
+	if (answer->origin != NULL)
+		http_stream_redirect(exchange->answered, on_clone_fed, clone);
+	exchange->has_clone = true;
+	return true;
+}
+
+/* <body> was made for <offer>: announces it. Both are taken over. */
+static enum fetch_exchange_status announce(struct fetch_exchange *exchange, struct ticket_offer *offer,
+					   struct sealed_body *body)
+{
+	const struct record_layout *layout = sealed_body_layout(body);
+	struct announcement announcement = {ANNOUNCEMENT_SPLICE, exchange->ticket, offer->state.seq, layout->records,
+					    layout->length};
+	uint64_t content_length = layout->ciphertext;
+	struct fetch_answer *answer = &exchange->answer;
+	int begun;
+
+	if (make_clone(exchange, offer, body)) {
+		announcement.kind = ANNOUNCEMENT_DIRECT;
+		content_length = 1;
+	}
+	begun = begin_transfer(exchange, &announcement, content_length);
+	/* It is the body's now. */
+	answer->source = NULL;
+	answer->origin = NULL;
+	exchange->channel = offer->channel;
+	if (begun < 0 && !exchange->has_clone) {
+		sealed_body_free(body);
+		decline(exchange, offer, "out of memory");
+		return FETCH_EXCHANGE_FAILED;
+	}
+	ticket_table_release(exchange->service->tickets, offer);
+	if (exchange->has_clone)
+		return begun < 0 ? FETCH_EXCHANGE_FAILED : FETCH_EXCHANGE_READY;
+	fetch_transfer_set_sealed(&exchange->transfer, body);
+	backend_count(BACKEND_OFFLOADS_ACTIVE, 1);
+	return FETCH_EXCHANGE_READY;
+}
+
 /* The offer is here: announce records, or decline if they cannot be made. The offer is given back in every case. */
 static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange, struct ticket_offer *offer)
 {
 	struct fetch_answer *answer = &exchange->answer;
-	struct announcement announcement = {.kind = ANNOUNCEMENT_SPLICE, .ticket = exchange->ticket};
 	struct sealed_body *body;
 	enum record_error error = RECORD_NO_MEMORY;
 
@@ -148,27 +212,10 @@ static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange
 		answer->source = file_body_new(&answer->object, answer->offset, answer->length);
 	if (answer->source != NULL)
 		error = sealed_body_new(&body, answer->source, answer->length, &offer->state);
-	if (error != RECORD_OK) {
-		decline(exchange, offer, record_error_text(error));
-		return respond_plainly(exchange);
-	}
-	announcement.seq = offer->state.seq;
-	announcement.records = sealed_body_layout(body)->records;
-	announcement.length = sealed_body_layout(body)->length;
-	exchange->channel = offer->channel;
-	if (begin_transfer(exchange, &announcement, sealed_body_layout(body)->ciphertext) < 0) {
-		answer->source = NULL;
-		answer->origin = NULL;
-		sealed_body_free(body);
-		decline(exchange, offer, "out of memory");
-		return FETCH_EXCHANGE_FAILED;
-	}
-	answer->source = NULL;
-	answer->origin = NULL;
-	ticket_table_release(exchange->service->tickets, offer);
-	fetch_transfer_set_sealed(&exchange->transfer, body);
-	backend_count(BACKEND_OFFLOADS_ACTIVE, 1);
-	return FETCH_EXCHANGE_READY;
+	if (error == RECORD_OK)
+		return announce(exchange, offer, body);
+	decline(exchange, offer, record_error_text(error));
+	return respond_plainly(exchange);
 }
 
 /* The offer that the exchange waited for came. */
@@ -216,7 +263,8 @@ static void reset(struct fetch_exchange *exchange)
 {
 	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
 	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
-	exchange->waiting = false;
+	exchange->continues = false;
+	exchange->waiting = exchange->has_clone = false;
 	exchange->stream = NULL;
 	exchange->channel = 0;
 }
@@ -248,6 +296,7 @@ static void on_stream(void *context)
 		body_source_free(http_stream_body(stream));
 		break;
 	}
+	exchange->answered = stream;
 	exchange->stream = NULL;
 	log_debug("origin answered: %d, %llu bytes", exchange->answer.status,
 		  (unsigned long long)exchange->answer.length);
@@ -269,6 +318,7 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	exchange->head_only = request->method == FETCH_HEAD;
 	exchange->http_1_0 = request->http_minor == 0;
 	exchange->keep_alive = keep_alive;
+	exchange->continues = text_span_is_set(request->range) && text_span_is_set(request->conditions.if_match);
 	exchange->has_ticket = request->has_ticket;
 	exchange->ticket = request->ticket;
 	backend_count(BACKEND_FETCHES, 1);
@@ -333,6 +383,9 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 		decline(exchange, ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
 			"the fetch went away");
 	}
+	if (exchange->has_clone && status != FETCH_TRANSFER_DONE)
+		clone_set_cancel(exchange->service->clones, &exchange->ticket, "the announcement did not get through");
+	exchange->has_clone = false;
 	if (status == FETCH_TRANSFER_BROKEN)
 		backend_count(BACKEND_FILES_CHANGED, 1);
 	if (exchange->transfer.kind == FETCH_BODY_SEALED)

@@ -27,12 +27,15 @@ struct fetch_exchange {
 	bool head_only; /* HEAD: no text behind the head */
 	bool http_1_0;
 	bool keep_alive; /* the connection may be used again afterwards */
+	bool continues;  /* it asks for the rest of an object that another fetch began with */
 	bool has_ticket;
 	struct ticket ticket;
 	struct ticket_waiter waiter;
 	bool waiting;
-	struct http_stream *stream; /* of the origin, until its answer came */
-	uint64_t channel;           /* of the offer: who is told the outcome of a sealed body */
+	bool has_clone;               /* the body was announced as direct: it is the clone's */
+	struct http_stream *stream;   /* of the origin, until its answer came */
+	struct http_stream *answered; /* afterwards: the one behind answer.source while answer.origin is set */
+	uint64_t channel;             /* of the offer: who is told the outcome of a sealed body */
 	/* What begin() could not tell yet is known: READY, FAILED, or after ASKING also WAITING. */
 	void (*began)(void *context, enum fetch_exchange_status status);
 	/* The transfer was starved, and the body's source has more, or has failed. */

@@ -77,12 +77,26 @@ static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 	}
 }
 
+static bool is_at_work(const struct fetch_server *server)
+{
+	return server->service.count > 0 ||
+	       (server->service.clones != NULL && clone_set_count(server->service.clones) > 0);
+}
+
+static void on_clone_ended(void *context)
+{
+	struct fetch_server *server = context;
+
+	if (server->closing && !is_at_work(server))
+		server->idle(server->context);
+}
+
 static void on_connection_closed(void *context)
 {
 	struct fetch_server *server = context;
 
 	if (server->closing) {
-		if (server->service.count == 0)
+		if (!is_at_work(server))
 			server->idle(server->context);
 	} else if (!ev_is_active(&server->pause)) {
 		set_accepting(server, true);
@@ -96,7 +110,7 @@ static void on_notice_over(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	set_accepting(server, false);
-	if (server->service.count == 0) {
+	if (!is_at_work(server)) {
 		server->closing = true;
 		server->idle(server->context);
 		return;
@@ -106,6 +120,25 @@ static void on_notice_over(struct ev_loop *loop, ev_timer *timer, int events)
 	fetch_connections_close(&server->service, false);
 }
 
+/* Makes what the server has besides connections. Returns false when memory is exhausted. */
+static bool open_sources(struct fetch_server *server)
+{
+	struct fetch_service *service = &server->service;
+
+	if (service->content->origin != NULL) {
+		service->origin = http_source_new(service->loop, service->content->origin);
+		if (service->origin == NULL)
+			return false;
+	}
+	if (service->direct != NULL) {
+		service->clones = clone_set_new(service->loop, service->direct, service->limits.max_connections,
+						on_clone_ended, server);
+		if (service->clones == NULL)
+			return false;
+	}
+	return true;
+}
+
 struct fetch_server *fetch_server_start(const struct fetch_service *service, const int *listeners, size_t count,
 					void (*idle)(void *context), void *context)
 {
@@ -113,19 +146,13 @@ struct fetch_server *fetch_server_start(const struct fetch_service *service, con
 
 	if (server == NULL)
 		return NULL;
+	server->service = *service;
 	server->acceptors = calloc(count, sizeof(*server->acceptors));
-	if (server->acceptors == NULL) {
+	if (server->acceptors == NULL || !open_sources(server)) {
+		http_source_free(server->service.origin);
+		free(server->acceptors);
 		free(server);
 		return NULL;
-	}
-	server->service = *service;
-	if (service->content->origin != NULL) {
-		server->service.origin = http_source_new(service->loop, service->content->origin);
-		if (server->service.origin == NULL) {
-			free(server->acceptors);
-			free(server);
-			return NULL;
-		}
 	}
 	server->service.closed = on_connection_closed;
 	server->service.context = server;
@@ -165,6 +192,8 @@ void fetch_server_stop(struct fetch_server *server)
 	ev_timer_stop(server->service.loop, &server->pause);
 	ev_timer_stop(server->service.loop, &server->notice);
 	fetch_connections_close(&server->service, true);
+	/* Before the origin, whose answers may be their bodies. */
+	clone_set_free(server->service.clones);
 	http_source_free(server->service.origin);
 	ticket_mailbox_close(&server->service.mailbox);
 	free(server->acceptors);

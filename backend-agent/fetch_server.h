@@ -8,8 +8,8 @@
 struct fetch_server;
 
 /* Begins to accept on the <count> listening sockets <listeners>, which stay the caller's, on service->loop. <service>
- * is copied; its loop, limits, content, tickets, results and draining are set. <idle> is called once a drain has come
- * to its end. Returns the server, or NULL when memory is exhausted. */
+ * is copied; its loop, limits, content, tickets, results, draining and direct are set. <idle> is called once a drain
+ * has come to its end. Returns the server, or NULL when memory is exhausted. */
 struct fetch_server *fetch_server_start(const struct fetch_service *service, const int *listeners, size_t count,
 					void (*idle)(void *context), void *context);
 

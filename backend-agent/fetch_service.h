@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "clone_set.h"
 #include "fetch_answer.h"
 #include "result_queue.h"
 #include "ticket_table.h"
@@ -32,7 +33,9 @@ struct fetch_service {
 	struct http_source *origin; /* NULL: content->files are served */
 	struct ticket_table *tickets;
 	struct result_queue *results;
-	const _Atomic bool *draining; /* tickets are declined, connections are not kept alive */
+	const _Atomic bool *draining;  /* tickets are declined, connections are not kept alive */
+	struct direct_service *direct; /* NULL: no body is announced as direct */
+	struct clone_set *clones;      /* of this worker, if there is <direct> */
 	struct ticket_mailbox mailbox;
 	struct fetch_connection *connections; /* all that are open */
 	size_t count;

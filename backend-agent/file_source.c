@@ -154,6 +154,5 @@ void file_object_etag(const struct file_object *object, char etag[static FILE_ET
 {
 	uint64_t mtime_ns = (uint64_t)object->mtime.tv_sec * 1000000000u + (uint64_t)object->mtime.tv_nsec;
 
-	snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", (uint64_t)object->inode, object->size,
-		 mtime_ns);
+	snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "\"", object->size, mtime_ns);
 }

@@ -451,6 +451,12 @@ int http_stream_failure_status(const struct http_stream *stream)
 	return stream->failure_status;
 }
 
+void http_stream_redirect(struct http_stream *stream, void (*call)(void *context), void *context)
+{
+	stream->call = call;
+	stream->context = context;
+}
+
 struct body_source *http_stream_body(struct http_stream *stream)
 {
 	return &stream->body;

@@ -55,6 +55,9 @@ const struct origin_head *http_stream_head(const struct http_stream *stream);
 /* With HTTP_STREAM_FAILED: the status to answer, 502 or 504 (RFC 9110 15.6.3, 15.6.5). */
 int http_stream_failure_status(const struct http_stream *stream);
 
+/* From now on <call>(<context>) is what is called when <stream> gets on. */
+void http_stream_redirect(struct http_stream *stream, void (*call)(void *context), void *context);
+
 /* <stream> as a body source, which frees it. Freed before its end, the transfer is cancelled at once. */
 struct body_source *http_stream_body(struct http_stream *stream);
 

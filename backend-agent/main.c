@@ -9,6 +9,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <ev.h>
+#include <getopt.h>
 #include <http_parser.h>
 #include <microhttpd.h>
 #include <protobuf-c/protobuf-c.h>
@@ -19,10 +20,13 @@
 
 #include "backend.h"
 #include "backend_config.h"
+#include "direct_config.h"
 #include "secret.h"
 #include "version.h"
+#include "vip_check.h"
 
 #define DEFAULT_CONFIG "/etc/disc/disc-backend.conf"
+#define CLIENTS_MAX 16
 
 static void print_version(void)
 {
@@ -39,9 +43,12 @@ static void print_version(void)
 static void print_usage(FILE *to)
 {
 	fprintf(to, "usage: disc-backend [-c FILE] [-t]\n"
+		    "       disc-backend [-c FILE] --check-vip [--client ADDRESS]...\n"
 		    "       disc-backend -V | -h\n"
 		    "  -c FILE  configuration (default: " DEFAULT_CONFIG ")\n"
 		    "  -t       check the configuration, say what is wrong, and end\n"
+		    "  --check-vip  check that this host is set up for the direct path, say what is missing, and end\n"
+		    "  --client ADDRESS  with it: check the route to this client; otherwise the default route\n"
 		    "  -V       print the version and those of the libraries\n"
 		    "  -h       print this\n");
 }
@@ -55,6 +62,31 @@ static int check_config(const char *file)
 	backend_config_release(&config);
 	printf("disc-backend: %s is valid\n", file);
 	return EXIT_SUCCESS;
+}
+
+static void print_finding(void *context, enum vip_check_weight weight, const char *text)
+{
+	(void)context;
+	printf("%s%s\n", weight == VIP_CHECK_NOTE ? "note: " : "", text);
+}
+
+static int check_vip(const char *file, const struct direct_vip *clients, size_t client_count)
+{
+	struct vip_check check = {.clients = clients, .client_count = client_count, .found = print_finding};
+	struct backend_config config;
+	int result = EXIT_FAILURE;
+
+	if (backend_config_load(&config, file) < 0)
+		return EXIT_FAILURE;
+	check.settings = &config.direct;
+	if (!config.has_direct)
+		fprintf(stderr, "disc-backend: %s has no section direct\n", file);
+	else if (vip_check_run(&check) == 0)
+		result = EXIT_SUCCESS;
+	backend_config_release(&config);
+	if (result == EXIT_SUCCESS)
+		printf("disc-backend: this host is ready for the direct path\n");
+	return result;
 }
 
 static int serve(const char *file)
@@ -75,34 +107,90 @@ static int serve(const char *file)
 	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-int main(int argc, char **argv)
-{
-	const char *file = DEFAULT_CONFIG;
-	int check = 0, option;
+enum task { TASK_SERVE, TASK_CHECK_CONFIG, TASK_CHECK_VIP };
 
-	while ((option = getopt(argc, argv, "c:tVh")) != -1) {
+struct command_line {
+	enum task task;
+	const char *file;
+	struct direct_vip clients[CLIENTS_MAX];
+	size_t client_count;
+};
+
+enum long_option { OPTION_CHECK_VIP = 256, OPTION_CLIENT };
+
+/* Returns 0, or -1 (told). */
+static int add_client(struct command_line *line, const char *text)
+{
+	if (line->client_count == CLIENTS_MAX) {
+		fprintf(stderr, "disc-backend: --client: more than %d addresses\n", CLIENTS_MAX);
+		return -1;
+	}
+	if (direct_config_parse_address(&line->clients[line->client_count], text) < 0) {
+		fprintf(stderr, "disc-backend: --client: \"%s\" is no numeric IPv4 or IPv6 address\n", text);
+		return -1;
+	}
+	line->client_count++;
+	return 0;
+}
+
+/* Returns true if there is a task to do; else <*status> is what the program ends with. */
+static bool read_command_line(struct command_line *line, int argc, char **argv, int *status)
+{
+	static const struct option options[] = {{"check-vip", no_argument, NULL, OPTION_CHECK_VIP},
+						{"client", required_argument, NULL, OPTION_CLIENT},
+						{NULL, 0, NULL, 0}};
+	int option;
+
+	*status = EXIT_FAILURE;
+	while ((option = getopt_long(argc, argv, "c:tVh", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':
-			file = optarg;
+			line->file = optarg;
 			break;
 		case 't':
-			check = 1;
+			line->task = TASK_CHECK_CONFIG;
+			break;
+		case OPTION_CHECK_VIP:
+			line->task = TASK_CHECK_VIP;
+			break;
+		case OPTION_CLIENT:
+			if (add_client(line, optarg) < 0)
+				return false;
 			break;
 		case 'V':
 			print_version();
-			return EXIT_SUCCESS;
+			*status = EXIT_SUCCESS;
+			return false;
 		case 'h':
 			print_usage(stdout);
-			return EXIT_SUCCESS;
+			*status = EXIT_SUCCESS;
+			return false;
 		default:
 			print_usage(stderr);
-			return EXIT_FAILURE;
+			return false;
 		}
 	}
-	if (optind < argc) {
-		fprintf(stderr, "disc-backend: \"%s\": no argument is expected here\n", argv[optind]);
-		print_usage(stderr);
-		return EXIT_FAILURE;
+	if (optind == argc)
+		return true;
+	fprintf(stderr, "disc-backend: \"%s\": no argument is expected here\n", argv[optind]);
+	print_usage(stderr);
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	struct command_line line = {.task = TASK_SERVE, .file = DEFAULT_CONFIG};
+	int status;
+
+	if (!read_command_line(&line, argc, argv, &status))
+		return status;
+	switch (line.task) {
+	case TASK_CHECK_CONFIG:
+		return check_config(line.file);
+	case TASK_CHECK_VIP:
+		return check_vip(line.file, line.clients, line.client_count);
+	case TASK_SERVE:
+		break;
 	}
-	return check ? check_config(file) : serve(file);
+	return serve(line.file);
 }

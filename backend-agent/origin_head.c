@@ -106,6 +106,33 @@ static bool is_strong_etag(struct text_span value)
 	       memchr(value.data + 1, '"', value.len - 1) == value.data + value.len - 1;
 }
 
+static void take_etag(struct origin_head *head, struct text_span value)
+{
+	head->has_strong_etag = head->etags++ == 0 && is_strong_etag(value);
+	head->etag[0] = '\0';
+	if (head->has_strong_etag && value.len <= ORIGIN_HEAD_ETAG_MAX) {
+		memcpy(head->etag, value.data, value.len);
+		head->etag[value.len] = '\0';
+	}
+}
+
+/* "bytes FIRST-..." */
+static void take_range(struct origin_head *head, struct text_span value)
+{
+	uint64_t first = 0;
+	size_t at = 6;
+
+	head->has_range = false;
+	if (head->ranges++ > 0 || value.len < 8 || strncasecmp(value.data, "bytes ", 6) != 0)
+		return;
+	for (; at < value.len && at < 24 && value.data[at] >= '0' && value.data[at] <= '9'; at++)
+		first = 10 * first + (uint64_t)(value.data[at] - '0');
+	if (at == 6 || at == value.len || value.data[at] != '-')
+		return;
+	head->has_range = true;
+	head->range_first = first;
+}
+
 static bool is_dropped(struct text_span name)
 {
 	for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
@@ -156,7 +183,9 @@ static enum origin_head_status take_field(struct origin_head *head, struct text_
 	if (text_span_is_word(name, "Date"))
 		head->has_date = true;
 	if (text_span_is_word(name, "ETag"))
-		head->has_strong_etag = head->etags++ == 0 && is_strong_etag(value);
+		take_etag(head, value);
+	if (text_span_is_word(name, "Content-Range"))
+		take_range(head, value);
 	return is_dropped(name) ? ORIGIN_HEAD_INCOMPLETE : keep_field(head, name, value);
 }
 

@@ -11,6 +11,7 @@
 #define ORIGIN_HEAD_FIELDS_MAX 14336u /* bytes: leaves room for our own in a response's head */
 #define ORIGIN_HEAD_REASON_MAX 64u
 #define ORIGIN_HEAD_LISTED_MAX 512u
+#define ORIGIN_HEAD_ETAG_MAX 256u
 
 struct origin_head {
 	int status; /* 0: no status line yet */
@@ -19,7 +20,11 @@ struct origin_head {
 	bool has_length;
 	uint64_t length; /* Content-Length */
 	bool has_transfer_encoding;
-	bool has_strong_etag; /* exactly one ETag, not weak (RFC 9110 8.8.3) */
+	bool has_strong_etag;                /* exactly one ETag, not weak (RFC 9110 8.8.3) */
+	char etag[ORIGIN_HEAD_ETAG_MAX + 1]; /* it, if it is no longer than that; else empty */
+	bool has_range;                      /* exactly one Content-Range that says where the body begins (14.4) */
+	uint64_t range_first;
+	unsigned ranges;
 	bool has_date;
 	unsigned etags;
 	char *fields; /* the end-to-end fields, as lines that each end with CRLF, terminated; NULL: none */

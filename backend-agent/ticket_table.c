@@ -157,7 +157,8 @@ static bool has_room(const struct ticket_table *table, size_t waiting)
 /* --- the control side ------------------------------------------------------------------------------------------ */
 
 static struct ticket_offer *offer_new(struct ticket_table *table, const struct ticket *ticket,
-				      const struct tx_state *state, uint64_t lease_id, uint64_t channel)
+				      const struct tx_state *state, uint64_t lease_id, uint64_t channel,
+				      uint64_t direct_min)
 {
 	struct ticket_offer *offer = slot_take(table);
 
@@ -167,6 +168,7 @@ static struct ticket_offer *offer_new(struct ticket_table *table, const struct t
 	offer->state = *state;
 	offer->lease_id = lease_id;
 	offer->channel = channel;
+	offer->direct_min = direct_min;
 	return offer;
 }
 
@@ -201,7 +203,7 @@ static enum ticket_offer_status keep_offer(struct ticket_table *table, struct ti
 
 enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const struct ticket *ticket,
 					    const struct tx_state *state, uint64_t lease_id, uint64_t channel,
-					    double now)
+					    uint64_t direct_min, double now)
 {
 	enum ticket_offer_status status = TICKET_OFFER_REFUSED;
 	struct ticket_offer *offer;
@@ -212,7 +214,7 @@ enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const st
 	if (entry != NULL && entry->state != ENTRY_AWAITED) {
 		status = TICKET_OFFER_USED;
 	} else if (entry != NULL || has_room(table, table->offered_count)) {
-		offer = offer_new(table, ticket, state, lease_id, channel);
+		offer = offer_new(table, ticket, state, lease_id, channel, direct_min);
 		if (offer != NULL)
 			status = entry != NULL ? join_waiter(table, entry, offer, now) : keep_offer(table, offer, now);
 	}

@@ -39,6 +39,7 @@ struct ticket_offer {
 	struct tx_state state;
 	uint64_t lease_id;              /* HAProxy's, for logs */
 	uint64_t channel;               /* number of the control channel it came on */
+	uint64_t direct_min;            /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct ticket_offer *next_free; /* private */
 };
 
@@ -94,7 +95,7 @@ void ticket_mailbox_close(struct ticket_mailbox *mailbox);
 /* Brings an offer; <state> is copied. */
 enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const struct ticket *ticket,
 					    const struct tx_state *state, uint64_t lease_id, uint64_t channel,
-					    double now);
+					    uint64_t direct_min, double now);
 
 /* Asks for the offer of waiter->ticket: it is in <*offer> with TICKET_CLAIM_JOINED, else <*offer> is NULL. */
 enum ticket_claim_status ticket_table_claim(struct ticket_table *table, struct ticket_waiter *waiter,

@@ -276,6 +276,54 @@ static void bad_addresses_are_named(void **state)
 	assert_memory_equal(said, expected, strlen(expected));
 }
 
+static void direct_path_is_checked(void **state)
+{
+	(void)state;
+	assert_faults(GOOD "direct {\n}\n", "%:5: vip: must name at least one address\n"
+					    "%:5: interface: must name at least one interface\n");
+	assert_faults(GOOD "direct { vip = {\"192.0.2.1\", \"vip.example\", \"192.0.2.1:443\", \"192.0.2.1\"}\n"
+			   "interface = {\"eth0\", \"\", \"a/b\", \"interface-of-long-name\"} }\n",
+		      "%:4: vip: \"vip.example\" is no numeric IPv4 or IPv6 address\n"
+		      "%:4: vip: \"192.0.2.1:443\" is no numeric IPv4 or IPv6 address\n"
+		      "%:4: vip: \"192.0.2.1\" is named twice\n"
+		      "%:5: interface: \"\" is not an interface's name\n"
+		      "%:5: interface: \"a/b\" is not an interface's name\n"
+		      "%:5: interface: \"interface-of-long-name\" is not an interface's name\n");
+	assert_faults(GOOD
+		      "direct { vip = {\"192.0.2.1\"} interface = {\"eth0\"}\n congestion-control = "
+		      "\"a-name-of-16-byte\"\n send-buffer = 65535\n handoff-wait = 0.0\n client-timeout = 4000.0 }\n",
+		      "%:5: congestion-control: \"a-name-of-16-byte\" is not the name of one\n"
+		      "%:6: send-buffer: 65535 is not between 65536 and 268435456\n"
+		      "%:7: handoff-wait: 0 is not between 0.1 and 60 seconds\n"
+		      "%:8: client-timeout: 4000 is not between 0.5 and 3600 seconds\n");
+}
+
+static void direct_path_means_what_it_says(void **state)
+{
+	static const uint8_t vip4[16] = {192, 0, 2, 1}, vip6[16] = {0x20, 0x01, 0x0d, 0xb8, [15] = 1};
+	struct backend_config config;
+
+	(void)state;
+	write_config(GOOD "direct { vip = {\"192.0.2.1\", \"2001:db8::1\"} interface = {\"eth0\", \"eth1.7\"} }\n");
+	if (load(&config) < 0)
+		fail_msg("%s", said);
+	assert_true(config.has_direct);
+	assert_int_equal(config.direct.vip_count, 2);
+	assert_true(direct_settings_have_vip(&config.direct, 4, vip4) &&
+		    direct_settings_have_vip(&config.direct, 6, vip6));
+	assert_false(direct_settings_have_vip(&config.direct, 6, vip4));
+	assert_string_equal(config.direct.interfaces[1], "eth1.7");
+	assert_null(config.direct.interfaces[2]);
+	assert_null(config.direct.congestion);
+	assert_int_equal(config.direct.send_buffer, 4194304);
+	assert_true(config.direct.handoff_wait == 5 && config.direct.client_timeout == 60);
+	backend_config_release(&config);
+	write_config(GOOD "direct { vip = {\"192.0.2.1\"} interface = {\"eth0\"} congestion-control = \"cubic\" }\n");
+	assert_int_equal(load(&config), 0);
+	assert_string_equal(config.direct.congestion, "cubic");
+	backend_config_release(&config);
+}
+
 static void good_file_means_what_it_says(void **state)
 {
 	struct backend_config config;
@@ -325,6 +373,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(config.limits.offload_min_size, 65536);
 	assert_int_equal(config.tickets.max_waiting, 10000);
 	assert_false(config.has_admin);
+	assert_false(config.has_direct);
 	backend_config_release(&config);
 }
 
@@ -346,6 +395,8 @@ int main(void)
 		cmocka_unit_test(log_is_checked),
 		cmocka_unit_test(all_faults_are_told_at_once),
 		cmocka_unit_test(bad_addresses_are_named),
+		cmocka_unit_test(direct_path_is_checked),
+		cmocka_unit_test(direct_path_means_what_it_says),
 		cmocka_unit_test(good_file_means_what_it_says),
 		cmocka_unit_test(defaults_are_those_of_the_manual),
 	};

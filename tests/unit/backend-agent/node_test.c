@@ -46,7 +46,8 @@ struct lab {
 	struct channel_tls *node_tls, *agent_tls;
 	struct end agent;
 	struct control_message hello;
-	unsigned result_count, pong_count;
+	unsigned result_count, pong_count, reply_count;
+	bool said_direct;             /* in its Hello */
 	struct control_result result; /* the last one; its reason in <reason> */
 	char reason[128];
 	struct control_pong pong;
@@ -139,8 +140,13 @@ static void on_agent_frame(struct end *end, const uint8_t *frame, size_t len)
 	} else if (message.type == CONTROL_PONG) {
 		lab->pong = message.u.pong;
 		lab->pong_count++;
+	} else if (message.type == CONTROL_HANDOFF_REPLY) {
+		lab->reply_count++;
+		(void)snprintf(lab->reason, sizeof(lab->reason), "%.*s", (int)message.u.handoff_reply.reason.len,
+			       message.u.handoff_reply.reason.data);
 	} else {
 		assert_int_equal(message.type, CONTROL_HELLO);
+		lab->said_direct = message.u.hello.direct != 0;
 	}
 	control_release(&message);
 }
@@ -195,8 +201,8 @@ static int lab_open(void **state)
 	lab->node_tls = credentials(certificates, "ca", "node");
 	lab->control_listener = listen_somewhere(&lab->control_address);
 	lab->fetch_listener = listen_somewhere(&lab->fetch_address);
-	lab->control =
-		(struct control_settings){lab->node_tls, agents, "node", lab->tickets, &lab->results, &lab->draining};
+	lab->control = (struct control_settings){lab->node_tls, agents,         "node", lab->tickets,
+						 &lab->results, &lab->draining, NULL};
 	lab->control_server = control_server_start(lab->loop, lab->control_listener, &lab->control);
 	assert_non_null(lab->control_server);
 	service = (struct fetch_service){
@@ -571,6 +577,54 @@ static void range_is_spliced_as_206(void **state)
 	assert_result(lab, 3, CONTROL_OUTCOME_SEALED, "");
 }
 
+/* How an agent has the rest of a body made by another node, or by this one again: the same bytes, from any record on.
+ */
+static void rest_of_an_object_is_sealed_to_the_same_bytes(void **state)
+{
+	static const uint64_t firsts[] = {1, 100, (BIG_SIZE - 1) / 16384};
+	struct lab *lab = *state;
+	size_t whole_len;
+	uint8_t *whole;
+	char more[300], etag[200];
+
+	agent_greet(lab);
+	offer_and_wait(lab, 200, 1);
+	fetch(lab, 200, "GET", "/big.bin", "");
+	assert_spliced(lab, 200, 1, 0, BIG_SIZE);
+	assert_result(lab, 200, CONTROL_OUTCOME_SEALED, "");
+	header(lab, "ETag", etag);
+	whole_len = lab->response_len - body_at(lab);
+	whole = malloc(whole_len);
+	assert_non_null(whole);
+	memcpy(whole, lab->response + body_at(lab), whole_len);
+	for (unsigned i = 0; i < 3; i++) {
+		uint64_t first = firsts[i];
+		size_t at = (size_t)first * (16384 + 22);
+
+		(void)snprintf(more, sizeof(more), "Range: bytes=%llu-%u\r\nIf-Match: %s\r\n",
+			       (unsigned long long)first * 16384, BIG_SIZE - 1, etag);
+		offer_and_wait(lab, 201 + i, 1 + first);
+		fetch(lab, 201 + i, "GET", "/big.bin", more);
+		assert_spliced(lab, 201 + i, 1 + first, (size_t)first * 16384, BIG_SIZE - (size_t)first * 16384);
+		assert_status(lab, "HTTP/1.1 206 ");
+		assert_int_equal(lab->response_len - body_at(lab), whole_len - at);
+		assert_memory_equal(lab->response + body_at(lab), whole + at, whole_len - at);
+		assert_result(lab, 201 + i, CONTROL_OUTCOME_SEALED, "");
+	}
+	free(whole);
+}
+
+static void rest_of_another_object_is_declined(void **state)
+{
+	struct lab *lab = *state;
+
+	agent_greet(lab);
+	offer_and_wait(lab, 210, 3);
+	fetch(lab, 210, "GET", "/big.bin", "Range: bytes=32768-\r\nIf-Match: \"other\"\r\n");
+	assert_declined(lab, 210);
+	assert_status(lab, "HTTP/1.1 412 ");
+}
+
 static void connection_goes_on_after_a_spliced_body(void **state)
 {
 	struct lab *lab = *state;
@@ -675,6 +729,36 @@ static void fetch_that_nobody_offered_is_answered_ordinarily(void **state)
 	/* And an offer that comes too late finds the ticket used. */
 	offer(lab, 30, 1);
 	assert_result(lab, 30, CONTROL_OUTCOME_DECLINED, "the ticket was used before");
+}
+
+static bool a_reply_came(void *context)
+{
+	return ((struct lab *)context)->reply_count > 0;
+}
+
+static void node_without_the_direct_path_splices_and_refuses_handoffs(void **state)
+{
+	struct lab *lab = *state;
+	struct control_message message = {
+		.type = CONTROL_OFFER,
+		.u.offer = {.ticket = ticket_of(60), .state = opening_state(1), .direct_min = 1}};
+
+	agent_greet(lab);
+	assert_false(lab->said_direct);
+	agent_send(lab, &message);
+	run_until(lab->loop, an_offer_waits, lab, "the offer is in the table");
+	fetch(lab, 60, "GET", "/big.bin", "");
+	assert_spliced(lab, 60, 1, 0, BIG_SIZE);
+	message = (struct control_message){
+		.type = CONTROL_HANDOFF,
+		.u.handoff = {.ticket = ticket_of(60),
+			      .state = {.family = 4, .mss = 1460, .local = {.port = 1}, .remote = {.port = 1}}}};
+	agent_send(lab, &message);
+	run_until(lab->loop, a_reply_came, lab, "a HandoffReply");
+	assert_string_equal(lab->reason, "this node has no direct path");
+	message = (struct control_message){.type = CONTROL_RECALL, .u.recall = {.ticket = ticket_of(60)}};
+	agent_send(lab, &message);
+	assert_int_equal(lab->agent.closed, 0);
 }
 
 static void offer_that_nobody_fetched_expires(void **state)
@@ -790,6 +874,8 @@ int main(void)
 		LAB_TEST(offer_then_fetch_is_spliced),
 		LAB_TEST(fetch_then_offer_is_spliced),
 		LAB_TEST(range_is_spliced_as_206),
+		LAB_TEST(rest_of_an_object_is_sealed_to_the_same_bytes),
+		LAB_TEST(rest_of_another_object_is_declined),
 		LAB_TEST(connection_goes_on_after_a_spliced_body),
 		LAB_TEST(head_is_declined),
 		LAB_TEST(missing_file_is_declined),
@@ -799,6 +885,7 @@ int main(void)
 		LAB_TEST(exhausted_sequence_is_declined),
 		LAB_TEST(draining_node_declines_and_says_so),
 		LAB_TEST(fetch_that_nobody_offered_is_answered_ordinarily),
+		LAB_TEST(node_without_the_direct_path_splices_and_refuses_handoffs),
 		LAB_TEST(offer_that_nobody_fetched_expires),
 		LAB_TEST(ticket_is_honoured_once),
 		LAB_TEST(cancelled_ticket_is_declined),

@@ -229,7 +229,7 @@ static void offer(struct lab *lab, unsigned number)
 
 	(void)snprintf(text, sizeof(text), "%032x", number);
 	assert_true(ticket_parse(&ticket, text, TICKET_TEXT_LEN));
-	(void)ticket_table_offer(lab->tickets, &ticket, &state, 1, 1, ticket_clock());
+	(void)ticket_table_offer(lab->tickets, &ticket, &state, 1, 1, 0, ticket_clock());
 }
 
 #define FETCH "GET /a HTTP/1.1\r\nHost: site\r\nDisc-Ticket: " TICKET "\r\n\r\n"

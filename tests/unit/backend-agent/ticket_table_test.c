@@ -54,7 +54,7 @@ static enum ticket_offer_status offer(struct bench *bench, unsigned number, uint
 	struct ticket ticket = ticket_of(number);
 	struct tx_state tx = {.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = seq};
 
-	return ticket_table_offer(bench->table, &ticket, &tx, number, channel, now);
+	return ticket_table_offer(bench->table, &ticket, &tx, number, channel, 0, now);
 }
 
 /* Remembers the offer that its waiter was called with. */
@@ -257,7 +257,7 @@ static void *offer_all(void *context)
 		struct ticket ticket = ticket_of(number);
 
 		tx.seq = number;
-		while (ticket_table_offer(table, &ticket, &tx, number, 1, 0) == TICKET_OFFER_REFUSED)
+		while (ticket_table_offer(table, &ticket, &tx, number, 1, 0, 0) == TICKET_OFFER_REFUSED)
 			continue;
 	}
 	return NULL;

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Direct settings: what the configuration says about transmitting on clients' connections. */
+#ifndef DISC_DIRECT_SETTINGS_H
+#define DISC_DIRECT_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* A virtual address, that of the load balancer, which this node has too. */
+struct direct_vip {
+	uint8_t family;      /* 4 or 6 */
+	uint8_t address[16]; /* network order; IPv4 in the first 4, the rest 0 */
+};
+
+struct direct_settings {
+	struct direct_vip *vips; /* vip_count of them */
+	size_t vip_count;
+	const char **interfaces; /* through which clients are reached, NULL-terminated */
+	const char *congestion;  /* name of a congestion control; NULL: the system's */
+	int send_buffer;         /* SO_SNDBUF of a clone, bytes */
+	double handoff_wait;     /* seconds that a prepared body waits for its connection */
+	double client_timeout;   /* seconds without an acknowledgement from the client */
+};
+
+/* True if <address>, as in struct direct_vip, is one of the virtual addresses. */
+static inline bool direct_settings_have_vip(const struct direct_settings *settings, uint8_t family,
+					    const uint8_t address[static 16])
+{
+	for (size_t i = 0; i < settings->vip_count; i++)
+		if (settings->vips[i].family == family && memcmp(settings->vips[i].address, address, 16) == 0)
+			return true;
+	return false;
+}
+
+#endif

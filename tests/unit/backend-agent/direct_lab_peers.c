@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "direct_lab.h"
+#include "record_opening.h"
+
+#define VIP_PORT 443
+
+char lab_response[4096];
+
+/* --- HAProxy ---------------------------------------------------------------------------------------------------- */
+
+static struct ticket ticket_of(unsigned number)
+{
+	char text[TICKET_TEXT_LEN + 1];
+	struct ticket ticket;
+
+	(void)snprintf(text, sizeof(text), "%032x", number);
+	assert_true(ticket_parse(&ticket, text, TICKET_TEXT_LEN));
+	return ticket;
+}
+
+struct answer {
+	int fd;
+	size_t len;
+	bool ended;
+};
+
+/* The head, and the one byte behind it if it is a direct answer. */
+static bool answer_is_there(void *data)
+{
+	struct answer *answer = data;
+	size_t room = sizeof(lab_response) - 1 - answer->len;
+	ssize_t n = room > 0 ? recv(answer->fd, lab_response + answer->len, room, MSG_DONTWAIT) : -1;
+	const char *end;
+
+	if (n > 0)
+		answer->len += (size_t)n;
+	answer->ended = n == 0;
+	lab_response[answer->len] = '\0';
+	end = strstr(lab_response, "\r\n\r\n");
+	return answer->ended || (end != NULL && (strstr(lab_response, "direct;") == NULL || end[4] != '\0'));
+}
+
+/* What has come is looked at by answer_is_there(). */
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	(void)loop;
+	(void)watcher;
+	(void)events;
+}
+
+void lab_fetch(struct direct_lab *lab, const char *target, const char *headers, uint64_t direct_min)
+{
+	struct control_message offer = {.type = CONTROL_OFFER,
+					.u.offer = {.ticket = ticket_of(++lab->ticket),
+						    .state = opening_state(1),
+						    .method = {"GET", 3},
+						    .host = {"site", 4},
+						    .target = {"/", 1},
+						    .client = {NET_CLIENT4, sizeof(NET_CLIENT4) - 1},
+						    .lease_id = lab->ticket,
+						    .direct_min = direct_min}};
+	struct answer answer = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	char request[1024];
+	ev_io readable;
+
+	lab_send(lab, &offer);
+	assert_true(answer.fd >= 0);
+	assert_int_equal(
+		connect(answer.fd, (const struct sockaddr *)&lab->fetch_address.storage, lab->fetch_address.len), 0);
+	(void)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %032x\r\n%s\r\n",
+		       target, lab->ticket, headers);
+	assert_int_equal(send(answer.fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	ev_io_init(&readable, on_readable, answer.fd, EV_READ);
+	ev_io_start(lab->loop, &readable);
+	run_until(lab->loop, answer_is_there, &answer, "the answer of the fetch hop");
+	ev_io_stop(lab->loop, &readable);
+	assert_false(answer.ended);
+	assert_int_equal(close(answer.fd), 0);
+}
+
+/* --- client and load balancer ----------------------------------------------------------------------------------- */
+
+void lab_disconnect(struct direct_lab *lab)
+{
+	if (lab->client >= 0) {
+		ev_io_stop(lab->loop, &lab->client_reader);
+		assert_int_equal(close(lab->client), 0);
+	}
+	if (lab->lb >= 0)
+		tcp_close_mute(lab->lb);
+	lab->client = lab->lb = -1;
+}
+
+static void on_client_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct direct_lab *lab = watcher->data;
+	ssize_t n;
+
+	(void)events;
+	if (lab->received_cap - lab->received_len < 262144) {
+		lab->received_cap = 2 * lab->received_cap + 262144;
+		lab->received = realloc(lab->received, lab->received_cap);
+		assert_non_null(lab->received);
+	}
+	n = recv(lab->client, lab->received + lab->received_len, 262144, MSG_DONTWAIT);
+	if (n > 0) {
+		lab->received_len += (size_t)n;
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		lab->client_error = n == 0 ? -1 : errno;
+		ev_io_stop(loop, watcher);
+	}
+}
+
+void lab_connect(struct direct_lab *lab, uint8_t family)
+{
+	int domain = family == 4 ? AF_INET : AF_INET6, one = 1, listener;
+	struct sockaddr_storage address;
+	socklen_t len;
+
+	lab_disconnect(lab);
+	lab->received_len = 0;
+	lab->client_error = 0;
+	direct_net_route(lab->net, NET_LB);
+	direct_net_enter(lab->net, NET_LB);
+	listener = socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(listener >= 0);
+	assert_int_equal(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	len = direct_net_endpoint(&address, family, NET_VIP4, NET_VIP6, VIP_PORT);
+	assert_int_equal(bind(listener, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	direct_net_enter(lab->net, NET_CLIENT);
+	lab->client = socket(domain, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(lab->client >= 0);
+	len = direct_net_endpoint(&address, family, NET_CLIENT4, NET_CLIENT6, 0);
+	assert_int_equal(bind(lab->client, (struct sockaddr *)&address, len), 0);
+	len = direct_net_endpoint(&address, family, NET_VIP4, NET_VIP6, VIP_PORT);
+	assert_int_equal(connect(lab->client, (struct sockaddr *)&address, len), 0);
+	lab->lb = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_true(lab->lb >= 0);
+	assert_int_equal(close(listener), 0);
+	direct_net_enter(lab->net, NET_NODE);
+	ev_io_init(&lab->client_reader, on_client_readable, lab->client, EV_READ);
+	lab->client_reader.data = lab;
+	assert_int_equal(send(lab->lb, LAB_HEAD, strlen(LAB_HEAD), MSG_NOSIGNAL), (ssize_t)strlen(LAB_HEAD));
+}
+
+void lab_hand_off(struct direct_lab *lab, bool redirect)
+{
+	struct control_message message = {.type = CONTROL_HANDOFF};
+	struct tcp_fault fault;
+
+	if (redirect)
+		direct_net_route(lab->net, NET_NODE);
+	assert_int_equal(tcp_freeze(lab->lb, &lab->frozen, &fault), 0);
+	assert_int_equal(tcp_dry(lab->lb, &lab->frozen.state, &fault), 0);
+	message.u.handoff = (struct control_handoff){
+		.ticket = ticket_of(lab->ticket),
+		.state = lab->frozen.state,
+		.send_queue = {lab->frozen.send_queue, lab->frozen.send_len},
+		.receive_queue = {lab->frozen.receive_queue, lab->frozen.receive_len},
+	};
+	lab_send(lab, &message);
+}
+
+void lab_transmit(struct direct_lab *lab, uint8_t family)
+{
+	unsigned replies = lab->counts[CONTROL_HANDOFF_REPLY];
+
+	lab_fetch(lab, "/body", "", 1);
+	lab_connect(lab, family);
+	lab_hand_off(lab, true);
+	lab_await(lab, CONTROL_HANDOFF_REPLY, replies + 1);
+	assert_string_equal(lab->reason, "");
+}
+
+void lab_recall(struct direct_lab *lab, bool discard)
+{
+	struct control_message message = {.type = CONTROL_RECALL,
+					  .u.recall = {.ticket = ticket_of(lab->ticket), .discard = discard}};
+
+	lab_send(lab, &message);
+}
+
+void lab_take_back(struct direct_lab *lab)
+{
+	struct tcp_fault fault = {.call = ""};
+
+	lab_await(lab, CONTROL_HANDBACK, 1);
+	lab->counts[CONTROL_HANDBACK] = 0;
+	if (tcp_fast_forward(lab->lb, &lab->frozen, &fault) < 0)
+		fail_msg("tcp_fast_forward(): %s: %s", fault.call, strerror(fault.error));
+	direct_net_route(lab->net, NET_LB);
+	assert_int_equal(tcp_go(lab->lb, &lab->frozen, &fault), 0);
+}
+
+static bool client_has_all(void *data)
+{
+	const struct direct_lab *lab = data;
+
+	return lab->received_len >= lab->wanted || lab->client_error != 0;
+}
+
+void lab_client_reads(struct direct_lab *lab, uint64_t bytes)
+{
+	lab->wanted = (size_t)bytes + strlen(LAB_HEAD);
+	ev_io_start(lab->loop, &lab->client_reader);
+	run_until(lab->loop, client_has_all, lab, "the client has the records");
+	if (lab->client_error > 0)
+		fail_msg("the client's connection: %s", strerror(lab->client_error));
+	assert_true(lab->received_len >= lab->wanted);
+}
+
+uint64_t lab_ciphertext(uint64_t length)
+{
+	return length + 22 * ((length + 16383) / 16384);
+}
+
+void lab_assert_received(struct direct_lab *lab, size_t length)
+{
+	struct tx_state state = opening_state(1);
+	size_t head = strlen(LAB_HEAD), plain_len;
+	uint8_t *plain = malloc(length + 1);
+	uint64_t opened;
+
+	assert_non_null(plain);
+	assert_int_equal(lab->received_len, head + lab_ciphertext(length));
+	assert_memory_equal(lab->received, LAB_HEAD, head);
+	assert_true(open_records(&state, lab->received + head, lab->received_len - head, plain, length, &plain_len,
+				 &opened));
+	assert_int_equal(plain_len, length);
+	assert_memory_equal(plain, lab_body, length);
+	free(plain);
+}
