@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin.h"
+#include "capabilities.h"
 #include "dispatch.h"
 #include "log.h"
 #include "version.h"
@@ -73,6 +74,7 @@ static void worker_drain(struct worker *worker, void *shared, int force)
 	atomic_store(&agent->draining, 1);
 	self->draining = true;
 	spop_server_drain(self->server);
+	dispatch_drain(self->dispatch);
 	if (force)
 		ev_break(worker->loop, EVBREAK_ALL);
 	else
@@ -89,7 +91,6 @@ static void worker_stop(struct worker *worker, void *shared)
 static int open_listeners(struct agent *agent)
 {
 	const struct spoa_config *config = agent->config;
-	const struct spop_socket_owner owner = {config->socket_mode, config->socket_user, config->socket_group};
 
 	agent->spop.max_frame_size = config->max_frame_size;
 	agent->spop.max_connections = config->max_connections;
@@ -100,7 +101,8 @@ static int open_listeners(struct agent *agent)
 		return -1;
 	}
 	for (size_t i = 0; i < config->listen_count; i++) {
-		if (spop_listener_open(&agent->spop.listeners[i], &config->listen[i], &owner, config->workers) < 0)
+		if (spop_listener_open(&agent->spop.listeners[i], &config->listen[i], &config->socket_owner,
+				       config->workers) < 0)
 			return -1;
 		agent->spop.listener_count++;
 	}
@@ -139,28 +141,52 @@ static int agent_draining(void *context)
 	return atomic_load(&agent->draining);
 }
 
-static int run_with_admin(struct agent *agent)
+static int start_admin(struct agent *agent)
 {
-	static const struct worker_program program = {worker_start, worker_drain, worker_stop};
 	const struct spoa_config *config = agent->config;
 	const struct admin_source source = {agent->metrics.all, agent->metrics.count, agent_draining, agent};
-	struct admin *admin = NULL;
 	char text[ADDRESS_TEXT_MAX];
-	int result;
 
-	if (config->has_admin) {
-		admin = admin_start(&config->admin, &source);
-		if (!admin) {
-			log_error("cannot listen on %s for admin: %s", address_format(&config->admin, text),
-				  strerror(errno));
-			return -1;
-		}
-	}
-	log_notice("disc-spoa %s is ready: %u workers, %zu nodes, %zu routes", DISC_VERSION, config->workers,
-		   config->node_count, config->policy.count);
-	result = worker_run(&program, config->workers, AGENT_GRACE_S, agent);
+	if (!config->has_admin)
+		return 0;
+	agent->admin = admin_start(&config->admin, &source);
+	if (agent->admin)
+		return 0;
+	log_error("cannot listen on %s for admin: %s", address_format(&config->admin, text), strerror(errno));
+	return -1;
+}
+
+/* The direct path's worker has its own; this thread waits for signals, and the admin's serves numbers. */
+static void drop_capabilities(const char *kept)
+{
+	char error[256];
+
+	if (capabilities_keep(kept, error, sizeof(error)) < 0)
+		log_warning("the capabilities that are not needed any more cannot be given up: %s", error);
+}
+
+static int agent_started(void *shared)
+{
+	struct agent *agent = shared;
+
+	if (agent->config->direct.enabled)
+		drop_capabilities("cap_net_bind_service");
+	if (start_admin(agent) < 0)
+		return -1;
+	if (agent->config->direct.enabled)
+		drop_capabilities("");
+	log_notice("disc-spoa %s is ready: %u workers, %zu nodes, %zu routes", DISC_VERSION, agent->config->workers,
+		   agent->config->node_count, agent->config->policy.count);
+	return 0;
+}
+
+static int run_workers(struct agent *agent)
+{
+	static const struct worker_program program = {worker_start, worker_drain, worker_stop, agent_started};
+	int result = worker_run(&program, agent->config->workers, AGENT_GRACE_S, agent);
+
 	log_notice("disc-spoa ended");
-	admin_stop(admin);
+	admin_stop(agent->admin);
 	return result;
 }
 
@@ -173,7 +199,7 @@ int agent_run(struct spoa_config *config)
 		return -1;
 	result = open_listeners(&agent);
 	if (result == 0)
-		result = run_with_admin(&agent);
+		result = run_workers(&agent);
 	close_listeners(&agent);
 	spoa_metrics_release(&agent.metrics);
 	return result;

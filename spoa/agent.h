@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "admin.h"
 #include "spoa_config.h"
 #include "spoa_metrics.h"
 #include "spop_server.h"
@@ -16,6 +17,7 @@ struct agent {
 	struct spoa_metrics metrics;
 	struct spop_shared spop;
 	_Atomic int draining;
+	struct admin *admin;
 };
 
 /* Opens listeners and the admin endpoint, runs the workers until a signal ends them, and closes everything. Returns 0,

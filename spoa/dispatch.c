@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "direct_path.h"
 #include "log.h"
 #include "log_limit.h"
 #include "secret.h"
@@ -14,10 +15,27 @@ struct dispatch {
 	struct spoa_config *config;
 	struct spoa_metrics *metrics;
 	struct node_link_owner owner;
-	struct node_link **links; /* one for each node */
-	uint8_t *offer;           /* room for one encoded OFFER, secret_alloc()ed */
+	struct node_link **links;   /* one for each node */
+	struct direct_path *direct; /* NULL: every body takes the splice path */
+	uint8_t *offer;             /* room for one encoded OFFER, secret_alloc()ed */
 	struct log_limit bad_leases, refusals, faults;
 };
+
+static void open_direct_path(struct dispatch *dispatch)
+{
+	const struct direct_path_owner owner = {
+		.loop = dispatch->owner.loop,
+		.config = dispatch->config,
+		.metrics = dispatch->metrics,
+		.links = dispatch->links,
+		.settled = dispatch->owner.settled,
+		.context = dispatch->owner.context,
+	};
+
+	dispatch->direct = direct_path_new(&owner);
+	if (dispatch->direct)
+		dispatch->owner.listener = direct_path_listener(dispatch->direct);
+}
 
 struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_config *config,
 			      struct spoa_metrics *metrics, void (*settled)(void *context), void *context)
@@ -42,6 +60,8 @@ struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_
 		dispatch_free(dispatch);
 		return NULL;
 	}
+	if (config->direct.enabled)
+		open_direct_path(dispatch);
 	for (size_t i = 0; i < config->node_count; i++) {
 		dispatch->links[i] = node_link_new(&dispatch->owner, &config->nodes[i]);
 		if (!dispatch->links[i]) {
@@ -56,6 +76,9 @@ void dispatch_free(struct dispatch *dispatch)
 {
 	if (!dispatch)
 		return;
+	/* It says farewell to nodes. */
+	direct_path_free(dispatch->direct);
+	dispatch->owner.listener = NULL;
 	for (size_t i = 0; dispatch->links && i < dispatch->config->node_count; i++)
 		node_link_free(dispatch->links[i]);
 	free(dispatch->links);
@@ -107,55 +130,73 @@ static node_set ready_members(const struct dispatch *dispatch, const struct node
 	return ready;
 }
 
-/* Offers the encoded <len> bytes to the nodes of <pool> in the order of choice until one takes it. */
-static const struct node *offer_to_pool(struct dispatch *dispatch, const struct node_pool *pool,
-					const struct request *request, const struct ticket *ticket, size_t len,
-					enum pass_reason *reason)
+/* Encodes <offer> into dispatch->offer. Returns its length in bytes, or 0 after a log line. */
+static size_t encode_offer(struct dispatch *dispatch, const struct control_offer *offer)
 {
-	bool any_up;
-	node_set ready = ready_members(dispatch, pool, &any_up);
-	const struct node *node;
-	char note[LOG_LIMIT_NOTE_MAX];
-
-	*reason = !any_up ? PASS_NO_NODE : !ready ? PASS_DRAINING : PASS_BUSY;
-	while ((node = node_pool_choose(pool, request->path, ready)) != NULL) {
-		if (node_link_offer(dispatch->links[node->index], ticket, request->lease_id, dispatch->offer, len) == 0)
-			return node;
-		ready &= ~node_bit(node);
-		if (log_limit_allow(&dispatch->refusals, ev_now(dispatch->owner.loop), note))
-			log_warning("node %s: its control channel takes no more offers%s", node->name, note);
-	}
-	return NULL;
-}
-
-/* Encodes the OFFER into dispatch->offer. Returns its length in bytes, or 0 after a log line. */
-static size_t encode_offer(struct dispatch *dispatch, const struct request *request, const struct ticket *ticket,
-			   const struct tx_state *state)
-{
-	struct control_message message = {.type = CONTROL_OFFER};
-	struct control_offer *offer = &message.u.offer;
-	char client[CLIENT_ADDRESS_TEXT_MAX];
+	struct control_message message = {.type = CONTROL_OFFER, .u.offer = *offer};
 	enum control_error error;
 	char note[LOG_LIMIT_NOTE_MAX];
 	size_t len = 0;
 
-	offer->ticket = *ticket;
-	offer->state = *state;
-	offer->method = request->method;
-	offer->host = request->host;
-	offer->target = request->target;
-	offer->client.data = client_address_format(&request->client, client);
-	offer->client.len = strlen(client);
-	offer->lease_id = request->lease_id;
 	error = control_encode(&message, dispatch->offer, CONTROL_MESSAGE_MAX, &len);
 	secret_wipe(&message, sizeof(message));
 	if (error == CONTROL_OK)
 		return len;
 	secret_wipe(dispatch->offer, CONTROL_MESSAGE_MAX);
 	if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
-		log_error("lease %" PRIu64 ": cannot encode its offer: %s", request->lease_id,
-			  control_error_text(error));
+		log_error("lease %" PRIu64 ": cannot encode its offer: %s", offer->lease_id, control_error_text(error));
 	return 0;
+}
+
+enum offered { OFFERED, OFFER_REFUSED, OFFER_IMPOSSIBLE };
+
+/* Offers to <node>, and prepares for the direct path if both sides of it can. */
+static enum offered offer_to_node(struct dispatch *dispatch, struct control_offer *offer, const struct request *request,
+				  const struct policy_route *route, struct node *node)
+{
+	int result = -1;
+	size_t len;
+
+	offer->direct_min = 0;
+	if (dispatch->direct && request->direct)
+		direct_path_expect(dispatch->direct, offer, route, node, &request->client);
+	len = encode_offer(dispatch, offer);
+	if (len > 0)
+		result = node_link_offer(dispatch->links[node->index], &offer->ticket, offer->lease_id, dispatch->offer,
+					 len);
+	secret_wipe(dispatch->offer, len);
+	if (result < 0 && offer->direct_min > 0)
+		direct_path_forget(dispatch->direct, &offer->ticket);
+	return result == 0 ? OFFERED : len > 0 ? OFFER_REFUSED : OFFER_IMPOSSIBLE;
+}
+
+/* Offers to the nodes of <route>'s pool in the order of choice until one takes it. */
+static const struct node *offer_to_pool(struct dispatch *dispatch, struct control_offer *offer,
+					const struct request *request, const struct policy_route *route,
+					enum pass_reason *reason)
+{
+	const struct node_pool *pool = &dispatch->config->pools[route->pool];
+	bool any_up;
+	node_set ready = ready_members(dispatch, pool, &any_up);
+	struct node *node;
+	char note[LOG_LIMIT_NOTE_MAX];
+
+	*reason = !any_up ? PASS_NO_NODE : !ready ? PASS_DRAINING : PASS_BUSY;
+	while ((node = node_pool_choose(pool, request->path, ready)) != NULL) {
+		switch (offer_to_node(dispatch, offer, request, route, node)) {
+		case OFFERED:
+			return node;
+		case OFFER_IMPOSSIBLE:
+			*reason = PASS_INTERNAL;
+			return NULL;
+		case OFFER_REFUSED:
+			break;
+		}
+		ready &= ~node_bit(node);
+		if (log_limit_allow(&dispatch->refusals, ev_now(dispatch->owner.loop), note))
+			log_warning("node %s: its control channel takes no more offers%s", node->name, note);
+	}
+	return NULL;
 }
 
 static struct dispatch_answer pass(enum pass_reason reason)
@@ -170,8 +211,9 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	struct dispatch_answer answer = {.node = NULL};
 	struct policy_decision decision;
 	char note[LOG_LIMIT_NOTE_MAX];
+	char client[CLIENT_ADDRESS_TEXT_MAX];
+	struct control_offer offer;
 	uint64_t draw;
-	size_t len;
 
 	if (ticket_generate(&answer.ticket) < 0) {
 		if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
@@ -182,12 +224,18 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	decision = policy_decide(&dispatch->config->policy, request, draw);
 	if (!decision.offload)
 		return pass(decision.reason);
-	len = encode_offer(dispatch, request, &answer.ticket, state);
-	if (len == 0)
-		return pass(PASS_INTERNAL);
-	answer.node = offer_to_pool(dispatch, &dispatch->config->pools[decision.route->pool], request, &answer.ticket,
-				    len, &answer.reason);
-	secret_wipe(dispatch->offer, len);
+	offer = (struct control_offer){
+		.ticket = answer.ticket,
+		.state = *state,
+		.method = request->method,
+		.host = request->host,
+		.target = request->target,
+		.lease_id = request->lease_id,
+	};
+	offer.client.data = client_address_format(&request->client, client);
+	offer.client.len = strlen(client);
+	answer.node = offer_to_pool(dispatch, &offer, request, decision.route, &answer.reason);
+	secret_wipe(&offer, sizeof(offer));
 	return answer;
 }
 
@@ -237,9 +285,15 @@ enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_fr
 	return SPOP_STATUS_NORMAL;
 }
 
+void dispatch_drain(struct dispatch *dispatch)
+{
+	if (dispatch->direct)
+		direct_path_drain(dispatch->direct);
+}
+
 size_t dispatch_outstanding(const struct dispatch *dispatch)
 {
-	size_t count = 0;
+	size_t count = dispatch->direct ? direct_path_outstanding(dispatch->direct) : 0;
 
 	for (size_t i = 0; i < dispatch->config->node_count; i++)
 		count += node_link_outstanding(dispatch->links[i]);

@@ -34,7 +34,10 @@ struct dispatch_answer dispatch_request(struct dispatch *dispatch, const struct 
  * is malformed. */
 enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_frame *frame, struct spop_writer *ack);
 
-/* Offers of this worker that have not ended. */
+/* Takes back what nodes have of connections that are lent. */
+void dispatch_drain(struct dispatch *dispatch);
+
+/* Offers of this worker that have not ended, and connections that are lent. */
 size_t dispatch_outstanding(const struct dispatch *dispatch);
 
 #endif

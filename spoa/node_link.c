@@ -37,7 +37,7 @@ struct node_link {
 	struct node *node;
 	const char *names[2];
 	enum link_state state;
-	bool draining, stopping;
+	bool draining, stopping, direct;
 	struct channel *channel; /* not in WAITING */
 	struct open_offer *offers;
 	ev_timer retry, ping, silence;
@@ -90,6 +90,7 @@ static void schedule_retry(struct node_link *link)
 
 static void link_failed(struct node_link *link, const char *reason)
 {
+	bool was_up = link->state == LINK_UP;
 	struct node *node = link->node;
 	char peer[ADDRESS_TEXT_MAX];
 	double now = ev_now(link->owner->loop);
@@ -110,9 +111,11 @@ static void link_failed(struct node_link *link, const char *reason)
 	ev_timer_stop(link->owner->loop, &link->ping);
 	ev_timer_stop(link->owner->loop, &link->silence);
 	link->channel = NULL;
-	link->draining = false;
+	link->draining = link->direct = false;
 	link->state = LINK_WAITING;
 	drop_offers(link);
+	if (was_up && link->owner->listener && !link->stopping)
+		link->owner->listener->lost(link->owner->listener->context, node);
 	if (!link->stopping)
 		schedule_retry(link);
 	if (link->owner->settled && !link->stopping)
@@ -173,6 +176,7 @@ static void link_greeted(struct node_link *link, const struct control_hello *hel
 		return;
 	}
 	link->state = LINK_UP;
+	link->direct = hello->direct != 0;
 	link->retry_delay = NODE_RETRY_MIN_S;
 	link->next_report = 0;
 	if (node->up)
@@ -190,6 +194,10 @@ static void link_ponged(struct node_link *link, const struct control_pong *pong)
 	if (draining != link->draining && link->owner->reports)
 		log_notice("node %s %s", link->node->name,
 			   draining ? "drains: it gets no new offloads" : "takes offloads again");
+	if (draining && !link->draining && link->owner->listener) {
+		link->draining = true; /* before anybody is asked for another node */
+		link->owner->listener->drains(link->owner->listener->context, link->node);
+	}
 	link->draining = draining;
 }
 
@@ -261,6 +269,13 @@ static void link_resulted(struct node_link *link, const struct control_result *r
 		link->owner->settled(link->owner->context);
 }
 
+static const char *tell_listener(struct node_link *link, const struct control_message *message)
+{
+	const struct node_link_listener *listener = link->owner->listener;
+
+	return listener ? listener->received(listener->context, link->node, message) : NULL;
+}
+
 /* Acts on one message. Returns a reason to close the channel with, or NULL. */
 static const char *link_dispatch(struct node_link *link, const struct control_message *message)
 {
@@ -276,8 +291,17 @@ static const char *link_dispatch(struct node_link *link, const struct control_me
 		link_ponged(link, &message->u.pong);
 		return NULL;
 	case CONTROL_RESULT:
+		(void)tell_listener(link, message);
 		link_resulted(link, &message->u.result);
 		return NULL;
+	case CONTROL_PREPARED:
+	case CONTROL_HANDOFF_REPLY:
+	case CONTROL_PROGRESS:
+	case CONTROL_CLIENT_DATA:
+	case CONTROL_DRAINED:
+	case CONTROL_HANDBACK:
+	case CONTROL_GONE:
+		return tell_listener(link, message);
 	default:
 		return "it sent a message that only agents send";
 	}
@@ -405,6 +429,16 @@ int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_
 		node_add_own(link->node, -1);
 	}
 	return -1;
+}
+
+bool node_link_direct(const struct node_link *link)
+{
+	return link->direct && node_link_readiness(link) == NODE_LINK_READY;
+}
+
+int node_link_send(struct node_link *link, const uint8_t *frame, size_t len)
+{
+	return link->state == LINK_UP ? channel_send(link->channel, frame, len) : -1;
 }
 
 size_t node_link_outstanding(const struct node_link *link)

@@ -12,6 +12,7 @@
 #define DISC_NODE_LINK_H
 
 #include <ev.h>
+#include <stdbool.h>
 
 #include "channel.h"
 #include "node_pool.h"
@@ -24,6 +25,18 @@
 
 struct node_link;
 
+/* Who wants to know what nodes say about connections that are lent. */
+struct node_link_listener {
+	/* PREPARED, HANDOFF_REPLY, PROGRESS, CLIENT_DATA, DRAINED, HANDBACK, GONE or RESULT came from <node>. Returns
+	 * NULL, or a reason to close the channel with. */
+	const char *(*received)(void *context, struct node *node, const struct control_message *message);
+	/* The channel to <node> is closed. */
+	void (*lost)(void *context, struct node *node);
+	/* <node> takes no new offloads any more. */
+	void (*drains)(void *context, struct node *node);
+	void *context;
+};
+
 struct node_link_owner {
 	struct ev_loop *loop;
 	struct channel_tls *tls;
@@ -31,6 +44,7 @@ struct node_link_owner {
 	bool reports;                   /* this worker's links log failed attempts to connect */
 	void (*settled)(void *context); /* an offer of ours ended; may be NULL */
 	void *context;
+	const struct node_link_listener *listener; /* may be NULL */
 };
 
 enum node_link_readiness {
@@ -52,6 +66,13 @@ enum node_link_readiness node_link_readiness(const struct node_link *link);
  * is exhausted: then nothing was sent. */
 int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_t lease_id, const uint8_t *frame,
 		    size_t len);
+
+/* Whether the node is READY and transmits on clients' connections. */
+bool node_link_direct(const struct node_link *link);
+
+/* Queues the encoded message <frame>. Returns 0, or -1 if the link is not up or its queue is full: then nothing was
+ * sent. */
+int node_link_send(struct node_link *link, const uint8_t *frame, size_t len);
 
 /* Offers made on <link> that have not ended. */
 size_t node_link_outstanding(const struct node_link *link);

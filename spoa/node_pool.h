@@ -26,6 +26,8 @@ struct node {
 	const char *certificate_name; /* dNSName that its certificate must bear */
 	const char *server;           /* name of its server in HAProxy */
 	struct address control;
+	struct address fetch;       /* where it answers HAProxy; <len> 0: not configured */
+	struct address direct[2];   /* IPv4 and IPv6 that packets of clients are sent to; <len> 0: none */
 	uint64_t seed;              /* hash of <name>: see node_init() */
 	size_t index;               /* its bit in a node_set */
 	_Atomic unsigned links;     /* workers whose control channel is up */

@@ -11,6 +11,13 @@
 #include "pass_reason.h"
 #include "request.h"
 
+/* How an offloaded body reaches the client. */
+enum policy_path {
+	POLICY_PATH_SPLICE = 0, /* through HAProxy */
+	POLICY_PATH_DIRECT,     /* on the client's own connection, where that is possible */
+	POLICY_PATH_AUTO,       /* so from a size on */
+};
+
 /* A criterion with no values matches every request; with several, one of them must hold. */
 struct policy_route {
 	const char *name;
@@ -24,9 +31,10 @@ struct policy_route {
 	size_t method_count;
 	const struct client_network *clients;
 	size_t client_count;
-	bool offload;     /* false: requests that match are passed */
-	size_t pool;      /* index of the pool, with <offload> */
-	unsigned percent; /* how many of 100 requests are offloaded, on average */
+	bool offload;          /* false: requests that match are passed */
+	size_t pool;           /* index of the pool, with <offload> */
+	enum policy_path path; /* with <offload> */
+	unsigned percent;      /* how many of 100 requests are offloaded, on average */
 };
 
 struct policy {

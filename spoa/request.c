@@ -50,6 +50,14 @@ static bool read_lease_id(struct request *request, const struct spop_value *valu
 	}
 }
 
+static bool read_direct(struct request *request, const struct spop_value *value)
+{
+	if (value->type != SPOP_DATA_BOOL)
+		return false;
+	request->direct = value->number != 0;
+	return true;
+}
+
 /* Returns false if the argument is a known one of a wrong type. */
 static bool read_argument(struct request *request, const struct spop_item *argument)
 {
@@ -65,6 +73,8 @@ static bool read_argument(struct request *request, const struct spop_item *argum
 		return read_text(&request->method, &argument->value);
 	if (spop_slice_is(argument->name, "host"))
 		return read_text(&request->host, &argument->value);
+	if (spop_slice_is(argument->name, "direct"))
+		return read_direct(request, &argument->value);
 	if (spop_slice_is(argument->name, "client"))
 		return read_client(request, &argument->value);
 	if (!spop_slice_is(argument->name, "target"))

@@ -17,6 +17,7 @@ struct request {
 	const uint8_t *lease; /* TX state in wire form, NULL if HAProxy has no lease */
 	size_t lease_len;
 	uint64_t lease_id;
+	bool direct;   /* the client's connection can be lent */
 	bool mistyped; /* an argument that is known came with another type */
 };
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "spoa_config.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,10 +31,8 @@ static cfg_opt_t tls_options[] = {
 };
 
 static cfg_opt_t node_options[] = {
-	CFG_STR("control", "", CFGF_NONE),
-	CFG_STR("name", "", CFGF_NONE),
-	CFG_STR("server", "", CFGF_NONE),
-	CFG_END(),
+	CFG_STR("control", "", CFGF_NONE), CFG_STR("name", "", CFGF_NONE),          CFG_STR("server", "", CFGF_NONE),
+	CFG_STR("fetch", "", CFGF_NONE),   CFG_STR_LIST("direct", "{}", CFGF_NONE), CFG_END(),
 };
 
 static cfg_opt_t pool_options[] = {
@@ -51,6 +47,7 @@ static cfg_opt_t root_options[] = {
 	CFG_SEC("admin", admin_options, CFGF_NONE),
 	CFG_SEC("log", config_log_options, CFGF_NONE),
 	CFG_SEC("tls", tls_options, CFGF_NONE),
+	CFG_SEC("direct", direct_options, CFGF_NODEFAULT),
 	CFG_SEC("node", node_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_SEC("pool", pool_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_SEC("route", spoa_route_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -92,40 +89,11 @@ static int read_listeners(struct spoa_config *config, cfg_t *section)
 	return result;
 }
 
-static int read_socket_owner(struct spoa_config *config, cfg_t *section)
-{
-	const char *mode = cfg_getstr(section, "mode"), *user = cfg_getstr(section, "user");
-	const char *group = cfg_getstr(section, "group");
-	int result = 0;
-	char *end;
-
-	config->socket_mode = (unsigned)strtoul(mode, &end, 8);
-	if (*mode < '0' || *mode > '7' || *end || config->socket_mode > 0777)
-		result = config_fault(section, "mode", "\"%s\" is not an octal mode between 0 and 0777", mode);
-	config->socket_user = (uid_t)-1;
-	config->socket_group = (gid_t)-1;
-	if (*user) {
-		const struct passwd *entry = getpwnam(user);
-		if (entry)
-			config->socket_user = entry->pw_uid;
-		else
-			result = config_fault(section, "user", "there is no user \"%s\"", user);
-	}
-	if (*group) {
-		const struct group *entry = getgrnam(group);
-		if (entry)
-			config->socket_group = entry->gr_gid;
-		else
-			result = config_fault(section, "group", "there is no group \"%s\"", group);
-	}
-	return result;
-}
-
 static int read_spop(struct spoa_config *config, cfg_t *section)
 {
 	int result = read_listeners(config, section);
 
-	result |= read_socket_owner(config, section);
+	result |= direct_settings_read_owner(&config->socket_owner, section);
 	result |= read_range(section, "max-frame-size", SPOP_FRAME_SIZE_MIN, SPOP_FRAME_SIZE_MAX,
 			     &config->max_frame_size);
 	result |= read_range(section, "max-connections", 1, 100000, &config->max_connections);
@@ -174,6 +142,7 @@ static int read_node(struct node *node, cfg_t *section, size_t index)
 	result |= config_need_string(section, "name", &node->certificate_name);
 	if (*server)
 		result |= check_name(section, "server", server);
+	result |= direct_settings_read_node(node, section);
 	return result;
 }
 
@@ -246,11 +215,12 @@ static int read_root(struct spoa_config *config, cfg_t *root)
 	result |= read_range(root, "workers", 1, SPOA_WORKERS_MAX, &config->workers);
 	result |= read_spop(config, cfg_getsec(root, "spop"));
 	result |= read_admin(config, cfg_getsec(root, "admin"));
+	result |= direct_settings_read(&config->direct, root);
 	result |= read_nodes(config, root);
 	if (config->node_count)
 		result |= read_tls(config, cfg_getsec(root, "tls"));
 	result |= read_pools(config, root);
-	result |= spoa_routes_read(&config->policy, root, config->pools, config->pool_count);
+	result |= spoa_routes_read(&config->policy, root, config->pools, config->pool_count, config->direct.enabled);
 	return result;
 }
 
@@ -269,6 +239,7 @@ int spoa_config_load(struct spoa_config *config, const char *file)
 void spoa_config_release(struct spoa_config *config)
 {
 	spoa_routes_release(&config->policy);
+	direct_settings_release(&config->direct);
 	free(config->pools);
 	free(config->nodes);
 	free(config->listen);

@@ -7,11 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "address.h"
 #include "channel.h"
 #include "config.h"
+#include "direct_settings.h"
 #include "node_pool.h"
 #include "policy.h"
 
@@ -21,9 +21,7 @@ struct spoa_config {
 	unsigned workers;
 	struct address *listen; /* SPOP listeners */
 	size_t listen_count;
-	unsigned socket_mode;    /* of UNIX sockets */
-	uid_t socket_user;       /* (uid_t)-1: left as it is */
-	gid_t socket_group;      /* (gid_t)-1: left as it is */
+	struct spop_socket_owner socket_owner;
 	uint32_t max_frame_size; /* bytes */
 	unsigned max_connections;
 	bool has_admin;
@@ -34,6 +32,7 @@ struct spoa_config {
 	struct node_pool *pools;
 	size_t pool_count;
 	struct policy policy;
+	struct direct_settings direct;
 	cfg_t *tree; /* what the texts above point into */
 };
 

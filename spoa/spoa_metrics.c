@@ -16,10 +16,15 @@ static const struct {
 		id] = {"disc_spoa_passes_total{reason=\"" word "\"}", "requests answered with pass", METRIC_COUNTER},
 		PASS_REASON_TABLE(PASS_METRIC)
 #undef PASS_METRIC
+#define CAUSE_METRIC(id, word)                                                    \
+	[SPOA_COMPLETED_##id] = {"disc_spoa_completed_total{cause=\"" word "\"}", \
+				 "loans whose rest was written from this host", METRIC_COUNTER},
+			LOAN_CAUSE_TABLE(CAUSE_METRIC)
+#undef CAUSE_METRIC
 #define DISCONNECT_METRIC(id, code, text)                                              \
 	[SPOA_DISCONNECT_##id] = {"disc_spoa_disconnects_total{status=\"" #code "\"}", \
 				  "AGENT-DISCONNECT frames sent, by SPOP status code", METRIC_COUNTER},
-			SPOP_STATUS_TABLE(DISCONNECT_METRIC)
+				SPOP_STATUS_TABLE(DISCONNECT_METRIC)
 #undef DISCONNECT_METRIC
 };
 

@@ -4,27 +4,54 @@
 #ifndef DISC_SPOA_METRICS_H
 #define DISC_SPOA_METRICS_H
 
+#include "loan_cause.h"
 #include "metrics.h"
 #include "pass_reason.h"
 #include "spop_frame.h"
 
-#define SPOA_METRIC_TABLE(X)                                                                                         \
-	X(CONNECTIONS, GAUGE, "disc_spoa_connections", "SPOP connections that are open")                             \
-	X(CONNECTIONS_TOTAL, COUNTER, "disc_spoa_connections_total", "SPOP connections that were accepted")          \
-	X(CONNECTIONS_REFUSED, COUNTER, "disc_spoa_connections_refused_total",                                       \
-	  "SPOP connections over max-connections")                                                                   \
-	X(HEALTH_CHECKS, COUNTER, "disc_spoa_health_checks_total", "health checks of HAProxy that were answered")    \
-	X(NOTIFIES, COUNTER, "disc_spoa_notifies_total", "NOTIFY frames received")                                   \
-	X(ACKS, COUNTER, "disc_spoa_acks_total", "ACK frames queued as answers")                                     \
-	X(OFFERS, COUNTER, "disc_spoa_offers_total", "offloads offered to a node")                                   \
-	X(OFFERS_LOST, COUNTER, "disc_spoa_offers_lost_total", "offers whose node went away before their result")    \
-	X(RESULTS_SEALED, COUNTER, "disc_spoa_results_total{outcome=\"sealed\"}", "results that nodes reported")     \
-	X(RESULTS_DECLINED, COUNTER, "disc_spoa_results_total{outcome=\"declined\"}", "results that nodes reported") \
-	X(RESULTS_ABORTED, COUNTER, "disc_spoa_results_total{outcome=\"aborted\"}", "results that nodes reported")   \
-	X(RESULTS_EXPIRED, COUNTER, "disc_spoa_results_total{outcome=\"expired\"}", "results that nodes reported")   \
-	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")     \
-	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")        \
-	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")
+#define SPOA_METRIC_TABLE(X)                                                                                          \
+	X(CONNECTIONS, GAUGE, "disc_spoa_connections", "SPOP connections that are open")                              \
+	X(CONNECTIONS_TOTAL, COUNTER, "disc_spoa_connections_total", "SPOP connections that were accepted")           \
+	X(CONNECTIONS_REFUSED, COUNTER, "disc_spoa_connections_refused_total",                                        \
+	  "SPOP connections over max-connections")                                                                    \
+	X(HEALTH_CHECKS, COUNTER, "disc_spoa_health_checks_total", "health checks of HAProxy that were answered")     \
+	X(NOTIFIES, COUNTER, "disc_spoa_notifies_total", "NOTIFY frames received")                                    \
+	X(ACKS, COUNTER, "disc_spoa_acks_total", "ACK frames queued as answers")                                      \
+	X(OFFERS, COUNTER, "disc_spoa_offers_total", "offloads offered to a node")                                    \
+	X(OFFERS_LOST, COUNTER, "disc_spoa_offers_lost_total", "offers whose node went away before their result")     \
+	X(RESULTS_SEALED, COUNTER, "disc_spoa_results_total{outcome=\"sealed\"}", "results that nodes reported")      \
+	X(RESULTS_DECLINED, COUNTER, "disc_spoa_results_total{outcome=\"declined\"}", "results that nodes reported")  \
+	X(RESULTS_ABORTED, COUNTER, "disc_spoa_results_total{outcome=\"aborted\"}", "results that nodes reported")    \
+	X(RESULTS_EXPIRED, COUNTER, "disc_spoa_results_total{outcome=\"expired\"}", "results that nodes reported")    \
+	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")      \
+	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")         \
+	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")      \
+	X(LOANS, GAUGE, "disc_spoa_loans", "client connections that HAProxy has lent")                                \
+	X(LOANS_TOTAL, COUNTER, "disc_spoa_loans_total", "client connections that HAProxy lent")                      \
+	X(HANDOFFS, COUNTER, "disc_spoa_handoffs_total", "connections that were handed to a node")                    \
+	X(HANDOFFS_FAILED, COUNTER, "disc_spoa_handoffs_failed_total",                                                \
+	  "handoffs that the node refused or did not answer")                                                         \
+	X(LOANS_RETURNED, COUNTER, "disc_spoa_loans_returned_total",                                                  \
+	  "connections that HAProxy got back with all bytes written")                                                 \
+	X(LOANS_RECALLED, COUNTER, "disc_spoa_loans_recalled_total",                                                  \
+	  "connections that were taken back before the end")                                                          \
+	X(LOANS_ABANDONED, COUNTER, "disc_spoa_loans_abandoned_total",                                                \
+	  "connections that HAProxy closed while they were lent")                                                     \
+	X(LOANS_LOST_CLIENT, COUNTER, "disc_spoa_loans_lost_total{cause=\"client\"}", "connections that were lost")   \
+	X(LOANS_LOST_NODE, COUNTER, "disc_spoa_loans_lost_total{cause=\"node\"}", "connections that were lost")       \
+	X(LOANS_LOST_AGENT, COUNTER, "disc_spoa_loans_lost_total{cause=\"agent\"}", "connections that were lost")     \
+	X(BREAKERS_OPEN, GAUGE, "disc_spoa_breakers_open", "routes that the direct path is kept from after failures") \
+	X(LEFTOVERS, COUNTER, "disc_spoa_leftovers_total", "flows of an earlier process, whose clients were reset")   \
+	X(STEERING_FLOWS, GAUGE, "disc_spoa_steering_flows", "flows that are held or sent to nodes")                  \
+	X(STEERING_REDIRECTED, COUNTER, "disc_spoa_steering_redirected_total", "packets sent to nodes")               \
+	X(STEERING_HELD, COUNTER, "disc_spoa_steering_held_total", "packets held")                                    \
+	X(STEERING_OVERFLOWS, COUNTER, "disc_spoa_steering_overflows_total",                                          \
+	  "packets dropped for lack of room to hold them")                                                            \
+	X(STEERING_REINJECTED, COUNTER, "disc_spoa_steering_reinjected_total",                                        \
+	  "packets let through after having been held")                                                               \
+	X(STEERING_MUTED, COUNTER, "disc_spoa_steering_muted_total", "packets of this host that were kept back")      \
+	X(STEERING_FRAGMENTS, COUNTER, "disc_spoa_steering_fragments_total",                                          \
+	  "fragments seen on the clients' interfaces")
 
 enum spoa_metric {
 #define SPOA_METRIC_ENUM(id, kind, name, help) SPOA_##id,
@@ -33,10 +60,13 @@ enum spoa_metric {
 #define SPOA_PASS_ENUM(id, word) SPOA_PASS_##id,
 		PASS_REASON_TABLE(SPOA_PASS_ENUM)
 #undef SPOA_PASS_ENUM
+#define SPOA_CAUSE_ENUM(id, word) SPOA_COMPLETED_##id,
+			LOAN_CAUSE_TABLE(SPOA_CAUSE_ENUM)
+#undef SPOA_CAUSE_ENUM
 #define SPOA_STATUS_ENUM(id, code, text) SPOA_DISCONNECT_##id,
-			SPOP_STATUS_TABLE(SPOA_STATUS_ENUM)
+				SPOP_STATUS_TABLE(SPOA_STATUS_ENUM)
 #undef SPOA_STATUS_ENUM
-				SPOA_METRIC_COUNT
+					SPOA_METRIC_COUNT
 };
 
 struct spoa_metrics {
@@ -56,6 +86,11 @@ static inline void spoa_metrics_add(struct spoa_metrics *metrics, enum spoa_metr
 static inline void spoa_metrics_count_pass(struct spoa_metrics *metrics, enum pass_reason reason)
 {
 	metric_add(&metrics->all[SPOA_PASS_NO_LEASE + (size_t)reason], 1);
+}
+
+static inline void spoa_metrics_count_completion(struct spoa_metrics *metrics, enum loan_cause cause)
+{
+	metric_add(&metrics->all[SPOA_COMPLETED_UNFIT + (size_t)cause], 1);
 }
 
 void spoa_metrics_count_disconnect(struct spoa_metrics *metrics, enum spop_status status);

@@ -92,16 +92,36 @@ static int read_clients(struct policy_route *route, cfg_t *section)
 	return result;
 }
 
-static int read_path(cfg_t *section)
+/* What the direct path needs of <pool>'s nodes: where to redirect packets to, and where to fetch what is missing. */
+static int check_pool(cfg_t *section, const char *path, const struct node_pool *pool)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < pool->count; i++) {
+		const struct node *node = pool->members[i];
+
+		if (node->fetch.len == 0 || (node->direct[0].len == 0 && node->direct[1].len == 0))
+			result = config_fault(section, "path", "\"%s\" needs %s of node \"%s\", which is not set", path,
+					      node->fetch.len == 0 ? "fetch" : "direct", node->name);
+	}
+	return result;
+}
+
+static int read_path(struct policy_route *route, cfg_t *section, bool direct)
 {
 	const char *path = cfg_getstr(section, "path");
 
 	if (strcmp(path, "splice") == 0)
 		return 0;
-	if (strcmp(path, "direct") == 0 || strcmp(path, "auto") == 0)
-		return config_fault(section, "path", "\"%s\" is not supported by this version: only \"splice\" is",
-				    path);
-	return config_fault(section, "path", "\"%s\" is not \"splice\"", path);
+	if (strcmp(path, "direct") == 0)
+		route->path = POLICY_PATH_DIRECT;
+	else if (strcmp(path, "auto") == 0)
+		route->path = POLICY_PATH_AUTO;
+	else
+		return config_fault(section, "path", "\"%s\" is neither splice nor direct nor auto", path);
+	if (!direct)
+		return config_fault(section, "path", "\"%s\" needs a direct section", path);
+	return 0;
 }
 
 static int read_pool_name(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count)
@@ -119,7 +139,8 @@ static int read_pool_name(struct policy_route *route, cfg_t *section, const stru
 	return config_fault(section, "pool", "there is no pool \"%s\"", name);
 }
 
-static int read_action(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count)
+static int read_action(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count,
+		       bool direct)
 {
 	const char *action = cfg_getstr(section, "action");
 	long percent = 0;
@@ -130,14 +151,18 @@ static int read_action(struct policy_route *route, cfg_t *section, const struct 
 	if (strcmp(action, "offload") != 0)
 		return config_fault(section, "action", "\"%s\" is neither offload nor pass", action);
 	route->offload = true;
-	result = read_path(section);
-	result |= read_pool_name(route, section, pools, pool_count);
+	result = read_path(route, section, direct);
+	if (read_pool_name(route, section, pools, pool_count) < 0)
+		result = -1;
+	else if (route->path != POLICY_PATH_SPLICE)
+		result |= check_pool(section, cfg_getstr(section, "path"), &pools[route->pool]);
 	result |= config_need_range(section, "percent", 0, 100, &percent);
 	route->percent = (unsigned)percent;
 	return result;
 }
 
-static int read_route(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count)
+static int read_route(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count,
+		      bool direct)
 {
 	int result;
 
@@ -147,11 +172,11 @@ static int read_route(struct policy_route *route, cfg_t *section, const struct n
 	result |= read_texts(section, "path-suffix", suffix_fault, &route->path_suffixes, &route->path_suffix_count);
 	result |= read_texts(section, "method", method_fault, &route->methods, &route->method_count);
 	result |= read_clients(route, section);
-	result |= read_action(route, section, pools, pool_count);
+	result |= read_action(route, section, pools, pool_count, direct);
 	return result;
 }
 
-int spoa_routes_read(struct policy *policy, cfg_t *root, const struct node_pool *pools, size_t pool_count)
+int spoa_routes_read(struct policy *policy, cfg_t *root, const struct node_pool *pools, size_t pool_count, bool direct)
 {
 	unsigned size = cfg_size(root, "route");
 	int result = 0;
@@ -161,7 +186,7 @@ int spoa_routes_read(struct policy *policy, cfg_t *root, const struct node_pool 
 		return config_fault(root, "route", "out of memory");
 	policy->count = size;
 	for (unsigned i = 0; i < size; i++)
-		result |= read_route(&policy->routes[i], cfg_getnsec(root, "route", i), pools, pool_count);
+		result |= read_route(&policy->routes[i], cfg_getnsec(root, "route", i), pools, pool_count, direct);
 	return result;
 }
 

@@ -111,6 +111,28 @@ static void arguments_of_another_type_are_noted(void **state)
 	}
 }
 
+static void only_a_connection_that_can_be_lent_is_direct(void **state)
+{
+	static const uint8_t yes[] = {SPOP_DATA_BOOL | 0x10}, no[] = {SPOP_DATA_BOOL}, null[] = {SPOP_DATA_NULL};
+	static const struct {
+		const uint8_t *bytes;
+		bool direct;
+	} cases[] = {{yes, true}, {no, false}, {null, false}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint8_t payload[PAYLOAD_MAX];
+		struct spop_writer writer;
+		struct request request;
+
+		begin(&writer, payload, 1);
+		add_raw(&writer, "direct", cases[i].bytes, 1);
+		assert_true(request_read(&request, end(&writer)));
+		assert_false(request.mistyped);
+		assert_int_equal(request.direct, cases[i].direct);
+	}
+}
+
 static void lease_as_a_string_is_no_lease(void **state)
 {
 	uint8_t payload[PAYLOAD_MAX];
@@ -171,6 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(message_cut_at_every_byte_gives_no_request),
 		cmocka_unit_test(arguments_of_another_type_are_noted),
+		cmocka_unit_test(only_a_connection_that_can_be_lent_is_direct),
 		cmocka_unit_test(lease_as_a_string_is_no_lease),
 		cmocka_unit_test(null_and_missing_arguments_are_absent),
 		cmocka_unit_test(arguments_are_found_in_any_order),

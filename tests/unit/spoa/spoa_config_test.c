@@ -108,23 +108,65 @@ static void each_fault_names_file_line_and_field(void **state)
 		assert_faults(cases[i].text, cases[i].faults);
 }
 
-static void paths_that_come_later_are_refused_clearly(void **state)
+static void paths_other_than_splice_need_a_direct_section(void **state)
 {
 	static const char *const format =
 		SPOP "route \"r\" {\n\taction = \"offload\"\n\tpath = \"%s\"\n\tpool = \"p\"\n\tpercent = 101\n}\n";
-	static const char *const faults =
-		"F:4: path: \"%s\" is not supported by this version: only \"splice\" is\n"
-		"F:5: pool: there is no pool \"p\"\nF:6: percent: 101 is not between 0 and 100\n";
-	static const char *const paths[] = {"direct", "auto"};
+	static const char *const faults = "F:4: path: \"%s\" %s\nF:5: pool: there is no pool \"p\"\n"
+					  "F:6: percent: 101 is not between 0 and 100\n";
+	static const struct {
+		const char *path, *fault;
+	} cases[] = {
+		{"direct", "needs a direct section"},
+		{"auto", "needs a direct section"},
+		{"fast", "is neither splice nor direct nor auto"},
+	};
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char text[512], expected[512];
 
-		(void)snprintf(text, sizeof(text), format, paths[i]);
-		(void)snprintf(expected, sizeof(expected), faults, paths[i]);
+		(void)snprintf(text, sizeof(text), format, cases[i].path);
+		(void)snprintf(expected, sizeof(expected), faults, cases[i].path, cases[i].fault);
 		assert_faults(text, expected);
 	}
+}
+
+static void faults_of_the_direct_section_come_together(void **state)
+{
+	(void)state;
+	assert_faults(
+		"workers = 2\n" SPOP
+		"direct {\n\tsocket = \"lend.sock\"\n\tmode = \"0888\"\n\tinterface = {\"eth0\", \"an interface\"}\n"
+		"\tmin-size = 0\n\tmax-flows = 0\n\tmax-failures = 0\n\tretry-after = -1.0\n"
+		"\thandoff-timeout = 0.0\n}\n",
+		"F:4: socket: \"lend.sock\": not an absolute path\n"
+		"F:5: mode: \"0888\" is not an octal mode between 0 and 0777\n"
+		"F:6: interface: \"an interface\" is not the name of an interface\n"
+		"F:7: min-size: 0 is not between 1 and 9223372036854775807\n"
+		"F:8: max-flows: 0 is not between 1 and 16777216\n"
+		"F:9: max-failures: 0 is not between 1 and 1000\n"
+		"F:10: retry-after: -1 is not between 0 and 86400 seconds\n"
+		"F:11: handoff-timeout: 0 is not between 0.05 and 60 seconds\n"
+		"F:1: workers: must be 1 with a direct section: one loop has all connections that are lent\n");
+	assert_faults(SPOP "direct {\n}\n",
+		      "F:3: interface: must name at least one interface that clients come in by\n");
+}
+
+static void nodes_of_a_direct_route_need_their_addresses(void **state)
+{
+	(void)state;
+	assert_faults(SPOP
+		      "direct {\n\tinterface = {\"eth0\"}\n}\nnode \"n1\" {\n\tcontrol = \"127.0.0.1:7443\"\n"
+		      "\tname = \"n1\"\n\tfetch = \"10.0.0.2\"\n\tdirect = {\"10.0.0.2\", \"10.0.0.3\", \"x\"}\n}\n"
+		      "node \"n2\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n2\"\n\tfetch = \"10.0.0.2:80\"\n}\n"
+		      "pool \"p\" {\n\tnodes = {\"n2\"}\n}\n"
+		      "route \"r\" {\n\taction = \"offload\"\n\tpath = \"auto\"\n\tpool = \"p\"\n}\ntls {\n}\n",
+		      "F:9: direct: \"10.0.0.3\" is the second address of its family\n"
+		      "F:9: direct: \"x\" is no address without a port\n"
+		      "F:8: fetch: \"10.0.0.2\": the port is missing: ADDRESS:PORT\n"
+		      "F:25: ca: must be set\nF:25: certificate: must be set\nF:25: key: must be set\n"
+		      "F:21: path: \"auto\" needs direct of node \"n2\", which is not set\n");
 }
 
 static void faults_of_nodes_and_tls_come_together(void **state)
@@ -154,9 +196,10 @@ static void file_that_is_missing_is_named(void **state)
 static void valid_configuration_is_read_as_written(void **state)
 {
 	static const char text[] =
-		"workers = 3\nspop {\n listen = {\"127.0.0.1:9000\", \"unix:/run/x.sock\"}\n mode = \"0600\"\n"
+		"workers = 1\nspop {\n listen = {\"127.0.0.1:9000\", \"unix:/run/x.sock\"}\n mode = \"0600\"\n"
 		" max-frame-size = 1024\n max-connections = 7\n}\nadmin { listen = \"127.0.0.1:9901\" }\n"
 		"log { level = \"warning\" }\n"
+		"direct { interface = {\"eth0\", \"eth1\"} min-size = 4096 handoff-timeout = 0.5 }\n"
 		"route \"a\" { host = {\"*.example\"} client = {\"10.0.0.0/8\", \"::1\"} action = \"pass\" }\n"
 		"route \"b\" { path-prefix = {\"/x/\", \"/y/\"} path-suffix = {\".iso\"} method = {} action = \"pass\" "
 		"}\n";
@@ -167,10 +210,18 @@ static void valid_configuration_is_read_as_written(void **state)
 	(void)state;
 	assert_string_equal(said, "");
 	assert_int_equal(result, 0);
-	assert_int_equal(config.workers, 3);
+	assert_int_equal(config.workers, 1);
 	assert_int_equal(config.listen_count, 2);
-	assert_int_equal(config.socket_mode, 0600);
-	assert_true(config.socket_user == (uid_t)-1 && config.socket_group == (gid_t)-1);
+	assert_int_equal(config.socket_owner.mode, 0600);
+	assert_true(config.socket_owner.user == (uid_t)-1 && config.socket_owner.group == (gid_t)-1);
+	assert_true(config.direct.enabled);
+	assert_string_equal(config.direct.interfaces[0], "eth0");
+	assert_string_equal(config.direct.interfaces[1], "eth1");
+	assert_null(config.direct.interfaces[2]);
+	assert_int_equal(config.direct.min_size, 4096);
+	assert_int_equal(config.direct.max_flows, 262144);
+	assert_int_equal(config.direct.breaker.max_failures, 3);
+	assert_true(config.direct.breaker.retry_after == 30. && config.direct.handoff_timeout == 0.5);
 	assert_int_equal(config.max_frame_size, 1024);
 	assert_int_equal(config.max_connections, 7);
 	assert_true(config.has_admin);
@@ -189,7 +240,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_fault_names_file_line_and_field),
-		cmocka_unit_test(paths_that_come_later_are_refused_clearly),
+		cmocka_unit_test(paths_other_than_splice_need_a_direct_section),
+		cmocka_unit_test(faults_of_the_direct_section_come_together),
+		cmocka_unit_test(nodes_of_a_direct_route_need_their_addresses),
 		cmocka_unit_test(faults_of_nodes_and_tls_come_together),
 		cmocka_unit_test(file_that_is_missing_is_named),
 		cmocka_unit_test(valid_configuration_is_read_as_written),

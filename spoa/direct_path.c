@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "direct_path.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "capabilities.h"
+#include "loan.h"
+#include "loan_table.h"
+#include "log.h"
+#include "secret.h"
+
+#define ROUTES_S 5.0      /* how often routes to nodes are looked up */
+#define COUNT_S 1.0       /* how often steering is asked for its counters */
+#define FLOW_AGE_S 3600.0 /* a flow without a packet for so long belongs to nobody */
+#define ERROR_MAX 256
+
+struct direct_path {
+	struct direct_path_owner owner;
+	struct loan_environment environment;
+	struct loan_table table;
+	struct node_link_listener listener;
+	struct lending_server *server;
+	ev_timer routes, count;
+	bool route_warned[NODE_MAX][2];
+	size_t leftovers;
+	bool ending;
+};
+
+/* --- loans --- */
+
+static void loan_ended(void *context, struct loan *loan)
+{
+	struct direct_path *direct = context;
+
+	loan_table_remove(&direct->table, loan);
+	loan_free(loan);
+	if (direct->owner.settled && !direct->ending)
+		direct->owner.settled(direct->owner.context);
+}
+
+/* Nothing is known of what was lent: not even how to go on. */
+static void refuse_loan(struct direct_path *direct, struct lending_connection *connection,
+			const struct lending_message *message, int fd)
+{
+	const struct lending_message lost = {.type = LENDING_LOST, .loan = message->loan, .cause = LENDING_CAUSE_AGENT};
+	struct tcp_fault fault;
+	char digits[TICKET_TEXT_LEN + 1];
+
+	ticket_format(digits, &message->ticket);
+	log_warning("ticket %.8s is unknown: the connection that HAProxy lent for it is lost", digits);
+	if (tcp_disconnect(fd, &fault) < 0)
+		log_debug("a client could not be reset: %s: %s", fault.call, strerror(fault.error));
+	(void)close(fd);
+	spoa_metrics_add(direct->owner.metrics, SPOA_LOANS_LOST_AGENT, 1);
+	lending_send(connection, &lost);
+}
+
+static const char *on_lend(void *context, struct lending_connection *connection, const struct lending_message *message,
+			   int fd)
+{
+	struct direct_path *direct = context;
+	struct loan *loan = loan_table_find(&direct->table, &message->ticket);
+
+	if (!loan) {
+		refuse_loan(direct, connection, message, fd);
+		return NULL;
+	}
+	if (loan->state != LOAN_OFFERED || !loan_table_number(&direct->table, loan, connection, message->loan)) {
+		(void)close(fd);
+		return loan->state != LOAN_OFFERED ? "it lent two connections for one ticket"
+						   : "it used a number twice";
+	}
+	loan_lend(loan, connection, message->loan, message->bytes, fd);
+	return NULL;
+}
+
+static void on_abandon(void *context, struct lending_connection *connection, uint64_t number)
+{
+	struct direct_path *direct = context;
+	struct loan *loan = loan_table_find_number(&direct->table, connection, number);
+
+	if (!loan)
+		return; /* it has ended, and HAProxy did not know yet */
+	loan_table_unnumber(&direct->table, loan);
+	loan_abandon(loan);
+}
+
+struct lender_gone {
+	struct direct_path *direct;
+	const struct lending_connection *connection;
+};
+
+static void abandon_if_lent_by(void *context, struct loan *loan)
+{
+	const struct lender_gone *gone = context;
+
+	if (!loan->lender || loan->lender != gone->connection)
+		return;
+	loan_table_unnumber(&gone->direct->table, loan);
+	loan_abandon(loan);
+}
+
+static void on_lender_closed(void *context, struct lending_connection *connection)
+{
+	struct lender_gone gone = {context, connection};
+
+	loan_table_each(&gone.direct->table, abandon_if_lent_by, &gone);
+}
+
+static const struct lending_events lending_events = {on_lend, on_abandon, on_lender_closed};
+
+/* --- nodes --- */
+
+static const struct ticket *ticket_of(const struct control_message *message)
+{
+	switch (message->type) {
+	case CONTROL_PREPARED:
+		return &message->u.prepared.ticket;
+	case CONTROL_HANDOFF_REPLY:
+		return &message->u.handoff_reply.ticket;
+	case CONTROL_PROGRESS:
+		return &message->u.progress.ticket;
+	case CONTROL_CLIENT_DATA:
+		return &message->u.client_data.ticket;
+	case CONTROL_DRAINED:
+		return &message->u.drained.ticket;
+	case CONTROL_HANDBACK:
+		return &message->u.handback.ticket;
+	case CONTROL_GONE:
+		return &message->u.gone.ticket;
+	default:
+		return &message->u.result.ticket;
+	}
+}
+
+static const char *on_node_message(void *context, struct node *node, const struct control_message *message)
+{
+	struct direct_path *direct = context;
+	struct loan *loan = loan_table_find(&direct->table, ticket_of(message));
+
+	if (!loan || loan->node != node) {
+		if (message->type != CONTROL_RESULT)
+			log_debug("node %s: %s for a ticket that is not known", node->name,
+				  control_type_text(message->type));
+		return NULL;
+	}
+	switch (message->type) {
+	case CONTROL_PREPARED:
+		return loan_prepared(loan, &message->u.prepared);
+	case CONTROL_HANDOFF_REPLY:
+		return loan_handoff_replied(loan, &message->u.handoff_reply);
+	case CONTROL_PROGRESS:
+		return loan_progressed(loan, &message->u.progress);
+	case CONTROL_CLIENT_DATA:
+		return loan_client_sent(loan, &message->u.client_data);
+	case CONTROL_DRAINED:
+		return loan_drained(loan);
+	case CONTROL_HANDBACK:
+		return loan_handed_back(loan, &message->u.handback);
+	case CONTROL_GONE:
+		return loan_gone(loan, &message->u.gone);
+	default:
+		loan_resulted(loan);
+		return NULL;
+	}
+}
+
+static void node_lost_if_its(void *context, struct loan *loan)
+{
+	if (loan->node == context)
+		loan_node_lost(loan);
+}
+
+static void on_node_lost(void *context, struct node *node)
+{
+	struct direct_path *direct = context;
+
+	loan_table_each(&direct->table, node_lost_if_its, node);
+}
+
+static void recall_if_its(void *context, struct loan *loan)
+{
+	if (loan->node == context)
+		loan_recall(loan);
+}
+
+static void on_node_drains(void *context, struct node *node)
+{
+	struct direct_path *direct = context;
+
+	loan_table_each(&direct->table, recall_if_its, node);
+}
+
+/* --- routes to nodes --- */
+
+static void find_route(struct direct_path *direct, const struct node *node, size_t family)
+{
+	struct node_route *route = &direct->environment.routes[node->index][family];
+	bool *warned = &direct->route_warned[node->index][family];
+	char error[ERROR_MAX], text[ADDRESS_TEXT_MAX];
+
+	if (node->direct[family].len == 0)
+		return;
+	route->known = steering_route_find(direct->environment.steering, &node->direct[family], &route->route, error,
+					   sizeof(error)) == 0;
+	if (route->known == !*warned)
+		return;
+	*warned = !route->known;
+	(void)address_format(&node->direct[family], text);
+	if (route->known)
+		log_notice("node %s (%s) is reached directly again", node->name, text);
+	else
+		log_warning("node %s (%s) gets no connections of clients: %s", node->name, text, error);
+}
+
+static void on_routes(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct direct_path *direct = timer->data;
+
+	(void)loop;
+	(void)events;
+	for (size_t i = 0; i < direct->owner.config->node_count; i++)
+		for (size_t family = 0; family < 2; family++)
+			find_route(direct, &direct->owner.config->nodes[i], family);
+}
+
+static void show(struct direct_path *direct, enum spoa_metric id, uint64_t value)
+{
+	atomic_store_explicit(&direct->owner.metrics->all[id].value, (int64_t)value, memory_order_relaxed);
+}
+
+static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct direct_path *direct = timer->data;
+	struct steering_counters counters;
+
+	(void)loop;
+	(void)events;
+	steering_count(direct->environment.steering, &counters);
+	show(direct, SPOA_STEERING_FLOWS, counters.flows);
+	show(direct, SPOA_STEERING_REDIRECTED, counters.redirected);
+	show(direct, SPOA_STEERING_HELD, counters.held);
+	show(direct, SPOA_STEERING_OVERFLOWS, counters.hold_overflows);
+	show(direct, SPOA_STEERING_REINJECTED, counters.reinjected);
+	show(direct, SPOA_STEERING_MUTED, counters.muted);
+	show(direct, SPOA_STEERING_FRAGMENTS, counters.fragments);
+}
+
+/* --- offers --- */
+
+static bool can_be_direct(const struct direct_path *direct, const struct control_offer *offer,
+			  const struct policy_route *route, const struct node *node,
+			  const struct client_address *client)
+{
+	const struct loan_environment *environment = &direct->environment;
+	const struct node_route *way = &environment->routes[node->index][client->family == CLIENT_IPV6];
+
+	return route->path != POLICY_PATH_SPLICE && !environment->draining && client->family != CLIENT_UNKNOWN &&
+	       offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
+	       breaker_allows(&environment->breakers[route - environment->config->policy.routes],
+			      ev_now(environment->loop)) &&
+	       node_link_direct(environment->links[node->index]) && way->known && steering_route_usable(&way->route);
+}
+
+void direct_path_expect(struct direct_path *direct, struct control_offer *offer, const struct policy_route *route,
+			struct node *node, const struct client_address *client)
+{
+	struct loan *loan;
+
+	offer->direct_min = 0;
+	if (!can_be_direct(direct, offer, route, node, client))
+		return;
+	loan = loan_new(&direct->environment, offer, route, node);
+	if (!loan)
+		return;
+	if (!loan_table_add(&direct->table, loan)) {
+		loan_free(loan);
+		return;
+	}
+	offer->direct_min = route->path == POLICY_PATH_DIRECT ? 1 : direct->owner.config->direct.min_size;
+}
+
+void direct_path_forget(struct direct_path *direct, const struct ticket *ticket)
+{
+	struct loan *loan = loan_table_find(&direct->table, ticket);
+
+	if (!loan)
+		return;
+	loan_table_remove(&direct->table, loan);
+	loan_free(loan);
+}
+
+/* --- life --- */
+
+const struct node_link_listener *direct_path_listener(const struct direct_path *direct)
+{
+	return &direct->listener;
+}
+
+/* An earlier process left this flow: its client waits for nothing. */
+static void on_leftover(void *context, const struct tcp_state *flow, const struct steering_seen *seen)
+{
+	struct direct_path *direct = context;
+	char text[TCP_STATE_TEXT_MAX];
+	struct tcp_fault fault;
+
+	direct->leftovers++;
+	spoa_metrics_add(direct->owner.metrics, SPOA_LEFTOVERS, 1);
+	if (seen->any && tcp_reset(flow, seen->acknowledged, &fault) < 0)
+		log_debug("%s, left over by an earlier process, could not be reset: %s: %s",
+			  tcp_state_format(flow, text), fault.call, strerror(fault.error));
+}
+
+static struct steering *open_steering(struct direct_path *direct)
+{
+	const struct direct_settings *settings = &direct->owner.config->direct;
+	const struct steering_settings wanted = {
+		.interfaces = settings->interfaces, .max_flows = settings->max_flows, .max_age = FLOW_AGE_S};
+	struct tcp_fault fault;
+	char error[ERROR_MAX];
+	struct steering *steering;
+
+	if (tcp_handoff_check(&fault) < 0) {
+		log_warning("the direct path is off, bodies take the splice path: %s: %s", fault.call,
+			    strerror(fault.error));
+		return NULL;
+	}
+	steering = steering_open(direct->owner.loop, &wanted, on_leftover, direct, error, sizeof(error));
+	if (!steering)
+		log_warning("the direct path is off, bodies take the splice path: %s", error);
+	else if (direct->leftovers > 0)
+		log_warning("%zu connections of clients were left over by an earlier process and are reset",
+			    direct->leftovers);
+	return steering;
+}
+
+/* A loan has one descriptor, and two more while its rest is written here. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_warning("cannot raise the limit of open files: %s", strerror(errno));
+}
+
+static int make_environment(struct direct_path *direct)
+{
+	struct loan_environment *environment = &direct->environment;
+	const struct spoa_config *config = direct->owner.config;
+
+	environment->loop = direct->owner.loop;
+	environment->config = config;
+	environment->metrics = direct->owner.metrics;
+	environment->links = direct->owner.links;
+	environment->ended = loan_ended;
+	environment->context = direct;
+	environment->leases = lease_store_new();
+	environment->breakers = calloc(config->policy.count + 1, sizeof(*environment->breakers));
+	environment->frozen = malloc(sizeof(*environment->frozen));
+	environment->frame = secret_alloc(CONTROL_MESSAGE_MAX);
+	if (environment->leases && environment->breakers && environment->frozen && environment->frame)
+		return 0;
+	log_error("the direct path is off: out of memory");
+	return -1;
+}
+
+static void start_timers(struct direct_path *direct)
+{
+	ev_timer_init(&direct->routes, on_routes, ROUTES_S, ROUTES_S);
+	ev_timer_init(&direct->count, on_count, COUNT_S, COUNT_S);
+	direct->routes.data = direct->count.data = direct;
+	ev_timer_start(direct->owner.loop, &direct->routes);
+	ev_timer_start(direct->owner.loop, &direct->count);
+	on_routes(direct->owner.loop, &direct->routes, 0);
+}
+
+/* What steering and sockets in repair mode need from now on; what opening them took is gone. */
+static void drop_capabilities(void)
+{
+	char error[ERROR_MAX];
+
+	if (capabilities_keep("cap_net_admin cap_net_bind_service", error, sizeof(error)) < 0)
+		log_warning("the capabilities that are not needed any more cannot be given up: %s", error);
+}
+
+struct direct_path *direct_path_new(const struct direct_path_owner *owner)
+{
+	struct direct_path *direct = calloc(1, sizeof(*direct));
+	const struct direct_settings *settings = &owner->config->direct;
+
+	if (!direct) {
+		log_error("the direct path is off: out of memory");
+		return NULL;
+	}
+	direct->owner = *owner;
+	direct->table.max = settings->max_flows;
+	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
+	if (make_environment(direct) == 0)
+		direct->environment.steering = open_steering(direct);
+	if (direct->environment.steering)
+		direct->server =
+			lending_server_new(owner->loop, &settings->socket, &settings->owner, &lending_events, direct);
+	drop_capabilities();
+	if (!direct->server) {
+		direct_path_free(direct);
+		return NULL;
+	}
+	raise_descriptor_limit();
+	start_timers(direct);
+	return direct;
+}
+
+static void give_up(void *context, struct loan *loan)
+{
+	(void)context;
+	loan_give_up(loan);
+}
+
+void direct_path_free(struct direct_path *direct)
+{
+	struct loan_environment *environment;
+
+	if (!direct)
+		return;
+	environment = &direct->environment;
+	direct->ending = true;
+	loan_table_each(&direct->table, give_up, NULL);
+	lending_server_free(direct->server);
+	ev_timer_stop(direct->owner.loop, &direct->routes);
+	ev_timer_stop(direct->owner.loop, &direct->count);
+	if (environment->steering)
+		steering_close(environment->steering);
+	lease_store_free(environment->leases);
+	free(environment->breakers);
+	free(environment->frozen);
+	secret_free(environment->frame, CONTROL_MESSAGE_MAX);
+	free(direct);
+}
+
+static void recall(void *context, struct loan *loan)
+{
+	(void)context;
+	loan_recall(loan);
+}
+
+void direct_path_drain(struct direct_path *direct)
+{
+	if (direct->environment.draining)
+		return;
+	direct->environment.draining = true;
+	lending_server_drain(direct->server);
+	loan_table_each(&direct->table, recall, NULL);
+}
+
+size_t direct_path_outstanding(const struct direct_path *direct)
+{
+	return loan_table_lent(&direct->table);
+}

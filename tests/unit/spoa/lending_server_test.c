@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guards: a descriptor arrives with its LEND and nowhere else, whatever is malformed closes the connection and leaks
+ * nothing, and answers wait for a HAProxy that is slow. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../lib/channel_fixture.h"
+#include "lending_server.h"
+
+struct fixture {
+	char folder[64];
+	struct address address;
+	struct ev_loop *loop;
+	struct lending_server *server;
+	struct lending_connection *connection; /* of the last LEND */
+	unsigned lent, abandoned, closed;
+	struct lending_message message;
+	int haproxy; /* HAProxy's end */
+	const char *verdict;
+};
+
+static const char *on_lend(void *context, struct lending_connection *connection, const struct lending_message *message,
+			   int fd)
+{
+	struct fixture *fixture = context;
+	struct stat status;
+
+	assert_int_equal(fstat(fd, &status), 0);
+	assert_true(S_ISSOCK(status.st_mode));
+	assert_int_equal(close(fd), 0);
+	fixture->lent++;
+	fixture->message = *message;
+	fixture->connection = connection;
+	return fixture->verdict;
+}
+
+static void on_abandon(void *context, struct lending_connection *connection, uint64_t loan)
+{
+	struct fixture *fixture = context;
+
+	(void)connection;
+	fixture->abandoned++;
+	fixture->message.loan = loan;
+}
+
+static void on_closed(void *context, struct lending_connection *connection)
+{
+	(void)connection;
+	((struct fixture *)context)->closed++;
+}
+
+static const struct lending_events events = {on_lend, on_abandon, on_closed};
+
+static int connect_haproxy(const struct fixture *fixture)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (const struct sockaddr *)&fixture->address.storage, fixture->address.len), 0);
+	return fd;
+}
+
+static int set_up(void **state)
+{
+	static const struct spop_socket_owner owner = {0600, (uid_t)-1, (gid_t)-1};
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
+	char text[ADDRESS_TEXT_MAX];
+	const char *why;
+
+	assert_non_null(fixture);
+	(void)snprintf(fixture->folder, sizeof(fixture->folder), "/tmp/disc-lending-XXXXXX");
+	assert_non_null(mkdtemp(fixture->folder));
+	(void)snprintf(text, sizeof(text), "unix:%s/lend.sock", fixture->folder);
+	assert_int_equal(address_parse(&fixture->address, text, &why), 0);
+	fixture->loop = ev_loop_new(EVFLAG_AUTO);
+	assert_non_null(fixture->loop);
+	fixture->server = lending_server_new(fixture->loop, &fixture->address, &owner, &events, fixture);
+	assert_non_null(fixture->server);
+	fixture->haproxy = connect_haproxy(fixture);
+	*state = fixture;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct sockaddr_un *path = (const struct sockaddr_un *)&fixture->address.storage;
+
+	lending_server_free(fixture->server);
+	ev_loop_destroy(fixture->loop);
+	(void)close(fixture->haproxy);
+	(void)unlink(path->sun_path);
+	(void)rmdir(fixture->folder);
+	free(fixture);
+	return 0;
+}
+
+static void send_bytes(int fd, const uint8_t *bytes, size_t len, const int *fds, size_t count)
+{
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(8 * sizeof(int))];
+	} control;
+	struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = len};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+	memset(&control, 0, sizeof(control));
+	if (count > 0) {
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+		memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+	}
+	assert_int_equal(sendmsg(fd, &message, MSG_NOSIGNAL), len);
+}
+
+static void send_message(int fd, const struct lending_message *message, const int *fds, size_t count)
+{
+	uint8_t bytes[LENDING_MESSAGE_MAX];
+
+	send_bytes(fd, bytes, lending_message_encode(bytes, message), fds, count);
+}
+
+static const struct lending_message lend = {.type = LENDING_LEND, .loan = 7, .ticket = {{1, 2, 3}}, .bytes = 99};
+
+static int tcp_socket(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static unsigned descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(folder);
+	while (readdir(folder))
+		count++;
+	(void)closedir(folder);
+	return count;
+}
+
+static bool was_lent(void *data)
+{
+	return ((struct fixture *)data)->lent > 0;
+}
+
+static bool was_abandoned(void *data)
+{
+	return ((struct fixture *)data)->abandoned > 0;
+}
+
+static bool was_closed(void *data)
+{
+	return ((struct fixture *)data)->closed > 0;
+}
+
+static void lend_brings_a_descriptor_and_abandon_a_number(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct lending_message abandon = {.type = LENDING_ABANDON, .loan = 8};
+	int fd = tcp_socket();
+
+	send_message(fixture->haproxy, &lend, &fd, 1);
+	(void)close(fd);
+	run_until(fixture->loop, was_lent, fixture, "LEND");
+	assert_int_equal(fixture->message.loan, 7);
+	assert_int_equal(fixture->message.bytes, 99);
+	assert_memory_equal(&fixture->message.ticket, &lend.ticket, sizeof(lend.ticket));
+	send_message(fixture->haproxy, &abandon, NULL, 0);
+	run_until(fixture->loop, was_abandoned, fixture, "ABANDON");
+	assert_int_equal(fixture->message.loan, 8);
+	assert_int_equal(fixture->closed, 0);
+}
+
+static void what_is_malformed_closes_and_leaks_nothing(void **state)
+{
+	struct fixture *fixture = *state;
+	const struct lending_message abandon = {.type = LENDING_ABANDON, .loan = 8};
+	const struct lending_message returned = {.type = LENDING_RETURNED, .loan = 8};
+	int tcp = tcp_socket(), pair[2], many[6];
+	unsigned before = descriptors();
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	for (size_t i = 0; i < 6; i++)
+		many[i] = tcp;
+	for (int i = 0; i < 7; i++) {
+		fixture->closed = 0;
+		switch (i) {
+		case 0:
+			send_message(fixture->haproxy, &lend, NULL, 0);
+			break;
+		case 1:
+			send_message(fixture->haproxy, &lend, many, 2);
+			break;
+		case 2:
+			send_message(fixture->haproxy, &lend, pair, 1);
+			break;
+		case 3:
+			send_message(fixture->haproxy, &abandon, &tcp, 1);
+			break;
+		case 4:
+			send_message(fixture->haproxy, &returned, NULL, 0);
+			break;
+		case 5:
+			send_bytes(fixture->haproxy, (const uint8_t *)"garbage", 7, &tcp, 1);
+			break;
+		case 6:
+			send_message(fixture->haproxy, &lend, many, 6);
+			break;
+		}
+		run_until(fixture->loop, was_closed, fixture, "the end of the connection");
+		assert_int_equal(fixture->lent + fixture->abandoned, 0);
+		(void)close(fixture->haproxy);
+		fixture->haproxy = connect_haproxy(fixture);
+	}
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+	/* The server's end of the new connection may be open, or not yet. */
+	assert_in_range(descriptors(), before - 1, before + 1);
+	(void)close(tcp);
+}
+
+static void a_receiver_may_refuse(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd = tcp_socket();
+
+	fixture->verdict = "not today";
+	send_message(fixture->haproxy, &lend, &fd, 1);
+	(void)close(fd);
+	run_until(fixture->loop, was_closed, fixture, "the end of the connection");
+	assert_int_equal(fixture->lent, 1);
+}
+
+static void answers_wait_until_haproxy_reads(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lending_message answer = {.type = LENDING_RETURNED};
+	uint8_t bytes[LENDING_MESSAGE_MAX + 1];
+	int fd = tcp_socket();
+
+	send_message(fixture->haproxy, &lend, &fd, 1);
+	(void)close(fd);
+	run_until(fixture->loop, was_lent, fixture, "LEND");
+	for (answer.loan = 0; answer.loan < 5000; answer.loan++)
+		lending_send(fixture->connection, &answer);
+	for (uint64_t i = 0; i < 5000;) {
+		ssize_t len = recv(fixture->haproxy, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+		if (len < 0) {
+			assert_int_equal(errno, EAGAIN);
+			(void)ev_run(fixture->loop, EVRUN_NOWAIT);
+			continue;
+		}
+		assert_int_equal(lending_message_decode(&answer, bytes, (size_t)len), LENDING_OK);
+		assert_int_equal(answer.loan, i++);
+	}
+	assert_int_equal(fixture->closed, 0);
+}
+
+static void a_second_server_finds_the_socket_in_use(void **state)
+{
+	static const struct spop_socket_owner owner = {0600, (uid_t)-1, (gid_t)-1};
+	struct fixture *fixture = *state;
+
+	assert_null(lending_server_new(fixture->loop, &fixture->address, &owner, &events, fixture));
+	lending_server_drain(fixture->server);
+	lending_server_free(fixture->server);
+	fixture->server = lending_server_new(fixture->loop, &fixture->address, &owner, &events, fixture);
+	assert_non_null(fixture->server);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(lend_brings_a_descriptor_and_abandon_a_number, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_malformed_closes_and_leaks_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_receiver_may_refuse, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(answers_wait_until_haproxy_reads, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_second_server_finds_the_socket_in_use, set_up, tear_down),
+	};
+
+	(void)alarm(60); /* whatever hangs fails */
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
