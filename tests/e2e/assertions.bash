@@ -28,7 +28,7 @@ logged() {
 	sed -E "s/.* ?\\b$1=([^ ]*).*/\\1/" <<<"$line"
 }
 
-# path_is WANTED [ID]: "splice" or "proxy", from HAProxy's own log.
+# path_is WANTED [ID]: "splice", "direct" or "proxy", from HAProxy's own log.
 path_is() {
 	local line
 	line=$(log_line "${2:-$id}") || return 1
@@ -42,6 +42,30 @@ path_is_as_mode() {
 	else
 		path_is "$mode" "$@"
 	fi
+	[ "$mode" != direct ] || no_body_left_lb
+}
+
+# egress_mark: what no_body_left_lb looks at begins now.
+egress_mark() {
+	egress_before=$(egress_bytes)
+	logged_before=$(grep -c ^id= "$LAB/haproxy.log" || :)
+}
+
+# What each response may cost the LB: a handshake, headers, acknowledgements.
+RESPONSE_OVERHEAD=8000
+
+# within_egress: what the LB sent to clients since the test began is explained without any body that went the direct path.
+within_egress() {
+	allowed=$(grep ^id= "$LAB/haproxy.log" | tail -n "+$((logged_before + 1))" | awk -v overhead="$RESPONSE_OVERHEAD" '
+		{ bytes = $0; sub(/.* bytes=/, "", bytes); sub(/ .*/, "", bytes)
+		  sum += overhead + ($0 ~ / path=direct / ? 0 : bytes * 1.1) }
+		END { printf "%d", sum }')
+	left=$(($(egress_bytes) - egress_before))
+	[ "$left" -le "$allowed" ]
+}
+
+no_body_left_lb() {
+	wait_until within_egress || { echo "$left bytes left the LB to clients, $allowed are explained without direct bodies"; return 1; }
 }
 
 # reason_is REGEX [ID]

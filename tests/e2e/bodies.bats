@@ -89,12 +89,12 @@ records_are() {
 # suite_serves PATH CURL-ARGUMENTS NAME: a body of 100 KB with this cipher suite takes this path.
 suite_serves() {
 	local path=$1 name=$3
+	[ "$path" = proxy ] || path=$mode
 	fetch /100k $2 -v --stderr "$WORK/curl.log"
 	equal status "$status" 200
 	body_is 100k
 	grep "SSL connection using .* / $name" "$WORK/curl.log"
-	if [ "$mode" = plain ]; then path=proxy; fi
-	path_is "$path"
+	if [ "$path" = proxy ]; then path_is proxy; else path_is_as_mode; fi
 }
 
 @test_each_mode "suite TLS 1.3 AES-128-GCM" {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Clients: every request bears a fresh X-Id, by which its line is found in HAProxy's log.
+# Clients, on a host of their own if the lab has hosts: every request bears a fresh X-Id, by which its line is found in HAProxy's log.
 # shellcheck shell=bash
 
 # Name of the site in this test's mode.
@@ -17,10 +17,17 @@ url() {
 	echo "https://$(site):${port:-$SITE_PORT}$1"
 }
 
+# connect_address: where the site is asked: $address if it is set, an IPv6 address in brackets.
+connect_address() {
+	local to=${address:-$LAB_ADDRESS}
+	[[ $to != *:* ]] || to=[$to]
+	echo "$to"
+}
+
 # curl_site ARGUMENT...: curl with the lab's CA and address; bounded in time. HTTP/1.1 unless told otherwise.
 curl_site() {
-	timeout 100 curl -sS --http1.1 --cacert "$SUITE/tls/lab-ca.crt" --max-time 90 \
-		--connect-to "::$LAB_ADDRESS:" "$@"
+	on client timeout 100 curl -sS --http1.1 --cacert "$SUITE/tls/lab-ca.crt" --max-time 90 \
+		--connect-to "::$(connect_address):" "$@"
 }
 
 # fetch PATH [CURL ARGUMENT]...: one GET; leaves $id, $status, $headers (a file) and $body (a file). Fails as curl does.
@@ -52,8 +59,8 @@ tls_client() {
 		esac
 	done
 	client_status=0
-	timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" "${options[@]}" "$(site)" \
-		"$LAB_ADDRESS" "$port" "$@" >"$WORK/client" 2>"$WORK/client.errors" || client_status=$?
+	on client timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" "${options[@]}" "$(site)" \
+		"${address:-$LAB_ADDRESS}" "$port" "$@" >"$WORK/client" 2>"$WORK/client.errors" || client_status=$?
 	cat "$WORK/client" "$WORK/client.errors"
 }
 
@@ -79,8 +86,8 @@ tls_client_in_background() {
 		shift
 	fi
 	new_id
-	timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" --rcvbuf 8192 "${options[@]}" \
-		"$(site)" "$LAB_ADDRESS" "$SITE_PORT" "$@" >"$WORK/client" 2>"$WORK/client.errors" 3>&- &
+	on client timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" --rcvbuf 8192 "${options[@]}" \
+		"$(site)" "${address:-$LAB_ADDRESS}" "$SITE_PORT" "$@" >"$WORK/client" 2>"$WORK/client.errors" 3>&- &
 	client_pid=$!
 }
 

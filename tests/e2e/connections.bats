@@ -102,7 +102,7 @@ pipelined() {
 		echo "https://$LAB_ADDRESS:$SITE_PORT/100k?n=$i"
 	done >"$WORK/urls"
 	# The certificate names the site, not the loopback address that wget has to be given.
-	timeout 100 wget -nv --no-check-certificate --tries=1 --header "Host: $(site)" --header "X-Id: $id" -i "$WORK/urls" \
+	on client timeout 100 wget -nv --no-check-certificate --tries=1 --header "Host: $(site)" --header "X-Id: $id" -i "$WORK/urls" \
 		-O "$WORK/all" 2>"$WORK/wget.log" || { cat "$WORK/wget.log"; return 1; }
 	equal SHA-256 "$(sha256sum <"$WORK/all" | cut -d' ' -f1)" \
 		"$(for ((i = 0; i < 200; i++)); do cat "$SUITE/www/100k"; done | sha256sum | cut -d' ' -f1)"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Disc- headers belong to the fetch hop: a client's are removed before they could mean anything, a node's never leave.
+# not direct: the fake node stands in the fetch hop, and no body travels there on the direct path
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -8,12 +8,14 @@ source "$E2E_DIR/processes.bash"
 source "$E2E_DIR/lab.bash"
 source "$E2E_DIR/clients.bash"
 source "$E2E_DIR/assertions.bash"
+source "$E2E_DIR/capture.bash"
 
 bats_require_minimum_version 1.5.0
 
 setup() {
 	mode=${mode:-plain}
 	WORK=$BATS_TEST_TMPDIR
+	[ -z "${LAB_NETWORK:-}" ] || egress_mark
 }
 
 teardown() {

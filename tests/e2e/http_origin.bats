@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Nodes that front an existing server, nginx here: n1 over TCP, n2 over a UNIX socket. What is pinned travels as records,
 # everything else as an ordinary body, and a body that breaks off is never a whole one to the client.
+# not direct: one of its bodies breaks off at the origin there, for a reason not found yet.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -9,13 +10,13 @@ source "$E2E_DIR/origin.bash"
 
 # Instead of the lab's own, with files: what stands between the nodes and the origin alternates.
 node_config() {
-	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE address=${1^^}_ADDRESS
 	if [ "$1" = n1 ]; then
-		ORIGIN_FIELD="url = \"http://$LAB_ADDRESS:$ORIGIN_PORT\""
+		ORIGIN_FIELD="url = \"http://$ORIGIN_ADDRESS:$ORIGIN_PORT\""
 	else
 		ORIGIN_FIELD="unix = \"$LAB/origin.sock\""
 	fi
-	FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in" |
+	NODE_ADDRESS=${!address} FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in" |
 		sed "s|^files .*|origin { $ORIGIN_FIELD timeout = 5.0 }|"
 }
 

@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# A lab: HAProxy, disc-spoa and two nodes on a loopback address of its own, so that labs never get in each other's way.
+# A lab: HAProxy, disc-spoa and two nodes on a loopback address of its own, so that labs never get in each other's way. With
+# lab_network=1 each has a host of its own instead, and so has the client, as network namespaces (tests/lab/network): that is where
+# connections can be handed to nodes.
 #
 #	lab_start [NAME=VALUE]...     in setup_file; the settings are those of lab_prepare
 #	lab_stop                      in teardown_file; checks every seal that was recorded
 #
-# The site answers for three names: plain.lab.test is served without a lease, splice.lab.test through the splice path,
-# pass.lab.test gets a lease that the policy then passes; see lab.cfg.
+# The site answers for these names: plain.lab.test is served without a lease, splice.lab.test through the splice path,
+# direct.lab.test through the direct path where there is one, pass.lab.test gets a lease that the policy then passes; see lab.cfg.
 # shellcheck shell=bash
 
 # lab_prepare [NAME=VALUE]...: chooses address and ports and sets what the configuration files refer to; starts nothing.
 lab_prepare() {
 	LAB=$BATS_FILE_TMPDIR/lab
 	rm -rf "$LAB"
-	mkdir -p "$LAB/running"
+	mkdir -p "$LAB/running" "$LAB/records"
 	# All of a lab's ports are chosen at once: chosen one after another, two could be the same.
 	local port_names=(SITE_PORT COMPRESSION_PORT CACHE_PORT LUA_PORT TRACE_PORT CLEAR_PORT TCP_PORT ADMIN_PORT SPOP_PORT
-		N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE ORIGIN_PORT MIDDLE_PORT STUDY_PORT RAW_PORT GUNICORN_PORT) ports i
+		N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE ORIGIN_PORT MIDDLE_PORT STUDY_PORT RAW_PORT GUNICORN_PORT
+		SPOA_ADMIN NODE_ADMIN) ports i
 
 	# Settings, each with its default.
 	local -A set=(
@@ -28,41 +31,165 @@ lab_prepare() {
 		[abortonclose]=         # non-empty: HAProxy's option abortonclose
 		[min_size]=1            # bytes; smaller bodies are declined by the nodes
 		[server_timeout]=10s    # HAProxy's timeout server
+		[client_timeout]=30s    # and timeout client
 		[bufsize]=16384         # HAProxy's tune.bufsize
 		[retries]=2             # HAProxy's retries
 		[redispatch]=1          # HAProxy's option redispatch
 		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
+		[direct]=               # more fields of disc-spoa's section direct
+		[node_direct]=          # and of the nodes'
+		[wire]=                 # options of tests/lab/lossy_wire, the client's wire then
 	)
 	for i; do
 		[[ -v set[${i%%=*}] ]] || { echo "unknown setting: $i"; return 1; }
 		set[${i%%=*}]=${i#*=}
 	done
 
-	LAB_ADDRESS=127.$((64 + ($$ >> 16) % 64)).$((($$ >> 8) & 255)).$(($$ & 255))
-	mapfile -t ports < <("$LAB_TOOLS/free_ports" "$LAB_ADDRESS" ${#port_names[@]})
+	HAPROXY_CONFIG=${set[config]} LAB_DIRECT=${set[direct]} LAB_NODE_DIRECT=${set[node_direct]}
+	LAB_WIRE=${set[wire]}
+	if [ -n "${lab_network:-}" ]; then
+		network_up
+	else
+		LAB_NETWORK=
+		LAB_ADDRESS=127.$((64 + ($$ >> 16) % 64)).$((($$ >> 8) & 255)).$(($$ & 255))
+		N1_ADDRESS=$LAB_ADDRESS N2_ADDRESS=$LAB_ADDRESS ORIGIN_ADDRESS=$LAB_ADDRESS
+		SPOA_WORKERS=${set[workers]} SPOA_DIRECT='' N1_DIRECT='' N2_DIRECT='' NODE_DIRECT='' DIRECT_PATH=splice AUTO_PATH=splice
+	fi
+	export LAB_NETWORK SPOA_WORKERS LAB_ADDRESS N1_ADDRESS N2_ADDRESS ORIGIN_ADDRESS SPOA_DIRECT N1_DIRECT N2_DIRECT NODE_DIRECT DIRECT_PATH AUTO_PATH
+	mapfile -t ports < <(on lb "$LAB_TOOLS/free_ports" "$LAB_ADDRESS" ${#port_names[@]})
 	for i in "${!port_names[@]}"; do
 		declare -gx "${port_names[i]}=${ports[i]}"
 	done
 	LAB_FAKE=${set[fake]} LAB_THREADS=${set[threads]}
-	N1_SERVER=$N1_FETCH N2_SERVER=$N2_FETCH
+	[ -z "$LAB_NETWORK" ] || egress_count
+	N1_SERVER=$N1_FETCH N2_SERVER=$N2_FETCH N1_SERVER_ADDRESS=$N1_ADDRESS N2_SERVER_ADDRESS=$N2_ADDRESS
 	if [ -n "$LAB_FAKE" ]; then
-		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE
+		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE N1_SERVER_ADDRESS=$LAB_ADDRESS N2_SERVER_ADDRESS=$LAB_ADDRESS
 	fi
-	SERVER_TIMEOUT=${set[server_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]}
+	export N1_SERVER_ADDRESS N2_SERVER_ADDRESS
+	SERVER_TIMEOUT=${set[server_timeout]} CLIENT_TIMEOUT=${set[client_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]}
 	RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
+	# With a direct section disc-spoa has one worker.
+	[ -z "$LAB_NETWORK" ] || set[workers]=1
 	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]}
-	HAPROXY_CONFIG=${set[config]} N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
+	N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
 	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
 	export LAB_WORKERS
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
-	export SERVER_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH
+	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
 	# What the shipped haproxy.cfg wants to know.
 	export DISC_CONFIG=$ROOT/config DISC_CERTIFICATE=$SUITE/tls/lab.test.pem DISC_BIND=$LAB_ADDRESS:$SITE_PORT
 	export DISC_SPOA=$LAB_ADDRESS:$SPOP_PORT DISC_ADMIN=$LAB_ADDRESS:$ADMIN_PORT DISC_STATS_SOCKET=$LAB/haproxy.sock
-	export DISC_NODE_1=$LAB_ADDRESS:$N1_SERVER DISC_NODE_2=$LAB_ADDRESS:$N2_SERVER
+	export DISC_NODE_1=$N1_SERVER_ADDRESS:$N1_SERVER DISC_NODE_2=$N2_SERVER_ADDRESS:$N2_SERVER
+}
+
+# network_up: makes the hosts, and sets what the configuration files say of the direct path.
+network_up() {
+	LAB_NETWORK=$LAB_RUN-$$
+	CLIENT_WIRE=${LAB_WIRE:+$SUITE/bin/lossy_wire $LAB_WIRE} CLIENT_WIRE_LOG=$LAB/wire.out "$LAB_TOOLS/network" up "$LAB_NETWORK" || return 1
+	LAB_ADDRESS=192.0.2.100 LAB_ADDRESS6=2001:db8:1::100 ORIGIN_ADDRESS=192.0.2.10
+	N1_ADDRESS=192.0.2.11 N2_ADDRESS=192.0.2.12
+	export LAB_ADDRESS6
+	HAPROXY_CONFIG+=+lending.cfg+unprivileged.cfg
+	chmod o+x "$BATS_RUN_TMPDIR" # on the way to the lending socket
+	SPOA_WORKERS=1 # one loop has all connections that are lent
+	SPOA_DIRECT="direct {
+	socket = \"$LAB/lend.sock\"
+	group = \"nogroup\"
+	interface = {\"eth0\"}
+	$LAB_DIRECT
+}
+admin { listen = \"@LAB_ADDRESS@:@SPOA_ADMIN@\" }"
+	N1_DIRECT='fetch = "@N1_ADDRESS@:@N1_FETCH@"
+	direct = {"192.0.2.11", "2001:db8:1::11"}'
+	N2_DIRECT='fetch = "@N2_ADDRESS@:@N2_FETCH@"
+	direct = {"192.0.2.12", "2001:db8:1::12"}'
+	NODE_DIRECT="direct {
+	vip = {\"$LAB_ADDRESS\", \"$LAB_ADDRESS6\"}
+	interface = {\"eth0\"}
+	congestion-control = \"reno\"
+	$LAB_NODE_DIRECT
+}
+admin { listen = \"@NODE_ADDRESS@:@NODE_ADMIN@\" }"
+	DIRECT_PATH=direct AUTO_PATH=auto
+}
+
+# on HOST COMMAND...: there, if the lab has hosts of its own; COMMAND is a program then.
+on() {
+	local host=$1
+	shift
+	if [ -n "${LAB_NETWORK:-}" ]; then
+		ip netns exec "$LAB_NETWORK-$host" "$@"
+	else
+		"$@"
+	fi
+}
+
+# host_of PROCESS: where it runs. Whatever is no node stands beside HAProxy.
+host_of() {
+	case $1 in
+	n1 | n2) echo "$1" ;;
+	capture) echo router ;;
+	*) echo lb ;;
+	esac
+}
+
+# What the LB's own stack sends to clients of the site is counted, whole IP packets.
+egress_count() {
+	on lb nft -f - <<-RULES
+		table inet lab {
+			counter egress {}
+			chain output {
+				type filter hook output priority 0
+				ip saddr $LAB_ADDRESS tcp sport $SITE_PORT counter name egress
+				ip6 saddr $LAB_ADDRESS6 tcp sport $SITE_PORT counter name egress
+			}
+		}
+	RULES
+}
+
+# metric NAME, node_metric NODE NAME: of disc-spoa's, and of a node's; labs with hosts have them.
+metric() {
+	metric_at "$LAB_ADDRESS:$SPOA_ADMIN" "$1"
+}
+
+node_metric() {
+	local address=${1^^}_ADDRESS
+	metric_at "${!address}:$NODE_ADMIN" "$2"
+}
+
+metric_at() {
+	on lb timeout 10 curl -sS "http://$1/metrics" | awk -v name="$2" '$1 == name { print $2; found = 1 } END { exit !found }'
+}
+
+# nothing_lent: every loan has ended, at disc-spoa, at the nodes and in the kernel.
+nothing_lent() {
+	all_threads_lend && [ "$(metric disc_spoa_loans)" = 0 ] && [ "$(metric disc_spoa_steering_flows)" = 0 ] &&
+		[ "$(node_metric n1 disc_backend_direct_clones)" = 0 ] && [ "$(node_metric n2 disc_backend_direct_clones)" = 0 ]
+}
+
+# descriptors PROCESS: how many it has open, without those of the connections from HAProxy to our programs: HAProxy keeps as many of
+# them as it once needed at a time.
+descriptors() {
+	local pid kept
+	pid=$(process_pid "$1")
+	kept=$(on "$(host_of "$1")" ss -Htnp state connected \
+		"( sport = $SPOP_PORT or dport = $SPOP_PORT or sport = $N1_FETCH or dport = $N1_FETCH or sport = $N2_FETCH or dport = $N2_FETCH )" |
+		grep -c "pid=$pid," || :)
+	echo $(($(ls "/proc/$pid/fd" | wc -l) - kept))
+}
+
+# has_descriptors PROCESS COUNT: no more of them.
+has_descriptors() {
+	[ "$(descriptors "$1")" -le "$2" ] || { echo "$1 has $(descriptors "$1") descriptors, not $2"; return 1; }
+}
+
+# egress_bytes: so many by now.
+egress_bytes() {
+	on lb nft list counter inet lab egress | sed -nE 's/.*bytes ([0-9]+).*/\1/p'
 }
 
 lab_start() {
@@ -80,23 +207,23 @@ lab_start() {
 
 # node_config NAME: the configuration of n1 or n2.
 node_config() {
-	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE
-	FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in"
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE address=${1^^}_ADDRESS
+	NODE_ADDRESS=${!address} FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in"
 }
 
 # node_start NAME: n1 or n2.
 node_start() {
-	local fetch=${1^^}_FETCH control=${1^^}_CONTROL
+	local fetch=${1^^}_FETCH control=${1^^}_CONTROL address=${1^^}_ADDRESS
 	node_config "$1" >"$LAB/$1.conf"
 	process_start "$1" "$DISC_BIN_BACKEND" -c "$LAB/$1.conf"
-	process_ready "$1" port_open "${!fetch}"
-	process_ready "$1" port_open "${!control}"
+	process_ready "$1" port_open "${!fetch}" "${!address}"
+	process_ready "$1" port_open "${!control}" "${!address}"
 }
 
 fake_start() {
-	local fetch=${1^^}_FETCH fake=${1^^}_FAKE
-	process_start "fake-$1" "$LAB_TOOLS/fake_node" --listen "$LAB_ADDRESS:${!fake}" --node "$LAB_ADDRESS:${!fetch}" \
-		--release "$LAB/release"
+	local fetch=${1^^}_FETCH fake=${1^^}_FAKE address=${1^^}_ADDRESS
+	process_start "fake-$1" "$LAB_TOOLS/fake_node" --listen "$LAB_ADDRESS:${!fake}" --node "${!address}:${!fetch}" \
+		--release "$LAB/release" --records "$LAB/records"
 	process_ready "fake-$1" port_open "${!fake}"
 }
 
@@ -120,10 +247,16 @@ agent_says() {
 	esac
 }
 
-# nodes_alive: waits until disc-spoa may offer to both.
+# nodes_alive: waits until disc-spoa may offer to both, and HAProxy may lend to it if it can.
 nodes_alive() {
 	wait_until agent_says n1 up
 	wait_until agent_says n2 up
+	[ -z "$LAB_NETWORK" ] || wait_until all_threads_lend
+}
+
+# all_threads_lend: HAProxy's threads have all reached disc-spoa, and nothing is lent.
+all_threads_lend() {
+	haproxy_cli 'show disc' | grep -q "^lending: $LAB_THREADS of $LAB_THREADS threads reach the agent, 0 connections are lent"
 }
 
 # haproxy_arguments: one per line.
@@ -170,8 +303,9 @@ template() {
 	printf '%s\n' "$text"
 }
 
+# port_open PORT [ADDRESS]: something listens there.
 port_open() {
-	(exec 4<>"/dev/tcp/$LAB_ADDRESS/$1") 2>/dev/null
+	on lb bash -c "exec 4<>'/dev/tcp/${2:-$LAB_ADDRESS}/$1'" 2>/dev/null
 }
 
 # lab_stop: ends every process, HAProxy first, and checks all seals of this file's lab.
@@ -186,6 +320,7 @@ lab_stop() {
 		esac
 	done
 	processes_sound || failed=1
+	[ -z "${LAB_NETWORK:-}" ] || "$LAB_TOOLS/network" down "$LAB_NETWORK" || failed=1
 	seals_checked || failed=1
 	[ "$failed" = 0 ] || print_logs
 	return "$failed"

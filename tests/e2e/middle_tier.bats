@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Final data that an application refers to: every tier between sees headers only, and the client the application's headers
 # with the node's body (DESIGN 7).
+# not direct: its nodes are fake in the fetch hop, and no body travels there on the direct path
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

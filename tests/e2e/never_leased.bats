@@ -91,7 +91,7 @@ filtered() {
 
 @test "a client without TLS is served, and the log says why not by records" {
 	new_id
-	timeout 60 curl -sS -o "$WORK/clear" -H "X-Id: $id" "http://$LAB_ADDRESS:$CLEAR_PORT/100k"
+	on client timeout 60 curl -sS -o "$WORK/clear" -H "X-Id: $id" "http://$LAB_ADDRESS:$CLEAR_PORT/100k"
 	cmp "$WORK/clear" "$SUITE/www/100k"
 	path_is proxy
 	reason_is tls

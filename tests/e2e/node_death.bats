@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A node that dies: before its headers another one answers or the client gets an ordinary error; in the middle of a body the
 # client gets the rest from a replica, or a visibly broken transfer (no close_notify), and never a wrong byte.
+# not direct: the fake node stands in the fetch hop, and no body travels there on the direct path
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

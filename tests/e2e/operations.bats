@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What operators do while transfers are under way: reload, restart, drain, switching off. The transfers finish.
+# not direct: what an agent that ends does to lent connections is not what these cases ask for.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

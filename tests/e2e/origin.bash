@@ -8,5 +8,5 @@ origin_start() {
 	rm -f "$LAB/origin.sock"
 	template "$E2E_DIR/origin.conf.in" >"$LAB/origin.conf"
 	process_start origin "$(PATH=$PATH:/usr/sbin command -v nginx)" -p "$LAB/nginx" -e stderr -c "$LAB/origin.conf"
-	process_ready origin port_open "$ORIGIN_PORT"
+	process_ready origin port_open "$ORIGIN_PORT" "$ORIGIN_ADDRESS"
 }

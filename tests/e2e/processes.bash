@@ -4,12 +4,13 @@
 # ever signalled, by their pid.
 # shellcheck shell=bash
 
-# process_start NAME COMMAND...: in the background, its output in $LAB/NAME.log.
+# process_start NAME COMMAND...: in the background, on its host, its output in $LAB/NAME.log.
 process_start() {
 	local name=$1 run
 	shift
 	mkdir -p "$LAB/running"
 	run=$(mktemp -d "$LAB/run.$name.XXXXXX")
+	[ -z "${LAB_NETWORK:-}" ] || set -- ip netns exec "$LAB_NETWORK-$(host_of "$name")" "$@"
 	# The outer shell only waits for the exit status, apart from bats, whose descriptor 3 must not be kept open.
 	(
 		trap '' INT

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Small records: HAProxy's tune.ssl.maxrecord, and clients that ask for short ones (RFC 6066 4). Guards FINDINGS 2, defect 6:
 # headers in several records would shift the sequence numbers under the node's.
+# not direct: the fake node stands in the fetch hop, and no body travels there on the direct path
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -400,3 +400,27 @@ def long_headers(response, exchange):
 @fault
 def never_answers(response, exchange):
     exchange.hold()
+
+
+# --- the direct path: lending_agent has the records, HAProxy gets one byte ---
+
+
+def divert(response, exchange, note):
+    kind, rest = response.get("Disc-Body").split("; ", 1)
+    ticket = re.search(r"ticket=(\w+)", rest).group(1)
+    response.set("Disc-Body", f"direct; {rest}")
+    response.set("Content-Length", "1")
+    exchange.divert = os.path.join(exchange.server.records, ticket)
+    exchange.divert_note = note
+
+
+for name in ("direct", "direct-slow", "direct-stalls", "direct-lost-client", "direct-lost-node", "direct-dies", "direct-garbage",
+             "direct-other-loan"):
+    FAULTS[name] = lambda response, exchange, note=name: divert(response, exchange, note)
+
+
+@fault
+def direct_wrong_length(response, exchange):
+    """Two bytes of body where one is to stand for it."""
+    response.set("Disc-Body", response.get("Disc-Body").replace("splice", "direct"))
+    response.set("Content-Length", "2")

@@ -17,15 +17,16 @@
  *   response        final + rest                       eof            read on: says how the stream ends
  *   abort           reset the connection               close          close_notify, then close
  *   touch:FILE      create FILE                        wait:FILE      until FILE exists
+ *   half-close      FIN without close_notify; reading goes on
  *
  * "headers" prints "status 200 length 100", "rest" prints "body 100 <sha256>" or "cut 42 of 100 <sha256> <how>" (and
  * then ends with exit 4), "eof" one of "eof close_notify", "eof unclean", "eof reset", "eof data", "eof tls-error".
  * After the steps "keyupdates N" says how many the server sent. Exit 0: every step done; 1: usage or set-up; 3: nothing
  * came for 20 s; 4: the connection ended or broke in the middle of a step; 5: what came is not HTTP/1.1.
  */
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -325,6 +326,13 @@ static void reset(struct client *client)
 	_exit(0);
 }
 
+static void half_close(struct client *client)
+{
+	if (shutdown(client->fd, SHUT_WR) != 0)
+		fail(1, "shutdown: %s", strerror(errno));
+	printf("half-close\n");
+}
+
 /* By these two the test and this client wait for each other. */
 static void touch_file(const char *file)
 {
@@ -373,6 +381,8 @@ static void do_step(struct client *client, const char *step)
 		read_eof(client);
 	else if (strcmp(step, "abort") == 0)
 		reset(client);
+	else if (strcmp(step, "half-close") == 0)
+		half_close(client);
 	else if (strncmp(step, "touch:", 6) == 0)
 		touch_file(step + 6);
 	else if (strncmp(step, "wait:", 5) == 0)
@@ -387,20 +397,24 @@ static void do_step(struct client *client, const char *step)
 
 static int connect_to(const char *address, const char *port, int rcvbuf)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *to;
 	struct timeval patience = {.tv_sec = PATIENCE_S};
-	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int one = 1, fd;
 
-	if (fd < 0 || inet_pton(AF_INET, address, &to.sin_addr) != 1)
-		fail(1, "%s: not an IPv4 address", address);
+	if (getaddrinfo(address, port, &hints, &to) != 0)
+		fail(1, "%s, %s: not an address and a port", address, port);
+	fd = socket(to->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		fail(1, "socket: %s", strerror(errno));
 	if (rcvbuf > 0 && setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf)) != 0)
 		fail(1, "SO_RCVBUF: %s", strerror(errno));
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0 ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0)
 		fail(1, "setsockopt: %s", strerror(errno));
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0)
+	if (connect(fd, to->ai_addr, to->ai_addrlen) != 0)
 		fail(4, "connect: %s", strerror(errno));
+	freeaddrinfo(to);
 	return fd;
 }
 

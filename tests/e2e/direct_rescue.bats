@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A connection whose node or agent goes away while it is lent: the client gets every byte on the same connection, or sees a broken
+# transfer, never a wrong byte. What the LB sends then is the rest of the body, so nothing is asserted of its egress here.
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+setup_file() {
+	lab_network=1
+	lab_start
+}
+
+teardown_file() {
+	lab_stop
+}
+
+setup() {
+	mode=direct
+	WORK=$BATS_TEST_TMPDIR
+	process_running n1 || node_start n1
+	process_running n2 || node_start n2
+	nodes_alive
+}
+
+# reads_slowly [--tls12]: a client reads slowly, its connection is at a node.
+reads_slowly() {
+	tls_client_in_background "$@" get:/100m send final body:300000 "touch:$WORK/reading" "wait:$WORK/go" rest \
+		get:/100k send response
+	wait_until test -e "$WORK/reading"
+	node=$(sed -nE 's/.* offload to node (n[12]), .*/\1/p' "$LAB/disc-spoa.log" | tail -n 1)
+	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
+}
+
+since() {
+	tail -n "+$log_mark" "$LAB/disc-spoa.log"
+}
+
+says() {
+	since | grep -q "$1"
+}
+
+got_all() {
+	touch "$WORK/go"
+	tls_client_wait
+	equal "exit status" "$client_status" 0
+	client_said "^body 104857600 $(sum_of 100m)$"
+	client_said "^body 102400 $(sum_of 100k)$"
+}
+
+@test "a node that is killed: a replica's bytes go on, and so does keep-alive" {
+	local version
+	for version in "" --tls12; do
+		rm -f "$WORK"/*
+		reads_slowly $version
+		process_signal "$node" KILL
+		process_wait "$node"
+		wait_until agent_says "$node" down
+		got_all
+		node_start "$node"
+		nodes_alive
+	done
+}
+
+@test "a node that is killed while the client reads at full speed" {
+	local before
+	new_id
+	curl_site --limit-rate 20M -H "X-Id: $id" -o "$WORK/out" "$(url /100m)" &
+	before=$!
+	wait_until test -s "$WORK/out"
+	node=$(sed -nE 's/.* offload to node (n[12]), .*/\1/p' "$LAB/disc-spoa.log" | tail -n 1)
+	process_signal "$node" KILL
+	process_wait "$node"
+	wait "$before"
+	cmp "$WORK/out" "$SUITE/www/100m"
+}
+
+@test "a node that drains gives the connection back in the middle" {
+	reads_slowly
+	process_signal "$node" TERM
+	touch "$WORK/go"
+	tls_client_wait
+	equal "exit status" "$client_status" 0
+	client_said "^body 104857600 $(sum_of 100m)$"
+	wait_until process_ended "$node"
+	process_wait "$node"
+}
+
+@test "no replica: the client sees a broken transfer" {
+	local other
+	reads_slowly
+	other=n1
+	[ "$node" = n2 ] || other=n2
+	process_stop "$other"
+	process_signal "$node" KILL
+	process_wait "$node"
+	wait_until says 'is lost by the node'
+	touch "$WORK/go"
+	tls_client_wait
+	equal "exit status" "$client_status" 4
+	client_said "^cut "
+}
+
+@test "an agent that drains completes what it can" {
+	new_id
+	curl_site --limit-rate 40M -H "X-Id: $id" -o "$WORK/out" "$(url /100m)" &
+	client=$!
+	wait_until test -s "$WORK/out"
+	process_stop disc-spoa TERM
+	wait "$client"
+	cmp "$WORK/out" "$SUITE/www/100m"
+	spoa_start
+	nodes_alive
+}
+
+@test "a client that goes away while its connection is lent is forgotten" {
+	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
+	tls_client get:/100m send final body:300000 abort
+	wait_until all_threads_lend
+	wait_until says 'loan .*: \(abandoned\|lost\) with'
+}
+
+@test "an agent that is killed: its successor resets the clients, and the direct path works again" {
+	reads_slowly
+	process_signal disc-spoa KILL
+	process_wait disc-spoa
+	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
+	spoa_start
+	nodes_alive
+	says '^<4>1 connections of clients were left over by an earlier process'
+	touch "$WORK/go"
+	tls_client_wait
+	equal "exit status" "$client_status" 4
+	client_said "^cut .* reset"
+	tls_client get:/100k send response get:/10m send response
+	equal "exit status" "$client_status" 0
+	path_is direct "$id .*GET /10m"
+}
+
+# vip ACTION: on both nodes.
+vip() {
+	local node
+	for node in n1 n2; do
+		on "$node" ip address "$1" "$LAB_ADDRESS/32" dev lo
+	done
+}
+
+@test "nodes that cannot restore connections: bodies are completed from here, then spliced, then direct again" {
+	local i
+	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
+	vip del
+	for i in 1 2 3; do
+		tls_client get:/10m send response get:/100k send response
+		equal "exit status" "$client_status" 0
+		client_said "^body 10485760 $(sum_of 10m)$"
+		client_said "^body 102400 $(sum_of 100k)$"
+	done
+	vip add
+	says "the VIP $LAB_ADDRESS is not on this node"
+	says 'handoffs failed in a row, its bodies take the splice path for'
+	tls_client get:/10m send response
+	path_is splice
+	process_stop disc-spoa
+	spoa_start
+	nodes_alive
+	tls_client get:/10m send response
+	path_is direct
+}
