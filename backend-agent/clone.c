@@ -253,7 +253,7 @@ static void await_tail(struct clone *clone)
 		return;
 	}
 	ev_timer_stop(clone->shared->loop, &clone->poll);
-	if (clone->state == CLONE_WRITTEN) {
+	if (clone->state == CLONE_WRITTEN || clone->state == CLONE_RECALLED) {
 		set_state(clone, CLONE_DRAINED);
 		clone_report_drained(clone);
 	} else if (clone->state == CLONE_RETURNING && read_client(clone)) {
@@ -285,7 +285,9 @@ void clone_recall(struct clone *clone, bool discard)
 		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_EXPIRED, "recalled before the handoff");
 	else if (discard)
 		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_ABORTED, "discarded by the agent");
-	else if (clone->state != CLONE_RETURNING)
+	else if (clone->state == CLONE_TRANSMITTING || clone->state == CLONE_WRITTEN)
+		begin_to_await_tail(clone, CLONE_RECALLED);
+	else if (clone->state == CLONE_DRAINED)
 		begin_to_await_tail(clone, CLONE_RETURNING);
 }
 
@@ -514,7 +516,8 @@ void clone_tick(struct clone *clone, double now)
 	if (now - clone->advanced > settings->client_timeout)
 		lose_client(clone, "the client acknowledged nothing for direct.client-timeout");
 	else if (clone->state == CLONE_RETURNING && now - clone->since > settings->client_timeout)
-		lose_client(clone, "it could not be given back within direct.client-timeout");
+		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED,
+			   "it could not be given back within direct.client-timeout");
 	else if (clone->state == CLONE_DRAINED && now - clone->since > settings->client_timeout)
 		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_SEALED, "the agent did not recall it");
 	else if (!ev_is_active(&clone->reader))

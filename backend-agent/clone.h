@@ -2,13 +2,13 @@
 /* Clone: a client's connection on this node, and the sealed body that goes out on it (doc/direct-path.md).
  *
  *   WAITING --hand_off()--> TRANSMITTING --(all is written)--> WRITTEN --(tail fits: Drained)--> DRAINED
- *      |                          |                               |                                 |
- *      |                          +----------------+--------------+---------------------------------+
- *      |                                           | recall()
- *      |                                           v
- *      |                                       RETURNING --(tail fits: Handback)--> ended
- *      |                                           |
- *      +--> ended (HandoffReply with a reason)     +--> ended (Gone): also from every other state
+ *      |                          |                               |                               ^   |
+ *      |                          +----------------+--------------+                               |   | recall()
+ *      |                                           | recall()                                     |   v
+ *      |                                       RECALLED --(tail fits: Drained)--------------------+ RETURNING
+ *      |                                                                                              |
+ *      |                                                    ended <--(Handback)-----------------------+
+ *      +--> ended (HandoffReply with a reason)              ended (Gone): from every state
  *
  * "Tail fits": the client has all but TCP_SEND_TAIL_MAX bytes acknowledged. However a clone ends, the socket says
  * nothing to the client, its keys are wiped, and the offer's Result follows. A clone belongs to one loop. Every
@@ -28,7 +28,7 @@
 #include "tcp_handoff.h"
 #include "ticket.h"
 
-enum clone_state { CLONE_WAITING, CLONE_TRANSMITTING, CLONE_WRITTEN, CLONE_DRAINED, CLONE_RETURNING, CLONE_ENDED };
+enum clone_state { CLONE_WAITING, CLONE_TRANSMITTING, CLONE_WRITTEN, CLONE_RECALLED, CLONE_DRAINED, CLONE_RETURNING, CLONE_ENDED };
 
 struct clone;
 
@@ -74,7 +74,8 @@ struct clone *clone_new(const struct clone_shared *shared, const struct ticket *
 /* The connection came: restores it and begins to transmit, or posts why it cannot. */
 void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen);
 
-/* The agent wants the connection back, or with <discard> nothing more of it. */
+/* The agent wants the connection back, or with <discard> nothing more of it. Before Drained: nothing more is written, and
+ * Drained follows; the agent then holds the client's packets and recalls once more, so that none of them is lost. */
 void clone_recall(struct clone *clone, bool discard);
 
 /* Ends it at once: the agent, or this node, is no longer there for it. <cause> and <reason> are posted. */

@@ -11,6 +11,9 @@
 #define INTERFACES_MAX 16
 #define CONGESTION_MAX 15 /* TCP_CA_NAME_MAX, less its terminating zero */
 
+/* The agent makes at most twice as much anew when it takes a connection over (the kernel doubles the value). */
+#define SEND_BUFFER_MAX (4L << 20)
+
 cfg_opt_t direct_config_options[] = {
 	CFG_STR_LIST("vip", "{}", CFGF_NONE),
 	CFG_STR_LIST("interface", "{}", CFGF_NONE),
@@ -98,7 +101,7 @@ int direct_config_check(struct direct_settings *settings, cfg_t *section)
 	if (strlen(congestion) > CONGESTION_MAX)
 		faults -= config_fault(section, "congestion-control", "\"%s\" is not the name of one", congestion);
 	settings->congestion = congestion[0] != '\0' ? congestion : NULL;
-	faults -= config_need_range(section, "send-buffer", 65536, 256L << 20, &buffer);
+	faults -= config_need_range(section, "send-buffer", 65536, SEND_BUFFER_MAX, &buffer);
 	settings->send_buffer = (int)buffer;
 	faults -= need_seconds(section, "handoff-wait", 0.1, 60, &settings->handoff_wait);
 	faults -= need_seconds(section, "client-timeout", 0.5, 3600, &settings->client_timeout);

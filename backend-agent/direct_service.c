@@ -11,7 +11,8 @@
 #include "vip_check.h"
 
 #define ERROR_MAX 512
-#define KEPT "cap_net_admin cap_net_bind_service" /* clones, on ports below 1024; our own listening sockets too */
+#define KEPT_ON "cap_net_admin cap_net_bind_service" /* clones, on ports below 1024; our own listening sockets too */
+#define KEPT_OFF "cap_net_bind_service"              /* our own listening sockets */
 
 static void on_finding(void *context, enum vip_check_weight weight, const char *text)
 {
@@ -65,11 +66,11 @@ static bool is_fit(struct direct_service *service)
 	return service->guard != NULL;
 }
 
-static bool drop_capabilities(void)
+static bool drop_capabilities(const char *kept)
 {
 	char error[ERROR_MAX];
 
-	if (capabilities_keep(KEPT, error, sizeof(error)) == 0)
+	if (capabilities_keep(kept, error, sizeof(error)) == 0)
 		return true;
 	log_warning("direct: capabilities cannot be given up: %s", error);
 	return false;
@@ -82,10 +83,12 @@ enum direct_service_status direct_service_open(struct direct_service *service, c
 	*service = (struct direct_service){.settings = settings};
 	fit = is_fit(service);
 	/* Fit or not: what the unit gave for the direct path is not kept for nothing. */
-	fit = drop_capabilities() && fit;
+	if (fit)
+		fit = drop_capabilities(KEPT_ON);
 	if (!fit) {
 		log_warning("direct: the direct path is off until the next start; bodies go by the splice path");
 		egress_guard_close(service->guard);
+		(void)drop_capabilities(KEPT_OFF);
 		return DIRECT_SERVICE_OFF;
 	}
 	service->table = clone_table_new();

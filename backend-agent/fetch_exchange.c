@@ -12,6 +12,8 @@
 	'.' /* the one byte of body of a direct answer: HAProxy holds it back until the connection is returned \
 	     */
 
+#define TOO_SHORT "the body is shorter than offload.min-size"
+
 static void report(struct fetch_exchange *exchange, uint64_t channel, enum control_outcome outcome, const char *reason)
 {
 	struct offload_result result = {
@@ -34,7 +36,7 @@ static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer,
 {
 	if (offer == NULL)
 		return;
-	report(exchange, offer->channel, CONTROL_OUTCOME_DECLINED, reason);
+	report(exchange, offer->terms.channel, CONTROL_OUTCOME_DECLINED, reason);
 	ticket_table_release(exchange->service->tickets, offer);
 }
 
@@ -54,9 +56,9 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the origin does not tell the body's length";
 	if (!answer->is_pinned)
 		return "the origin gives no strong validator";
-	/* The rest of a body whose beginning was sealed has to be sealed, however little it is. */
-	if (!exchange->continues && answer->length < exchange->service->limits.offload_min_size)
-		return "the body is shorter than offload.min-size";
+	/* What may be the rest of a body, the offer tells. */
+	if (!exchange->may_be_rest && answer->length < exchange->service->limits.offload_min_size)
+		return TOO_SHORT;
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
 	if (answer->origin == NULL &&
@@ -142,6 +144,22 @@ static bool locate(const struct fetch_answer *answer, struct control_text *etag,
 	return answer->origin->has_range;
 }
 
+/* Returns why what <offer> asks for is not what the answer has, NULL if it is. The rest of a body whose beginning was sealed has to be
+ * sealed, however little it is; but only of the very same bytes, since its keys and nonces may have sealed those already. */
+static const char *reason_to_refuse(const struct fetch_exchange *exchange, const struct ticket_offer *offer)
+{
+	const struct ticket_terms *terms = &offer->terms;
+	struct control_text etag;
+	uint64_t offset;
+
+	if (terms->rest_etag == NULL)
+		return exchange->answer.length < exchange->service->limits.offload_min_size ? TOO_SHORT : NULL;
+	if (exchange->answer.status != 206 || !locate(&exchange->answer, &etag, &offset) ||
+	    offset != terms->rest_offset || strcmp(etag.data, terms->rest_etag) != 0)
+		return "this is not the rest of the object that was offered";
+	return NULL;
+}
+
 static void on_clone_fed(void *clone)
 {
 	clone_fed(clone);
@@ -156,10 +174,16 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	struct clone *clone;
 	uint64_t offset;
 
-	if (exchange->service->clones == NULL || offer->direct_min == 0 || answer->length < offer->direct_min ||
-	    !locate(answer, &etag, &offset))
+	if (exchange->service->clones == NULL || offer->terms.direct_min == 0 ||
+	    answer->length < offer->terms.direct_min || !locate(answer, &etag, &offset))
 		return false;
-	clone = clone_set_add(exchange->service->clones, &exchange->ticket, offer->channel, body, etag, offset);
+	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images, reproducible builds), and
+	 * then another object of the same size may have the same. */
+	if (answer->origin == NULL && answer->object.mtime.tv_nsec == 0) {
+		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
+		return false;
+	}
+	clone = clone_set_add(exchange->service->clones, &exchange->ticket, offer->terms.channel, body, etag, offset);
 	if (clone == NULL)
 		return false;
 	if (answer->origin != NULL)
@@ -187,7 +211,7 @@ static enum fetch_exchange_status announce(struct fetch_exchange *exchange, stru
 	/* It is the body's now. */
 	answer->source = NULL;
 	answer->origin = NULL;
-	exchange->channel = offer->channel;
+	exchange->channel = offer->terms.channel;
 	if (begun < 0 && !exchange->has_clone) {
 		sealed_body_free(body);
 		decline(exchange, offer, "out of memory");
@@ -205,9 +229,14 @@ static enum fetch_exchange_status announce(struct fetch_exchange *exchange, stru
 static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange, struct ticket_offer *offer)
 {
 	struct fetch_answer *answer = &exchange->answer;
+	const char *reason = reason_to_refuse(exchange, offer);
 	struct sealed_body *body;
 	enum record_error error = RECORD_NO_MEMORY;
 
+	if (reason != NULL) {
+		decline(exchange, offer, reason);
+		return respond_plainly(exchange);
+	}
 	if (answer->source == NULL)
 		answer->source = file_body_new(&answer->object, answer->offset, answer->length);
 	if (answer->source != NULL)
@@ -263,7 +292,7 @@ static void reset(struct fetch_exchange *exchange)
 {
 	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
 	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
-	exchange->continues = false;
+	exchange->may_be_rest = false;
 	exchange->waiting = exchange->has_clone = false;
 	exchange->stream = NULL;
 	exchange->channel = 0;
@@ -318,7 +347,7 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	exchange->head_only = request->method == FETCH_HEAD;
 	exchange->http_1_0 = request->http_minor == 0;
 	exchange->keep_alive = keep_alive;
-	exchange->continues = text_span_is_set(request->range) && text_span_is_set(request->conditions.if_match);
+	exchange->may_be_rest = text_span_is_set(request->range) && text_span_is_set(request->conditions.if_match);
 	exchange->has_ticket = request->has_ticket;
 	exchange->ticket = request->ticket;
 	backend_count(BACKEND_FETCHES, 1);

@@ -27,7 +27,7 @@ struct fetch_exchange {
 	bool head_only; /* HEAD: no text behind the head */
 	bool http_1_0;
 	bool keep_alive; /* the connection may be used again afterwards */
-	bool continues;  /* it asks for the rest of an object that another fetch began with */
+	bool may_be_rest; /* it may ask for the rest of an object that another fetch began with */
 	bool has_ticket;
 	struct ticket ticket;
 	struct ticket_waiter waiter;

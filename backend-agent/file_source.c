@@ -97,6 +97,16 @@ static enum file_status status_of_errno(int error)
 	}
 }
 
+/* FNV-1a: tells the files of one root apart, where size and time are alike. */
+static uint64_t hash_name(const char *path)
+{
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (; *path != '\0'; path++)
+		hash = (hash ^ (unsigned char)*path) * 0x100000001b3u;
+	return hash;
+}
+
 enum file_status file_source_open(const struct file_source *source, const char *path, struct file_object *object)
 {
 	struct stat st;
@@ -118,6 +128,7 @@ enum file_status file_source_open(const struct file_source *source, const char *
 	object->device = st.st_dev;
 	object->inode = st.st_ino;
 	object->mtime = st.st_mtim;
+	object->name = hash_name(path);
 	return FILE_OK;
 }
 
@@ -154,5 +165,5 @@ void file_object_etag(const struct file_object *object, char etag[static FILE_ET
 {
 	uint64_t mtime_ns = (uint64_t)object->mtime.tv_sec * 1000000000u + (uint64_t)object->mtime.tv_nsec;
 
-	snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "\"", object->size, mtime_ns);
+	snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", object->size, mtime_ns, object->name);
 }

@@ -25,6 +25,7 @@ struct file_object {
 	dev_t device;
 	ino_t inode;
 	struct timespec mtime;
+	uint64_t name; /* a hash of the path below the root */
 };
 
 enum file_status {
@@ -52,7 +53,7 @@ bool file_object_is_settled(const struct file_object *object, const struct times
 
 #define FILE_ETAG_MAX 64 /* bytes of an entity tag with quotes and a terminating zero */
 
-/* Writes the strong entity tag of <object> (RFC 9110 8.8.3): size and modification time to the nanosecond, so that
+/* Writes the strong entity tag of <object> (RFC 9110 8.8.3): size, modification time to the nanosecond, and name, so that
  * copies on other nodes have the same one if they were made with their times (rsync -a, cp -p). Who replaces a file
  * must not give the new one the size and the time of the old. */
 void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX]);

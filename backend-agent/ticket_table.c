@@ -74,6 +74,8 @@ void ticket_table_free(struct ticket_table *table)
 		HASH_DEL(table->entries, entry);
 		free(entry);
 	}
+	for (size_t i = 0; i < table->slot_count; i++)
+		free(table->slots[i].rest_etag); /* of offers that still waited */
 	secret_free(table->slots, table->slot_count * sizeof(*table->slots));
 	pthread_mutex_destroy(&table->lock);
 	free(table);
@@ -92,6 +94,7 @@ static struct ticket_offer *slot_take(struct ticket_table *table)
 
 static void slot_give(struct ticket_table *table, struct ticket_offer *slot)
 {
+	free(slot->rest_etag);
 	secret_wipe(slot, sizeof(*slot));
 	slot->next_free = table->free_slots;
 	table->free_slots = slot;
@@ -157,18 +160,19 @@ static bool has_room(const struct ticket_table *table, size_t waiting)
 /* --- the control side ------------------------------------------------------------------------------------------ */
 
 static struct ticket_offer *offer_new(struct ticket_table *table, const struct ticket *ticket,
-				      const struct tx_state *state, uint64_t lease_id, uint64_t channel,
-				      uint64_t direct_min)
+				      const struct tx_state *state, const struct ticket_terms *terms)
 {
-	struct ticket_offer *offer = slot_take(table);
+	char *rest_etag = terms->rest_etag != NULL ? strdup(terms->rest_etag) : NULL;
+	struct ticket_offer *offer = terms->rest_etag == NULL || rest_etag != NULL ? slot_take(table) : NULL;
 
-	if (offer == NULL)
+	if (offer == NULL) {
+		free(rest_etag);
 		return NULL;
+	}
 	offer->ticket = *ticket;
 	offer->state = *state;
-	offer->lease_id = lease_id;
-	offer->channel = channel;
-	offer->direct_min = direct_min;
+	offer->terms = *terms;
+	offer->terms.rest_etag = offer->rest_etag = rest_etag;
 	return offer;
 }
 
@@ -202,8 +206,7 @@ static enum ticket_offer_status keep_offer(struct ticket_table *table, struct ti
 }
 
 enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const struct ticket *ticket,
-					    const struct tx_state *state, uint64_t lease_id, uint64_t channel,
-					    uint64_t direct_min, double now)
+					    const struct tx_state *state, const struct ticket_terms *terms, double now)
 {
 	enum ticket_offer_status status = TICKET_OFFER_REFUSED;
 	struct ticket_offer *offer;
@@ -214,7 +217,7 @@ enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const st
 	if (entry != NULL && entry->state != ENTRY_AWAITED) {
 		status = TICKET_OFFER_USED;
 	} else if (entry != NULL || has_room(table, table->offered_count)) {
-		offer = offer_new(table, ticket, state, lease_id, channel, direct_min);
+		offer = offer_new(table, ticket, state, terms);
 		if (offer != NULL)
 			status = entry != NULL ? join_waiter(table, entry, offer, now) : keep_offer(table, offer, now);
 	}
@@ -229,7 +232,7 @@ bool ticket_table_cancel(struct ticket_table *table, const struct ticket *ticket
 
 	pthread_mutex_lock(&table->lock);
 	entry = entry_find(table, ticket);
-	found = entry != NULL && entry->state == ENTRY_OFFERED && entry->offer->channel == channel;
+	found = entry != NULL && entry->state == ENTRY_OFFERED && entry->offer->terms.channel == channel;
 	if (found)
 		slot_give(table, entry_take_offer(table, entry, now));
 	pthread_mutex_unlock(&table->lock);
@@ -243,7 +246,7 @@ size_t ticket_table_drop_channel(struct ticket_table *table, uint64_t channel, d
 
 	pthread_mutex_lock(&table->lock);
 	DL_FOREACH_SAFE (table->offered, entry, next) {
-		if (entry->offer->channel != channel)
+		if (entry->offer->terms.channel != channel)
 			continue;
 		slot_give(table, entry_take_offer(table, entry, now));
 		dropped++;
@@ -270,7 +273,7 @@ size_t ticket_table_expire(struct ticket_table *table, double now,
 	pthread_mutex_lock(&table->lock);
 	while ((offer = take_expired(table, now)) != NULL) {
 		struct ticket ticket = offer->ticket;
-		uint64_t channel = offer->channel;
+		uint64_t channel = offer->terms.channel;
 
 		slot_give(table, offer);
 		count++;

@@ -34,12 +34,20 @@ struct ticket_limits {
 	size_t max_used;    /* tickets remembered; when so many are, nothing new is taken */
 };
 
+/* What an offer asks for beside the sealing itself. */
+struct ticket_terms {
+	uint64_t lease_id;    /* HAProxy's, for logs */
+	uint64_t channel;     /* number of the control channel it came on */
+	uint64_t direct_min;  /* bytes of plaintext from which "direct" may be announced; 0: never */
+	const char *rest_etag; /* for the rest of a body: the entity tag that its object must have; else NULL */
+	uint64_t rest_offset; /* and the byte of the object that the rest must begin with */
+};
+
 struct ticket_offer {
 	struct ticket ticket;
 	struct tx_state state;
-	uint64_t lease_id;              /* HAProxy's, for logs */
-	uint64_t channel;               /* number of the control channel it came on */
-	uint64_t direct_min;            /* bytes of plaintext from which "direct" may be announced; 0: never */
+	struct ticket_terms terms;
+	char *rest_etag;                /* private: terms.rest_etag */
 	struct ticket_offer *next_free; /* private */
 };
 
@@ -92,10 +100,9 @@ void ticket_mailbox_open(struct ticket_mailbox *mailbox, struct ticket_table *ta
 /* Ends it; no waiter of it may be left. */
 void ticket_mailbox_close(struct ticket_mailbox *mailbox);
 
-/* Brings an offer; <state> is copied. */
+/* Brings an offer; <state> and <terms> are copied. */
 enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const struct ticket *ticket,
-					    const struct tx_state *state, uint64_t lease_id, uint64_t channel,
-					    uint64_t direct_min, double now);
+					    const struct tx_state *state, const struct ticket_terms *terms, double now);
 
 /* Asks for the offer of waiter->ticket: it is in <*offer> with TICKET_CLAIM_JOINED, else <*offer> is NULL. */
 enum ticket_claim_status ticket_table_claim(struct ticket_table *table, struct ticket_waiter *waiter,

@@ -316,9 +316,11 @@ static void check_congestion(struct checking *checking)
 static void check_process(struct checking *checking)
 {
 	struct tcp_fault fault;
-	char missing[128];
+	char missing[128], no_bpf[128];
 
-	if (capabilities_have("cap_net_admin cap_net_bind_service cap_bpf", missing, sizeof(missing)) < 0)
+	/* Engines of containers that do not know CAP_BPF give CAP_SYS_ADMIN instead. */
+	if (capabilities_have("cap_net_admin cap_net_bind_service cap_bpf", missing, sizeof(missing)) < 0 &&
+	    capabilities_have("cap_net_admin cap_net_bind_service cap_sys_admin", no_bpf, sizeof(no_bpf)) < 0)
 		report(checking, VIP_CHECK_FAULT,
 		       "this process lacks %s: run as root, or let the unit say "
 		       "AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_BPF CAP_PERFMON",

@@ -79,7 +79,7 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	enum control_error error;
 
 	if (!text_fits(offer->method) || !text_fits(offer->host) || !text_fits(offer->target) ||
-	    !text_fits(offer->client))
+	    !text_fits(offer->client) || offer->rest_etag.len > CONTROL_ETAG_MAX)
 		return CONTROL_BAD_FIELD;
 	tx_state_encode(state, &offer->state);
 	packed.ticket = pack_ticket(&offer->ticket);
@@ -90,6 +90,8 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	packed.target = pack_text(offer->target);
 	packed.client = pack_text(offer->client);
 	packed.direct_min = offer->direct_min;
+	packed.rest_etag = pack_text(offer->rest_etag);
+	packed.rest_offset = offer->rest_offset;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_OFFER;
 	envelope.offer = &packed;
 	error = pack_envelope(&envelope, out, cap, len);
@@ -205,8 +207,10 @@ static enum control_error decode_offer(struct control_offer *offer, const Disc__
 		return CONTROL_BAD_TX_STATE;
 	offer->lease_id = packed->lease_id;
 	offer->direct_min = packed->direct_min;
+	offer->rest_offset = packed->rest_offset;
 	if (!unpack_text(&offer->method, packed->method) || !unpack_text(&offer->host, packed->host) ||
-	    !unpack_text(&offer->target, packed->target) || !unpack_text(&offer->client, packed->client))
+	    !unpack_text(&offer->target, packed->target) || !unpack_text(&offer->client, packed->client) ||
+	    !unpack_text(&offer->rest_etag, packed->rest_etag) || offer->rest_etag.len > CONTROL_ETAG_MAX)
 		return CONTROL_BAD_FIELD;
 	return CONTROL_OK;
 }

@@ -35,8 +35,8 @@ enum control_type {
 	CONTROL_HANDOFF_REPLY, /* node -> agent: the clone lives, or why not */
 	CONTROL_PROGRESS,      /* node -> agent: bytes that the client acknowledged */
 	CONTROL_CLIENT_DATA,   /* node -> agent: what the client sent */
-	CONTROL_DRAINED,       /* node -> agent: all is written, recall the connection */
-	CONTROL_RECALL,        /* agent -> node: give it back, or drop it */
+	CONTROL_DRAINED,       /* node -> agent: nothing more is written, recall the connection */
+	CONTROL_RECALL,        /* agent -> node: come to an end, then: give it back; or drop it */
 	CONTROL_HANDBACK,      /* node -> agent: the connection */
 	CONTROL_GONE,          /* node -> agent: there is nothing to give back */
 };
@@ -69,6 +69,8 @@ struct control_offer {
 	struct control_text client;               /* numeric address of the client */
 	uint64_t lease_id;                        /* HAProxy's, for logs */
 	uint64_t direct_min; /* bytes of plaintext from which "direct" may be announced; 0: never */
+	struct control_text rest_etag; /* for the rest of a body: entity tag of its object; else empty */
+	uint64_t rest_offset;          /* and the byte of the object that it begins with */
 };
 
 struct control_cancel {

@@ -28,6 +28,7 @@ enum option_code {
 	OPTION_TIMESTAMPS = 8
 }; /* RFC 9293, 2018, 7323 */
 
+#define MAXSEG_MIN 88      /* what TCP_MAXSEG takes at least */
 #define MAXSEG_MAX 32767   /* what TCP_MAXSEG takes at most; loopback has more */
 #define CHUNK 16384u       /* bytes written into a queue at once */
 #define ROOM_EXTRA 65536   /* bytes of a socket's buffer beyond what is put into it */
@@ -207,12 +208,14 @@ static int read_info(int fd, struct tcp_state *state, struct tcp_fault *fault)
 	if (get_u32(fd, TCP_MAXSEG, &mss) < 0)
 		return fail(fault, "getsockopt(TCP_MAXSEG)", errno);
 	state->mss = (uint16_t)mss;
-	return 0;
+	return mss < MAXSEG_MIN ? fail(fault, "MSS", EINVAL) : 0;
 }
 
 int tcp_read_flow(int fd, struct tcp_state *flow, struct tcp_fault *fault)
 {
 	memset(flow, 0, sizeof(*flow));
+	if (is_mute(fd))
+		return fail(fault, "state", EBUSY);
 	return read_info(fd, flow, fault) < 0 ? -1 : read_addresses(fd, flow, fault);
 }
 
@@ -311,9 +314,10 @@ int tcp_freeze(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault)
 {
 	frozen->send_len = frozen->receive_len = 0;
 	memset(&frozen->state, 0, sizeof(frozen->state));
+	if (is_mute(fd))
+		return fail(fault, "state", EBUSY);
 	if (read_info(fd, &frozen->state, fault) < 0) /* nothing is changed for a socket that is not connected */
 		return -1;
-	assert(!is_mute(fd));
 	if (mute(fd) < 0)
 		return fail(fault, "setsockopt(SO_ATTACH_FILTER)", errno);
 	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON) < 0) {

@@ -34,7 +34,8 @@ struct tcp_frozen {
 };
 
 /* What failed: a static text that names the call, for instance "setsockopt(TCP_REPAIR_WINDOW)", and its errno. E2BIG from
- * "send queue" or "receive queue": more than a handoff carries. ENOTCONN from "state": neither ESTABLISHED nor CLOSE_WAIT. */
+ * "send queue" or "receive queue": more than a handoff carries. ENOTCONN from "state": neither ESTABLISHED nor CLOSE_WAIT; EBUSY: it is
+ * frozen, or a placeholder. EINVAL from "MSS": too small a one to be restored. */
 struct tcp_fault {
 	const char *call;
 	int error;

@@ -193,7 +193,7 @@ static const struct node *choose_node(struct completion *completion)
 
 /* Offers the lease of the rest under <ticket>. Returns 0 or -1. */
 static int offer_rest(struct completion *completion, const struct node *node, const struct ticket *ticket,
-		      const struct tx_state *state)
+		      const struct body_rest *rest)
 {
 	struct loan_environment *environment = completion->environment;
 	struct control_message message = {.type = CONTROL_OFFER};
@@ -202,11 +202,13 @@ static int offer_rest(struct completion *completion, const struct node *node, co
 	int result = -1;
 
 	offer->ticket = *ticket;
-	offer->state = *state;
+	offer->state = rest->state;
 	offer->method = (struct control_text){"GET", 3};
 	offer->host = (struct control_text){completion->body->host, strlen(completion->body->host)};
 	offer->target = (struct control_text){completion->body->target, strlen(completion->body->target)};
 	offer->lease_id = completion->body->lease_id;
+	offer->rest_etag = (struct control_text){completion->body->etag, strlen(completion->body->etag)};
+	offer->rest_offset = rest->first;
 	if (control_encode(&message, environment->frame, CONTROL_MESSAGE_MAX, &len) == CONTROL_OK)
 		result = node_link_offer(environment->links[node->index], ticket, offer->lease_id, environment->frame,
 					 len);
@@ -230,7 +232,7 @@ static int fetch_rest(struct completion *completion, const struct node *node, co
 					.records = rest->layout.records,
 					.length = rest->layout.length};
 
-	if (ticket_generate(&request.ticket) < 0 || offer_rest(completion, node, &request.ticket, &rest->state) < 0)
+	if (ticket_generate(&request.ticket) < 0 || offer_rest(completion, node, &request.ticket, rest) < 0)
 		return -1;
 	expected.ticket = request.ticket;
 	(void)announcement_format(announcement, &expected);

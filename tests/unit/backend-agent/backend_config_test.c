@@ -293,7 +293,7 @@ static void direct_path_is_checked(void **state)
 		      "direct { vip = {\"192.0.2.1\"} interface = {\"eth0\"}\n congestion-control = "
 		      "\"a-name-of-16-byte\"\n send-buffer = 65535\n handoff-wait = 0.0\n client-timeout = 4000.0 }\n",
 		      "%:5: congestion-control: \"a-name-of-16-byte\" is not the name of one\n"
-		      "%:6: send-buffer: 65535 is not between 65536 and 268435456\n"
+		      "%:6: send-buffer: 65535 is not between 65536 and 4194304\n"
 		      "%:7: handoff-wait: 0 is not between 0.1 and 60 seconds\n"
 		      "%:8: client-timeout: 4000 is not between 0.5 and 3600 seconds\n");
 }

@@ -78,6 +78,21 @@ static void return_connection(struct direct_lab *lab)
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
+/* A replica could not tell another file of this size and time from it. */
+static void file_with_a_time_of_whole_seconds_goes_by_splice(void **state)
+{
+	const struct timespec whole[2] = {{1000000000, 0}, {1000000000, 0}};
+	struct direct_lab *lab = *state;
+	char path[128];
+
+	lab_write_file("whole", LAB_BODY_SIZE);
+	(void)snprintf(path, sizeof(path), "%s/whole", lab_root);
+	assert_int_equal(utimensat(AT_FDCWD, path, whole, 0), 0);
+	lab_fetch(lab, "/whole", "", 1);
+	assert_non_null(strstr(lab_response, "Disc-Body: splice;"));
+	assert_int_equal(unlink(path), 0);
+}
+
 static void file_that_changes_ends_the_clone_without_another_byte(void **state)
 {
 	struct direct_lab *lab = *state;
@@ -206,6 +221,7 @@ int main(void)
 #define LAB_TEST(name) cmocka_unit_test_setup_teardown(name, direct_lab_open, direct_lab_close)
 #define FRONTED_TEST(name) cmocka_unit_test_setup_teardown(name, fronted_lab_open, fronted_lab_close)
 	const struct CMUnitTest tests[] = {
+		LAB_TEST(file_with_a_time_of_whole_seconds_goes_by_splice),
 		LAB_TEST(file_that_changes_ends_the_clone_without_another_byte),
 		LAB_TEST(body_beyond_the_nodes_capacity_is_spliced),
 		FRONTED_TEST(origin_that_breaks_off_ends_the_clone),

@@ -35,7 +35,7 @@ static const char *interfaces[] = {"eth0", NULL};
 
 void lab_write_file(const char *name, size_t size)
 {
-	const struct timespec past[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+	const struct timespec past[2] = {{1000000000, 123456789}, {1000000000, 123456789}};
 	char path[128];
 	FILE *file;
 

@@ -105,6 +105,8 @@ void lab_hand_off(struct direct_lab *lab, bool redirect);
 /* Both, for "/body", up to the node's HandoffReply, which is a good one. */
 void lab_transmit(struct direct_lab *lab, uint8_t family);
 void lab_recall(struct direct_lab *lab, bool discard);
+/* As the agent does while the body is under way: recalls, awaits Drained, recalls again. */
+void lab_recall_before_drained(struct direct_lab *lab);
 /* Awaits Handback, makes the load balancer's socket live again and routes the client's packets to it. */
 void lab_take_back(struct direct_lab *lab);
 

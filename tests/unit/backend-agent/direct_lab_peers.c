@@ -191,6 +191,16 @@ void lab_recall(struct direct_lab *lab, bool discard)
 	lab_send(lab, &message);
 }
 
+void lab_recall_before_drained(struct direct_lab *lab)
+{
+	unsigned drained = lab->counts[CONTROL_DRAINED];
+
+	lab_recall(lab, false);
+	lab_await(lab, CONTROL_DRAINED, drained + 1);
+	assert_int_equal(lab->counts[CONTROL_HANDBACK], 0); /* the client's packets are held only now */
+	lab_recall(lab, false);
+}
+
 void lab_take_back(struct direct_lab *lab)
 {
 	struct tcp_fault fault = {.call = ""};

@@ -237,39 +237,48 @@ static void change_in_place_shows_and_replacement_does_not(void **state)
 	file_object_close(&second);
 }
 
-static void etag_is_that_of_every_copy_with_the_same_time(void **state)
+/* Opens <path> below <from> and writes its entity tag into <etag>. */
+static void read_etag(const struct file_source *from, const char *path, char etag[static FILE_ETAG_MAX])
+{
+	struct file_object object;
+
+	assert_int_equal(file_source_open(from, path, &object), FILE_OK);
+	file_object_etag(&object, etag);
+	file_object_close(&object);
+}
+
+static void etag_is_that_of_every_copy_with_the_same_name_and_time(void **state)
 {
 	const struct timespec then[2] = {{1000000000, 5}, {1000000000, 5}},
 			      other[2] = {{1000000000, 6}, {1000000000, 6}};
 	char first[FILE_ETAG_MAX], second[FILE_ETAG_MAX];
-	struct file_object object, copy;
+	struct file_source *replica;
 
 	(void)state;
+	assert_int_equal(mkdir("replica", 0700), 0);
+	replica = file_source_new("replica");
+	assert_non_null(replica);
 	write_file("root/object", "bytes");
-	write_file("root/copy", "bytes");
+	write_file("replica/object", "bytes");
 	assert_int_equal(utimensat(AT_FDCWD, "root/object", then, 0), 0);
-	assert_int_equal(utimensat(AT_FDCWD, "root/copy", then, 0), 0);
-	assert_int_equal(file_source_open(source, "object", &object), FILE_OK);
-	assert_int_equal(file_source_open(source, "copy", &copy), FILE_OK);
-	assert_int_not_equal(object.inode, copy.inode);
-	file_object_etag(&object, first);
-	file_object_etag(&copy, second);
+	assert_int_equal(utimensat(AT_FDCWD, "replica/object", then, 0), 0);
+	read_etag(source, "object", first);
+	read_etag(replica, "object", second);
 	assert_string_equal(first, second);
-	assert_string_equal(first, "\"5-de0b6b3a7640005\"");
-	file_object_close(&copy);
-	assert_int_equal(utimensat(AT_FDCWD, "root/copy", other, 0), 0);
-	assert_int_equal(file_source_open(source, "copy", &copy), FILE_OK);
-	file_object_etag(&copy, second);
+	assert_string_equal(first, "\"5-de0b6b3a7640005-8dfeaf9950df0ffa\"");
+	write_file("replica/namesake", "bytes");
+	assert_int_equal(utimensat(AT_FDCWD, "replica/namesake", then, 0), 0);
+	read_etag(replica, "namesake", second);
 	assert_string_not_equal(first, second);
-	file_object_close(&copy);
-	write_file("root/copy", "bytes and more");
-	assert_int_equal(utimensat(AT_FDCWD, "root/copy", then, 0), 0);
-	assert_int_equal(file_source_open(source, "copy", &copy), FILE_OK);
-	file_object_etag(&copy, second);
+	assert_int_equal(utimensat(AT_FDCWD, "replica/object", other, 0), 0);
+	read_etag(replica, "object", second);
 	assert_string_not_equal(first, second);
-	file_object_close(&copy);
-	file_object_close(&object);
-	assert_int_equal(unlink("root/object") + unlink("root/copy"), 0);
+	write_file("replica/object", "bytes and more");
+	assert_int_equal(utimensat(AT_FDCWD, "replica/object", then, 0), 0);
+	read_etag(replica, "object", second);
+	assert_string_not_equal(first, second);
+	file_source_free(replica);
+	assert_int_equal(unlink("root/object") + unlink("replica/object") + unlink("replica/namesake") + rmdir("replica"), 0);
 }
 
 static void file_of_this_clock_tick_is_not_settled(void **state)
@@ -299,7 +308,7 @@ int main(void)
 		cmocka_unit_test(folders_are_told_apart),
 		cmocka_unit_test(root_must_be_a_folder),
 		cmocka_unit_test(files_and_links_inside_are_opened),
-		cmocka_unit_test(etag_is_that_of_every_copy_with_the_same_time),
+		cmocka_unit_test(etag_is_that_of_every_copy_with_the_same_name_and_time),
 		cmocka_unit_test(file_of_this_clock_tick_is_not_settled),
 		cmocka_unit_test(change_in_place_shows_and_replacement_does_not),
 	};

@@ -71,6 +71,8 @@ static void draining_node_waits_for_its_connections_and_ends(void **state)
 	run_until(lab->loop, node_drains, lab, "the node says that it drains");
 	lab_recall(lab, false);
 	ev_io_start(lab->loop, &lab->client_reader);
+	lab_await(lab, CONTROL_DRAINED, 1);
+	lab_recall(lab, false);
 	lab_take_back(lab);
 	lab_await(lab, CONTROL_RESULT, 1);
 	/* Nobody knows how far its other thread came before the Recall. */

@@ -372,7 +372,8 @@ static struct ticket ticket_of(unsigned number)
 	return ticket;
 }
 
-static void offer(struct lab *lab, unsigned number, uint64_t seq)
+/* For the rest of the object <etag> from byte <offset> on; <etag> "": for a whole response. */
+static void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *etag, uint64_t offset)
 {
 	struct control_message message = {.type = CONTROL_OFFER,
 					  .u.offer = {.ticket = ticket_of(number),
@@ -381,9 +382,16 @@ static void offer(struct lab *lab, unsigned number, uint64_t seq)
 						      .host = {"site", 4},
 						      .target = {"/seen-by-haproxy", 16},
 						      .client = {"192.0.2.1", 9},
-						      .lease_id = number}};
+						      .lease_id = number,
+						      .rest_etag = {etag, strlen(etag)},
+						      .rest_offset = offset}};
 
 	agent_send(lab, &message);
+}
+
+static void offer(struct lab *lab, unsigned number, uint64_t seq)
+{
+	offer_rest(lab, number, seq, "", 0);
 }
 
 static bool an_offer_waits(void *context)
@@ -603,7 +611,8 @@ static void rest_of_an_object_is_sealed_to_the_same_bytes(void **state)
 
 		(void)snprintf(more, sizeof(more), "Range: bytes=%llu-%u\r\nIf-Match: %s\r\n",
 			       (unsigned long long)first * 16384, BIG_SIZE - 1, etag);
-		offer_and_wait(lab, 201 + i, 1 + first);
+		offer_rest(lab, 201 + i, 1 + first, etag, first * 16384);
+		run_until(lab->loop, an_offer_waits, lab, "the offer is in the table");
 		fetch(lab, 201 + i, "GET", "/big.bin", more);
 		assert_spliced(lab, 201 + i, 1 + first, (size_t)first * 16384, BIG_SIZE - (size_t)first * 16384);
 		assert_status(lab, "HTTP/1.1 206 ");
@@ -619,10 +628,50 @@ static void rest_of_another_object_is_declined(void **state)
 	struct lab *lab = *state;
 
 	agent_greet(lab);
-	offer_and_wait(lab, 210, 3);
+	offer_rest(lab, 210, 3, "\"other\"", 32768);
 	fetch(lab, 210, "GET", "/big.bin", "Range: bytes=32768-\r\nIf-Match: \"other\"\r\n");
 	assert_declined(lab, 210);
 	assert_status(lab, "HTTP/1.1 412 ");
+}
+
+/* Whatever the request on the fetch hop says: keys and nonces of a rest may have sealed something before. */
+static void rest_is_what_the_offer_says_or_nothing(void **state)
+{
+	struct lab *lab = *state;
+	char etag[200];
+
+	agent_greet(lab);
+	fetch(lab, 230, "HEAD", "/big.bin", "");
+	assert_declined(lab, 230);
+	header(lab, "ETag", etag);
+	offer_rest(lab, 231, 3, "\"other\"", 32768); /* no If-Match asks the source for it */
+	fetch(lab, 231, "GET", "/big.bin", "Range: bytes=32768-\r\n");
+	assert_declined(lab, 231);
+	assert_result(lab, 231, CONTROL_OUTCOME_DECLINED, "this is not the rest of the object that was offered");
+	offer_rest(lab, 232, 3, etag, 32768);
+	fetch(lab, 232, "GET", "/big.bin", "Range: bytes=16384-\r\n");
+	assert_declined(lab, 232);
+	assert_result(lab, 232, CONTROL_OUTCOME_DECLINED, "this is not the rest of the object that was offered");
+	offer_rest(lab, 233, 3, etag, 0);
+	fetch(lab, 233, "GET", "/big.bin", "");
+	assert_declined(lab, 233);
+	assert_result(lab, 233, CONTROL_OUTCOME_DECLINED, "this is not the rest of the object that was offered");
+}
+
+static void client_that_asks_like_a_rest_gets_no_short_body_sealed(void **state)
+{
+	struct lab *lab = *state;
+	char etag[200], more[300];
+
+	agent_greet(lab);
+	fetch(lab, 240, "HEAD", "/big.bin", "");
+	assert_declined(lab, 240);
+	header(lab, "ETag", etag);
+	(void)snprintf(more, sizeof(more), "Range: bytes=0-0\r\nIf-Match: %s\r\n", etag);
+	offer_and_wait(lab, 241, 1);
+	fetch(lab, 241, "GET", "/big.bin", more);
+	assert_declined(lab, 241);
+	assert_result(lab, 241, CONTROL_OUTCOME_DECLINED, "the body is shorter than offload.min-size");
 }
 
 static void connection_goes_on_after_a_spliced_body(void **state)
@@ -876,6 +925,8 @@ int main(void)
 		LAB_TEST(range_is_spliced_as_206),
 		LAB_TEST(rest_of_an_object_is_sealed_to_the_same_bytes),
 		LAB_TEST(rest_of_another_object_is_declined),
+		LAB_TEST(rest_is_what_the_offer_says_or_nothing),
+		LAB_TEST(client_that_asks_like_a_rest_gets_no_short_body_sealed),
 		LAB_TEST(connection_goes_on_after_a_spliced_body),
 		LAB_TEST(head_is_declined),
 		LAB_TEST(missing_file_is_declined),

@@ -224,12 +224,13 @@ static void assert_body(const struct lab *lab, const uint8_t *bytes, size_t len,
 static void offer(struct lab *lab, unsigned number)
 {
 	struct tx_state state = opening_state(1);
+	struct ticket_terms terms = {.lease_id = 1, .channel = 1};
 	struct ticket ticket;
 	char text[TICKET_TEXT_LEN + 1];
 
 	(void)snprintf(text, sizeof(text), "%032x", number);
 	assert_true(ticket_parse(&ticket, text, TICKET_TEXT_LEN));
-	(void)ticket_table_offer(lab->tickets, &ticket, &state, 1, 1, 0, ticket_clock());
+	(void)ticket_table_offer(lab->tickets, &ticket, &state, &terms, ticket_clock());
 }
 
 #define FETCH "GET /a HTTP/1.1\r\nHost: site\r\nDisc-Ticket: " TICKET "\r\n\r\n"

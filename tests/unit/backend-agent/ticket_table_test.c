@@ -53,8 +53,9 @@ static enum ticket_offer_status offer(struct bench *bench, unsigned number, uint
 {
 	struct ticket ticket = ticket_of(number);
 	struct tx_state tx = {.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = seq};
+	struct ticket_terms terms = {.lease_id = number, .channel = channel};
 
-	return ticket_table_offer(bench->table, &ticket, &tx, number, channel, 0, now);
+	return ticket_table_offer(bench->table, &ticket, &tx, &terms, now);
 }
 
 /* Remembers the offer that its waiter was called with. */
@@ -93,8 +94,8 @@ static void offer_first_is_joined_once(void **state)
 	assert_int_equal(ticket_table_offers(bench->table), 1);
 	assert_int_equal(ticket_table_claim(bench->table, &waiter, &got, 0.5), TICKET_CLAIM_JOINED);
 	assert_int_equal(got->state.seq, 42);
-	assert_int_equal(got->channel, 7);
-	assert_int_equal(got->lease_id, 1);
+	assert_int_equal(got->terms.channel, 7);
+	assert_int_equal(got->terms.lease_id, 1);
 	ticket_table_release(bench->table, got);
 	assert_int_equal(ticket_table_offers(bench->table), 0);
 	assert_int_equal(claim(bench, 1, 0.6), TICKET_CLAIM_USED);
@@ -252,12 +253,14 @@ static void *offer_all(void *context)
 {
 	struct ticket_table *table = context;
 	struct tx_state tx = {.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16};
+	struct ticket_terms terms = {.channel = 1};
 
 	for (unsigned number = 0; number < RACES; number++) {
 		struct ticket ticket = ticket_of(number);
 
 		tx.seq = number;
-		while (ticket_table_offer(table, &ticket, &tx, number, 1, 0, 0) == TICKET_OFFER_REFUSED)
+		terms.lease_id = number;
+		while (ticket_table_offer(table, &ticket, &tx, &terms, 0) == TICKET_OFFER_REFUSED)
 			continue;
 	}
 	return NULL;
