@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "direct_path.h"
 
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "capabilities.h"
+#include "direct_needs.h"
+#include "direct_routes.h"
 #include "loan.h"
 #include "loan_table.h"
 #include "log.h"
@@ -24,8 +25,8 @@ struct direct_path {
 	struct loan_table table;
 	struct node_link_listener listener;
 	struct lending_server *server;
-	ev_timer routes, count;
-	bool route_warned[NODE_MAX][2];
+	struct direct_routes routes;
+	ev_timer look, count;
 	size_t leftovers;
 	bool ending;
 };
@@ -42,11 +43,18 @@ static void loan_ended(void *context, struct loan *loan)
 		direct->owner.settled(direct->owner.context);
 }
 
+static void tell_lost(struct direct_path *direct, struct lending_connection *connection, uint64_t number)
+{
+	const struct lending_message lost = {.type = LENDING_LOST, .loan = number, .cause = LENDING_CAUSE_AGENT};
+
+	spoa_metrics_add(direct->owner.metrics, SPOA_LOANS_LOST_AGENT, 1);
+	lending_send(connection, &lost);
+}
+
 /* Nothing is known of what was lent: not even how to go on. */
 static void refuse_loan(struct direct_path *direct, struct lending_connection *connection,
 			const struct lending_message *message, int fd)
 {
-	const struct lending_message lost = {.type = LENDING_LOST, .loan = message->loan, .cause = LENDING_CAUSE_AGENT};
 	struct tcp_fault fault;
 	char digits[TICKET_TEXT_LEN + 1];
 
@@ -55,8 +63,23 @@ static void refuse_loan(struct direct_path *direct, struct lending_connection *c
 	if (tcp_disconnect(fd, &fault) < 0)
 		log_debug("a client could not be reset: %s: %s", fault.call, strerror(fault.error));
 	(void)close(fd);
-	spoa_metrics_add(direct->owner.metrics, SPOA_LOANS_LOST_AGENT, 1);
-	lending_send(connection, &lost);
+	tell_lost(direct, connection, message->loan);
+}
+
+/* The client is HAProxy's to close: nobody else has its connection. <loan>, which may be NULL, is not lent. */
+static void lose_unreceived(struct direct_path *direct, struct lending_connection *connection,
+			    const struct lending_message *message, struct loan *loan)
+{
+	struct loan_environment *environment = &direct->environment;
+	char digits[TICKET_TEXT_LEN + 1], note[LOG_LIMIT_NOTE_MAX];
+
+	ticket_format(digits, &message->ticket);
+	if (log_limit_allow(&environment->losses, ev_now(environment->loop), note))
+		log_warning("no descriptor is left for the connection that HAProxy lent for ticket %.8s: it is lost%s",
+			    digits, note);
+	if (loan)
+		loan_give_up(loan);
+	tell_lost(direct, connection, message->loan);
 }
 
 static const char *on_lend(void *context, struct lending_connection *connection, const struct lending_message *message,
@@ -65,12 +88,17 @@ static const char *on_lend(void *context, struct lending_connection *connection,
 	struct direct_path *direct = context;
 	struct loan *loan = loan_table_find(&direct->table, &message->ticket);
 
+	if (fd < 0 && (!loan || loan->state == LOAN_OFFERED)) {
+		lose_unreceived(direct, connection, message, loan);
+		return NULL;
+	}
 	if (!loan) {
 		refuse_loan(direct, connection, message, fd);
 		return NULL;
 	}
 	if (loan->state != LOAN_OFFERED || !loan_table_number(&direct->table, loan, connection, message->loan)) {
-		(void)close(fd);
+		if (fd >= 0)
+			(void)close(fd);
 		return loan->state != LOAN_OFFERED ? "it lent two connections for one ticket"
 						   : "it used a number twice";
 	}
@@ -185,7 +213,7 @@ static void on_node_lost(void *context, struct node *node)
 static void recall_if_its(void *context, struct loan *loan)
 {
 	if (loan->node == context)
-		loan_recall(loan);
+		loan_node_drains(loan);
 }
 
 static void on_node_drains(void *context, struct node *node)
@@ -195,42 +223,23 @@ static void on_node_drains(void *context, struct node *node)
 	loan_table_each(&direct->table, recall_if_its, node);
 }
 
-/* --- routes to nodes --- */
-
-static void find_route(struct direct_path *direct, const struct node *node, size_t family)
-{
-	struct node_route *route = &direct->environment.routes[node->index][family];
-	bool *warned = &direct->route_warned[node->index][family];
-	char error[ERROR_MAX], text[ADDRESS_TEXT_MAX];
-
-	if (node->direct[family].len == 0)
-		return;
-	route->known = steering_route_find(direct->environment.steering, &node->direct[family], &route->route, error,
-					   sizeof(error)) == 0;
-	if (route->known == !*warned)
-		return;
-	*warned = !route->known;
-	(void)address_format(&node->direct[family], text);
-	if (route->known)
-		log_notice("node %s (%s) is reached directly again", node->name, text);
-	else
-		log_warning("node %s (%s) gets no connections of clients: %s", node->name, text, error);
-}
-
-static void on_routes(struct ev_loop *loop, ev_timer *timer, int events)
-{
-	struct direct_path *direct = timer->data;
-
-	(void)loop;
-	(void)events;
-	for (size_t i = 0; i < direct->owner.config->node_count; i++)
-		for (size_t family = 0; family < 2; family++)
-			find_route(direct, &direct->owner.config->nodes[i], family);
-}
+/* --- what is done now and then --- */
 
 static void show(struct direct_path *direct, enum spoa_metric id, uint64_t value)
 {
 	atomic_store_explicit(&direct->owner.metrics->all[id].value, (int64_t)value, memory_order_relaxed);
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct direct_path *direct = timer->data;
+	const struct spoa_config *config = direct->owner.config;
+
+	(void)loop;
+	(void)events;
+	show(direct, SPOA_NODES_UNREACHABLE,
+	     direct_routes_find(&direct->routes, direct->environment.steering, config->nodes, config->node_count,
+				direct->environment.routes));
 }
 
 static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
@@ -252,18 +261,19 @@ static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* --- offers --- */
 
-static bool can_be_direct(const struct direct_path *direct, const struct control_offer *offer,
+static bool can_be_direct(struct direct_path *direct, const struct control_offer *offer,
 			  const struct policy_route *route, const struct node *node,
 			  const struct client_address *client)
 {
-	const struct loan_environment *environment = &direct->environment;
-	const struct node_route *way = &environment->routes[node->index][client->family == CLIENT_IPV6];
+	struct loan_environment *environment = &direct->environment;
+	const size_t family = client->family == CLIENT_IPV6;
 
 	return route->path != POLICY_PATH_SPLICE && !environment->draining && client->family != CLIENT_UNKNOWN &&
 	       offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
 	       breaker_allows(&environment->breakers[route - environment->config->policy.routes],
 			      ev_now(environment->loop)) &&
-	       node_link_direct(environment->links[node->index]) && way->known && steering_route_usable(&way->route);
+	       node_link_direct(environment->links[node->index]) &&
+	       direct_routes_usable(&direct->routes, node, family, &environment->routes[node->index][family]);
 }
 
 void direct_path_expect(struct direct_path *direct, struct control_offer *offer, const struct policy_route *route,
@@ -315,39 +325,52 @@ static void on_leftover(void *context, const struct tcp_state *flow, const struc
 			  tcp_state_format(flow, text), fault.call, strerror(fault.error));
 }
 
-static struct steering *open_steering(struct direct_path *direct)
+static void tell_off(const char *why)
+{
+	log_warning("the direct path is off, bodies take the splice path: %s", why);
+}
+
+/* How many connections may be lent at a time. Returns 0, or -1 after a line in the log. */
+static int check_needs(struct direct_path *direct)
+{
+	const struct spoa_config *config = direct->owner.config;
+	char why[ERROR_MAX];
+
+	if (direct_needs_capabilities(why, sizeof(why)) == 0)
+		direct->table.max = direct_needs_descriptors(config, why, sizeof(why));
+	if (direct->table.max == 0) {
+		tell_off(why);
+		return -1;
+	}
+	if (direct->table.max < config->direct.max_flows)
+		log_warning("of max-flows = %zu connections only %zu can be lent at a time: %s",
+			    config->direct.max_flows, direct->table.max, why);
+	return 0;
+}
+
+static int open_steering(struct direct_path *direct)
 {
 	const struct direct_settings *settings = &direct->owner.config->direct;
 	const struct steering_settings wanted = {
 		.interfaces = settings->interfaces, .max_flows = settings->max_flows, .max_age = FLOW_AGE_S};
 	struct tcp_fault fault;
 	char error[ERROR_MAX];
-	struct steering *steering;
 
 	if (tcp_handoff_check(&fault) < 0) {
-		log_warning("the direct path is off, bodies take the splice path: %s: %s", fault.call,
-			    strerror(fault.error));
-		return NULL;
+		(void)snprintf(error, sizeof(error), "%s: %s", fault.call, strerror(fault.error));
+		tell_off(error);
+		return -1;
 	}
-	steering = steering_open(direct->owner.loop, &wanted, on_leftover, direct, error, sizeof(error));
-	if (!steering)
-		log_warning("the direct path is off, bodies take the splice path: %s", error);
-	else if (direct->leftovers > 0)
+	direct->environment.steering =
+		steering_open(direct->owner.loop, &wanted, on_leftover, direct, error, sizeof(error));
+	if (!direct->environment.steering) {
+		tell_off(error);
+		return -1;
+	}
+	if (direct->leftovers > 0)
 		log_warning("%zu connections of clients were left over by an earlier process and are reset",
 			    direct->leftovers);
-	return steering;
-}
-
-/* A loan has one descriptor, and two more while its rest is written here. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		log_warning("cannot raise the limit of open files: %s", strerror(errno));
+	return 0;
 }
 
 static int make_environment(struct direct_path *direct)
@@ -373,46 +396,51 @@ static int make_environment(struct direct_path *direct)
 
 static void start_timers(struct direct_path *direct)
 {
-	ev_timer_init(&direct->routes, on_routes, ROUTES_S, ROUTES_S);
+	ev_timer_init(&direct->look, on_look, ROUTES_S, ROUTES_S);
 	ev_timer_init(&direct->count, on_count, COUNT_S, COUNT_S);
-	direct->routes.data = direct->count.data = direct;
-	ev_timer_start(direct->owner.loop, &direct->routes);
+	direct->look.data = direct->count.data = direct;
+	ev_timer_start(direct->owner.loop, &direct->look);
 	ev_timer_start(direct->owner.loop, &direct->count);
-	on_routes(direct->owner.loop, &direct->routes, 0);
+	on_look(direct->owner.loop, &direct->look, 0);
 }
 
-/* What steering and sockets in repair mode need from now on; what opening them took is gone. */
-static void drop_capabilities(void)
+static int open_lending(struct direct_path *direct)
+{
+	const struct direct_settings *settings = &direct->owner.config->direct;
+
+	direct->server =
+		lending_server_new(direct->owner.loop, &settings->socket, &settings->owner, &lending_events, direct);
+	return direct->server ? 0 : -1;
+}
+
+/* What opening took is not needed any more. */
+static void keep_capabilities(const char *kept)
 {
 	char error[ERROR_MAX];
 
-	if (capabilities_keep("cap_net_admin cap_net_bind_service", error, sizeof(error)) < 0)
+	if (capabilities_keep(kept, error, sizeof(error)) < 0)
 		log_warning("the capabilities that are not needed any more cannot be given up: %s", error);
 }
 
 struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 {
 	struct direct_path *direct = calloc(1, sizeof(*direct));
-	const struct direct_settings *settings = &owner->config->direct;
 
 	if (!direct) {
 		log_error("the direct path is off: out of memory");
+		keep_capabilities("");
 		return NULL;
 	}
 	direct->owner = *owner;
-	direct->table.max = settings->max_flows;
 	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
-	if (make_environment(direct) == 0)
-		direct->environment.steering = open_steering(direct);
-	if (direct->environment.steering)
-		direct->server =
-			lending_server_new(owner->loop, &settings->socket, &settings->owner, &lending_events, direct);
-	drop_capabilities();
-	if (!direct->server) {
+	if (check_needs(direct) < 0 || make_environment(direct) < 0 || open_steering(direct) < 0 ||
+	    open_lending(direct) < 0) {
+		/* Detaching what was attached takes a capability. */
 		direct_path_free(direct);
+		keep_capabilities("");
 		return NULL;
 	}
-	raise_descriptor_limit();
+	keep_capabilities(DIRECT_CAPABILITIES);
 	start_timers(direct);
 	return direct;
 }
@@ -433,7 +461,7 @@ void direct_path_free(struct direct_path *direct)
 	direct->ending = true;
 	loan_table_each(&direct->table, give_up, NULL);
 	lending_server_free(direct->server);
-	ev_timer_stop(direct->owner.loop, &direct->routes);
+	ev_timer_stop(direct->owner.loop, &direct->look);
 	ev_timer_stop(direct->owner.loop, &direct->count);
 	if (environment->steering)
 		steering_close(environment->steering);

@@ -20,7 +20,7 @@ struct direct_path_owner {
 
 /* Opens steering and the lending socket, resets the clients of an earlier process, and keeps of this thread's
  * capabilities what is needed from then on. Returns the direct path; or NULL, after a log line that says what is
- * missing: bodies take the splice path then. <owner> is copied. */
+ * missing, and without any capability: bodies take the splice path then. <owner> is copied. */
 struct direct_path *direct_path_new(const struct direct_path_owner *owner);
 
 /* Resets the clients of all loans, tells HAProxy, and frees <direct>, which may be NULL. */

@@ -183,9 +183,10 @@ static bool is_tcp(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
 }
 
-/* Acts on one message. Returns NULL, or why the connection must be closed. Descriptors that nobody took are left. */
+/* Acts on one message; <cut>: more descriptors came with it than are in <fds>. Returns NULL, or why the connection must
+ * be closed. Descriptors that nobody took are left. */
 static const char *process(struct lending_connection *connection, const uint8_t *bytes, size_t len, int *fds,
-			   size_t *fd_count)
+			   size_t *fd_count, bool cut)
 {
 	struct lending_server *server = connection->server;
 	struct lending_message message;
@@ -195,12 +196,15 @@ static const char *process(struct lending_connection *connection, const uint8_t 
 		return lending_error_text(error);
 	switch (message.type) {
 	case LENDING_LEND:
-		if (*fd_count != 1 || !is_tcp(fds[0]))
+		/* There is room for one here: it was this process that had none free. */
+		if (cut && *fd_count == 0)
+			return server->events->lend(server->context, connection, &message, -1);
+		if (cut || *fd_count != 1 || !is_tcp(fds[0]))
 			return "LEND without exactly one TCP connection";
 		*fd_count = 0;
 		return server->events->lend(server->context, connection, &message, fds[0]);
 	case LENDING_ABANDON:
-		if (*fd_count != 0)
+		if (cut || *fd_count != 0)
 			return "ABANDON with a descriptor";
 		server->events->abandon(server->context, connection, message.loan);
 		return NULL;
@@ -229,10 +233,7 @@ static bool receive(struct lending_connection *connection)
 		return false;
 	}
 	fd_count = take_descriptors(&message, fds);
-	if (message.msg_flags & MSG_CTRUNC)
-		fault = "a message with too many descriptors, or this process has none left";
-	else
-		fault = process(connection, bytes, (size_t)len, fds, &fd_count);
+	fault = process(connection, bytes, (size_t)len, fds, &fd_count, message.msg_flags & MSG_CTRUNC);
 	while (fd_count > 0)
 		(void)close(fds[--fd_count]);
 	if (fault)

@@ -15,8 +15,8 @@ struct lending_server;
 struct lending_connection;
 
 struct lending_events {
-	/* LEND came, with the TCP socket <fd>, which is the receiver's. Returns NULL, or why the connection must be
-	 * closed. */
+	/* LEND came, with the TCP socket <fd>, which is the receiver's; -1: this process had no descriptor free for it,
+	 * HAProxy has it still. Returns NULL, or why the connection must be closed. */
 	const char *(*lend)(void *context, struct lending_connection *connection, const struct lending_message *message,
 			    int fd);
 	/* ABANDON came. */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "loan_internal.h"
@@ -148,6 +149,14 @@ void loan_discarded(struct loan *loan)
 
 /* --- what all states share --- */
 
+double loan_clock(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 void loan_set_timer(struct loan *loan, double after, double repeat)
 {
 	ev_timer_stop(loan->environment->loop, &loan->timer);
@@ -165,7 +174,7 @@ void loan_count_failure(struct loan *loan, const char *why)
 
 	spoa_metrics_add(environment->metrics, SPOA_HANDOFFS_FAILED, 1);
 	if (log_limit_allow(&environment->failures, ev_now(environment->loop), note))
-		log_warning("node %s did not take a client's connection: %s%s", loan->node->name, why, note);
+		log_warning("node %s: a handoff failed: %s%s", loan->node->name, why, note);
 	if (!breaker_failed(breaker, settings, ev_now(environment->loop)))
 		return;
 	if (!was_tripped)
@@ -349,8 +358,8 @@ const char *loan_gone(struct loan *loan, const struct control_gone *message)
 void loan_resulted(struct loan *loan)
 {
 	/* Without Prepared it was no direct body. With it, LEND may still be under way: headers wait for the client. */
-	if (loan->state == LOAN_OFFERED && !loan->body.etag)
-		end(loan, "not lent");
+	if (loan->state == LOAN_OFFERED)
+		loan_node_lost(loan);
 }
 
 void loan_node_lost(struct loan *loan)

@@ -67,7 +67,8 @@ struct loan {
 	bool live; /* <fd> is the connection, not its placeholder */
 	/* The connection, from HANDING on */
 	struct tcp_state frozen; /* its records begin at frozen.send_next */
-	double frozen_at;        /* loop time */
+	double frozen_at;        /* see loan_clock() */
+	uint32_t late_at;        /* what the client had acknowledged when the node was late */
 	uint8_t *tail;           /* of the send queue, until the client has it */
 	size_t tail_len;
 	struct byte_queue input; /* from the client, not yet HAProxy's */
@@ -110,8 +111,12 @@ void loan_resulted(struct loan *loan);
 /* The node's channel is closed. */
 void loan_node_lost(struct loan *loan);
 
-/* Takes the connection back before the end of the body, if the node has it: the node, or this agent, drains. */
+/* Takes the connection back before the end of the body, if the node has it: this agent drains. */
 void loan_recall(struct loan *loan);
+
+/* The node drains: as loan_recall() if another node can go on. Otherwise it stays where it is: a node that drains finishes what it
+ * has. */
+void loan_node_drains(struct loan *loan);
 
 /* This agent ends now: resets the client and tells HAProxy. */
 void loan_give_up(struct loan *loan);

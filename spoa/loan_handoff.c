@@ -64,6 +64,7 @@ int loan_put_back(struct loan *loan, const struct tcp_state *state, const struct
 			return 0;
 	}
 	(void)snprintf(why, sizeof(why), "%s: %s", fault.call, strerror(fault.error));
+	loan_count_failure(loan, why);
 	loan_lose(loan, LENDING_CAUSE_AGENT, why);
 	return -1;
 }
@@ -100,12 +101,13 @@ static int keep_frozen(struct loan *loan)
 	const struct tcp_frozen *frozen = loan->environment->frozen;
 
 	loan->frozen = frozen->state;
-	loan->frozen_at = ev_now(loan->environment->loop);
+	loan->frozen_at = loan_clock();
 	loan->tail = malloc(frozen->send_len + 1);
 	if (!loan->tail || !byte_queue_reserve(&loan->input, frozen->receive_len + 1))
 		return -1;
 	memcpy(loan->tail, frozen->send_queue, frozen->send_len);
 	loan->tail_len = frozen->send_len;
+	loan->late_at = loan->frozen.send_next - (uint32_t)frozen->send_len;
 	byte_queue_append(&loan->input, frozen->receive_queue, frozen->receive_len);
 	return 0;
 }
@@ -118,6 +120,7 @@ static void send_away(struct loan *loan)
 
 	if (tcp_dry(loan->fd, &loan->frozen, &fault) < 0) {
 		(void)snprintf(why, sizeof(why), "%s: %s", fault.call, strerror(fault.error));
+		loan_count_failure(loan, why);
 		loan_lose(loan, LENDING_CAUSE_AGENT, why);
 		return;
 	}
@@ -173,8 +176,14 @@ static void hand_off_if_fit(struct loan *loan)
 	struct tcp_fault fault;
 	size_t tail;
 
+	fault.error = 0;
 	if (tcp_read_flow(loan->fd, &flow, &fault) < 0 || tcp_unacknowledged(loan->fd, &tail) < 0) {
-		loan_lose(loan, LENDING_CAUSE_CLIENT, "the connection is gone");
+		if (fault.error == EBUSY)
+			loan_lose(loan, LENDING_CAUSE_AGENT, "HAProxy has lent it twice");
+		else if (fault.error == EINVAL)
+			loan_complete(loan, LOAN_CAUSE_UNFIT, 0);
+		else
+			loan_lose(loan, LENDING_CAUSE_CLIENT, "the connection is gone");
 		return;
 	}
 	if (flow.flags & TCP_STATE_PEER_CLOSED) {
@@ -189,6 +198,35 @@ static void hand_off_if_fit(struct loan *loan)
 		loan_complete(loan, LOAN_CAUSE_STEERING, 0);
 	else
 		freeze(loan, &flow);
+}
+
+/* Whether some other node of the pool could make the rest of the body. */
+static bool has_replica(const struct loan *loan)
+{
+	const struct node_pool *pool = &loan->environment->config->pools[loan->route->pool];
+
+	for (size_t i = 0; i < pool->count; i++) {
+		const struct node *node = pool->members[i];
+
+		if (node != loan->node && node->fetch.len > 0 &&
+		    node_link_readiness(loan->environment->links[node->index]) == NODE_LINK_READY)
+			return true;
+	}
+	return false;
+}
+
+/* Whether the node is down, or drains and somebody else is there. One that drains still takes what it has prepared for. */
+static bool is_leaving(const struct loan *loan)
+{
+	switch (node_link_readiness(loan->environment->links[loan->node->index])) {
+	case NODE_LINK_READY:
+		return false;
+	case NODE_LINK_DRAINING:
+		return has_replica(loan);
+	case NODE_LINK_DOWN:
+		break;
+	}
+	return true;
 }
 
 void loan_try_handoff(struct loan *loan)
@@ -207,7 +245,7 @@ void loan_try_handoff(struct loan *loan)
 		loan_lose(loan, LENDING_CAUSE_NODE, "the node told HAProxy of another length than this agent");
 	else if (environment->draining)
 		loan_complete(loan, LOAN_CAUSE_DRAIN, 0);
-	else if (loan->node_gone || node_link_readiness(environment->links[loan->node->index]) != NODE_LINK_READY)
+	else if (loan->node_gone || is_leaving(loan))
 		loan_complete(loan, LOAN_CAUSE_CHANNEL, 0);
 	else
 		hand_off_if_fit(loan);
@@ -293,15 +331,26 @@ const char *loan_client_sent(struct loan *loan, const struct control_client_data
 	return NULL;
 }
 
-void loan_node_is_late(struct loan *loan)
+/* Whether the client is alive, but has no reason yet to acknowledge what the node sends: its window is shut, or it still gets what
+ * was sent before the handoff. */
+static bool is_slow(struct loan *loan)
 {
 	struct steering_seen seen;
+	bool advances;
 
+	if (steering_seen(loan->environment->steering, &loan->frozen, &seen) < 0 || !seen.any)
+		return false;
+	advances = seen.acknowledged != loan->late_at && seen.age < loan->environment->config->direct.handoff_timeout;
+	loan->late_at = seen.acknowledged;
+	return seen.window == 0 || (advances && (int32_t)(seen.acknowledged - loan->frozen.send_next) < 0);
+}
+
+void loan_node_is_late(struct loan *loan)
+{
 	if (loan->state == LOAN_AWAY) {
 		if (loan->acknowledged > 0)
 			return;
-		if (steering_seen(loan->environment->steering, &loan->frozen, &seen) == 0 && seen.any &&
-		    seen.window == 0) {
+		if (is_slow(loan)) {
 			loan_set_timer(loan, LATE_FACTOR * loan->environment->config->direct.handoff_timeout, 0.);
 			return;
 		}
@@ -333,7 +382,8 @@ const char *loan_drained(struct loan *loan)
 		return "it sent DRAINED of a connection that it does not have";
 	if (loan->state > LOAN_RETURNING || hold(loan) < 0)
 		return NULL;
-	if (loan->state == LOAN_AWAY && loan_send_recall(loan, false) < 0) {
+	/* It freezes the connection now that nothing of the client's can be lost. */
+	if (loan_send_recall(loan, false) < 0) {
 		loan_take_over(loan, "its control channel takes no more");
 		return NULL;
 	}
@@ -350,7 +400,7 @@ void loan_recall(struct loan *loan)
 	}
 	if (loan->state != LOAN_AWAY)
 		return;
-	/* Not held: the node waits for acknowledgements until its tail is short. */
+	/* Not held yet: the node waits for acknowledgements until its tail is short, and says Drained then. */
 	if (loan_send_recall(loan, false) < 0) {
 		loan_take_over(loan, "its control channel takes no more");
 		return;
@@ -360,11 +410,20 @@ void loan_recall(struct loan *loan)
 	ev_timer_stop(loan->environment->loop, &loan->timer);
 }
 
+void loan_node_drains(struct loan *loan)
+{
+	if (has_replica(loan))
+		loan_recall(loan);
+}
+
 static bool same_connection(const struct tcp_state *a, const struct tcp_state *b)
 {
+	/* A connection that is restored goes on without ECN: there is no way to give it back. */
+	const unsigned changing = TCP_STATE_PEER_CLOSED | TCP_STATE_ECN;
+
 	return a->family == b->family && memcmp(&a->local, &b->local, sizeof(a->local)) == 0 &&
 	       memcmp(&a->remote, &b->remote, sizeof(a->remote)) == 0 && a->send_scale == b->send_scale &&
-	       a->receive_scale == b->receive_scale && ((a->flags ^ b->flags) & ~TCP_STATE_PEER_CLOSED) == 0;
+	       a->receive_scale == b->receive_scale && ((a->flags ^ b->flags) & ~changing) == 0;
 }
 
 /* Returns NULL, or what is wrong with a connection that the node gives back. */

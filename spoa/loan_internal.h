@@ -21,9 +21,12 @@ void loan_lose(struct loan *loan, enum lending_cause cause, const char *why);
 /* Nobody wants the connection any more, and nobody uses it: resets the client and ends the loan. */
 void loan_discarded(struct loan *loan);
 
+/* Seconds on a clock that never jumps. */
+double loan_clock(void);
+
 void loan_set_timer(struct loan *loan, double after, double repeat);
 
-/* The node could not take the connection, or was silent. */
+/* A handoff failed: the node could not take the connection or was silent, or this host could not move it. */
 void loan_count_failure(struct loan *loan, const char *why);
 
 /* The client has <bytes> of the records: HAProxy is told if these are more than before. */

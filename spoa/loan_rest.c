@@ -25,7 +25,7 @@ struct takeover_facts loan_facts(const struct loan *loan, struct steering_seen *
 		.acknowledged = loan->acknowledged,
 		.received = loan->received,
 		.seen = seen,
-		.elapsed = ev_now(loan->environment->loop) - loan->frozen_at,
+		.elapsed = loan_clock() - loan->frozen_at,
 	};
 }
 

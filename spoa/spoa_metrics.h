@@ -41,6 +41,8 @@
 	X(LOANS_LOST_NODE, COUNTER, "disc_spoa_loans_lost_total{cause=\"node\"}", "connections that were lost")       \
 	X(LOANS_LOST_AGENT, COUNTER, "disc_spoa_loans_lost_total{cause=\"agent\"}", "connections that were lost")     \
 	X(BREAKERS_OPEN, GAUGE, "disc_spoa_breakers_open", "routes that the direct path is kept from after failures") \
+	X(NODES_UNREACHABLE, GAUGE, "disc_spoa_nodes_unreachable",                                                    \
+	  "nodes with an address that clients' packets cannot be sent to")                                            \
 	X(LEFTOVERS, COUNTER, "disc_spoa_leftovers_total", "flows of an earlier process, whose clients were reset")   \
 	X(STEERING_FLOWS, GAUGE, "disc_spoa_steering_flows", "flows that are held or sent to nodes")                  \
 	X(STEERING_REDIRECTED, COUNTER, "disc_spoa_steering_redirected_total", "packets sent to nodes")               \

@@ -15,7 +15,7 @@
 #include "steering_flow.h"
 #include "too_big.bpf.h"
 
-/* Sizes are set before loading. For 262144 flows <slots> takes 25 MB and the tables 8 MB at once; a flow in <flows> or
+/* Sizes are set before loading. For 262144 flows <slots> takes 27 MB and the tables 8 MB at once; a flow in <flows> or
  * <labels> takes its memory when it comes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -92,6 +92,9 @@ static __always_inline void learn_label(struct flow_slot *slot, __u32 number, co
 	if (slot->label) {
 		key.label = slot->label;
 		found = bpf_map_lookup_elem(&labels, &key);
+		/* Who shares it cannot tell whether it is the last: it is kept until the flow ends. */
+		if (found && *found == STEERING_AMBIGUOUS)
+			return;
 		if (found && *found == number)
 			bpf_map_delete_elem(&labels, &key);
 	}
@@ -111,6 +114,11 @@ static __always_inline int is_after(__u32 a, __u32 b)
 	return (__s32)(a - b) > 0;
 }
 
+static __always_inline __u32 newest(__u32 known, __u32 value)
+{
+	return known && is_after(known, value) ? known : value;
+}
+
 #define OPTIONS_MAX 8 /* options that are looked at, padding included, until the timestamps are found */
 
 /* Returns how long the option is at <offset>, or 0 if it is the last to look at. RFC 7323 3.2. */
@@ -126,8 +134,8 @@ static __always_inline __u32 record_option(struct __sk_buff *skb, struct flow_sl
 	if (option[0] != 8)
 		return option[0] == 0 ? 0 : option[1];
 	if (option[1] == 10 && bpf_skb_load_bytes(skb, offset + 2, values, sizeof(values)) == 0) {
-		slot->timestamp = bpf_ntohl(values[0]);
-		slot->timestamp_echo = bpf_ntohl(values[1]);
+		slot->timestamp = newest(slot->timestamp, bpf_ntohl(values[0]));
+		slot->timestamp_echo = newest(slot->timestamp_echo, bpf_ntohl(values[1]));
 	}
 	return 0;
 }
@@ -148,16 +156,30 @@ static __always_inline void record_timestamps(struct __sk_buff *skb, struct flow
 	}
 }
 
+/* Whether a packet tells the window anew (RFC 9293 3.10.7.4), or another one overtook it: as Linux' TCP decides, which
+ * is the one that a takeover speaks for. */
+static __always_inline int is_window_new(const struct flow_slot *slot, __u32 acknowledged, __u32 sequence, __u32 window)
+{
+	return !slot->any || is_after(acknowledged, slot->acknowledged) || is_after(sequence, slot->window_sequence) ||
+	       (sequence == slot->window_sequence && (window > slot->window || !window));
+}
+
 static __always_inline void record_tcp(struct __sk_buff *skb, struct flow_slot *slot, const struct packet *packet)
 {
-	__u32 acknowledged = bpf_ntohl(packet->tcp.ack_seq);
-	__u32 end = bpf_ntohl(packet->tcp.seq) + packet->payload + packet->tcp.syn + packet->tcp.fin;
+	__u32 acknowledged = bpf_ntohl(packet->tcp.ack_seq), sequence = bpf_ntohl(packet->tcp.seq);
+	__u32 end = sequence + packet->payload + packet->tcp.syn + packet->tcp.fin;
+	__u32 window = bpf_ntohs(packet->tcp.window);
 
 	slot->tcp_flags |= ((const __u8 *)&packet->tcp)[13];
-	if (packet->tcp.ack && (!slot->any || !is_after(slot->acknowledged, acknowledged))) {
-		slot->acknowledged = acknowledged;
-		slot->window = bpf_ntohs(packet->tcp.window);
+	if (!packet->tcp.ack) /* a RST at most: nothing else in it counts */
+		return;
+	if (!slot->any || !is_after(slot->acknowledged, acknowledged)) {
+		if (is_window_new(slot, acknowledged, sequence, window)) {
+			slot->window = window;
+			slot->window_sequence = sequence;
+		}
 		record_timestamps(skb, slot, packet);
+		slot->acknowledged = acknowledged;
 	}
 	if (!slot->any || is_after(end, slot->sequence_end))
 		slot->sequence_end = end;

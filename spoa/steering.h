@@ -56,10 +56,10 @@ struct steering_route {
 
 /* What the client was last seen to say on a flow. */
 struct steering_seen {
-	bool any;                           /* otherwise nothing else holds */
+	bool any;                           /* an acknowledgement; otherwise nothing else holds */
 	uint32_t acknowledged;              /* highest ACK number */
-	uint32_t window;                    /* of that packet, as on the wire: not scaled */
-	uint32_t timestamp, timestamp_echo; /* TSval and TSecr; 0 without timestamps */
+	uint32_t window;                    /* in force then (RFC 9293 3.10.7.4), as on the wire: not scaled */
+	uint32_t timestamp, timestamp_echo; /* newest TSval and TSecr; 0 without timestamps */
 	uint32_t sequence_end;              /* highest sequence number + length, FIN included */
 	uint8_t tcp_flags;                  /* OR of all flag bytes (RFC 9293 3.1) */
 	uint64_t packets, bytes;
@@ -98,8 +98,18 @@ void steering_close(struct steering *steering);
 int steering_route_find(struct steering *steering, const struct address *node, struct steering_route *route,
 			char *error, size_t error_size);
 
+enum steering_neighbour {
+	STEERING_NEIGHBOUR_UNKNOWN, /* the kernel has not found out yet */
+	STEERING_NEIGHBOUR_ANSWERS, /* or did not long ago */
+	STEERING_NEIGHBOUR_SILENT,  /* it answers neither ARP nor neighbour discovery */
+};
+
+/* What the kernel knows of the route's node on the wire. Lets it find out anew, unless it does already or has just
+ * heard of the node. */
+enum steering_neighbour steering_route_neighbour(const struct steering_route *route);
+
 /* Whether a neighbour entry for the route's node exists and is usable or still unknown (asks for one then). Returns
- * false if the kernel says that the node does not answer. */
+ * false if the kernel says that the node does not answer, until steering_route_neighbour() has it asked again. */
 bool steering_route_usable(const struct steering_route *route);
 
 /* The flow whose local and remote endpoints <flow> names. Begins to hold its packets. Returns 0, or -1 with errno:

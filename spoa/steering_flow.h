@@ -14,7 +14,7 @@
 #include "packet_tuple.h"
 
 #define STEERING_MARK 0xd15c5709u      /* SO_MARK of packets that are put back; they reach nobody else with it */
-#define STEERING_AMBIGUOUS 0xffffffffu /* in <labels>: several flows of one source share a label */
+#define STEERING_AMBIGUOUS 0xffffffffu /* in <labels>: several flows of one source share a label, or did */
 
 #define HELD_SMALL 256u   /* capacities of records in the ring: an acknowledgement, */
 #define HELD_MEDIUM 2048u /* a packet as long as Ethernet's, */
@@ -37,8 +37,9 @@ struct flow_slot {
 	/* written in the kernel */
 	__u32 held;
 	__u32 label; /* in <labels> for this flow, network order; 0: none */
-	__u32 any;   /* whether anything was seen of the client */
+	__u32 any;   /* whether a packet with an acknowledgement was seen of the client */
 	__u32 acknowledged, window, timestamp, timestamp_echo, sequence_end, tcp_flags;
+	__u32 window_sequence; /* of the packet with that <window>: SND.WL1 of RFC 9293 */
 	__u64 packets, bytes;
 	__u64 last; /* nanoseconds of CLOCK_MONOTONIC */
 };

@@ -114,10 +114,10 @@ struct steering_leftover *steering_leftover_find(size_t *count)
 		searched[programs++] = id;
 		program = bpf_prog_get_fd_by_id(id);
 		if (program < 0) {
-			log_warning("steering: cannot read the table that an earlier process left on %s: %s; its "
-				    "clients are reset "
-				    "when they next send something",
-				    interfaces[i].if_name, strerror(errno));
+			log_warning("steering: connections that an earlier process steered on %s are not found, and "
+				    "reset only when their clients next send something: %s",
+				    interfaces[i].if_name,
+				    errno == EPERM ? "to read its table takes cap_sys_admin" : strerror(errno));
 			continue;
 		}
 		search_program(&findings, program);

@@ -251,12 +251,12 @@ static void request_neighbour(const struct steering_route *route)
 	(void)ask(&question, &answer);
 }
 
-bool steering_route_usable(const struct steering_route *route)
+/* Stores the entry's state (NUD_...). Returns 0, or -1 with errno: ENOENT, nobody has asked for it yet. */
+static int ask_neighbour(const struct steering_route *route, unsigned *state)
 {
 	struct question question;
 	struct answer answer;
 	const struct nlmsghdr *header;
-	const struct ndmsg *neighbour;
 	size_t len;
 	const void *ip = ip_of(&route->node, &len);
 
@@ -265,16 +265,31 @@ bool steering_route_usable(const struct steering_route *route)
 	question.body.neighbour.ndm_ifindex = (int)route->interface;
 	question_add(&question, NDA_DST, ip, len);
 	header = ask(&question, &answer);
-	if (!header) {
-		/* ENOENT: nobody has asked for it yet. */
-		bool known = errno != ENODEV;
+	if (!header)
+		return -1;
+	*state = ((const struct ndmsg *)NLMSG_DATA(header))->ndm_state;
+	return 0;
+}
 
+enum steering_neighbour steering_route_neighbour(const struct steering_route *route)
+{
+	unsigned state = NUD_NONE;
+	bool exists = ask_neighbour(route, &state) == 0 || errno != ENODEV;
+
+	/* A stale one, too: it may have gone away since, and clients' packets should not be the first to find out. */
+	if (!(state & (NUD_REACHABLE | NUD_DELAY | NUD_PROBE | NUD_INCOMPLETE | NUD_PERMANENT | NUD_NOARP)))
 		request_neighbour(route);
-		return known;
-	}
-	neighbour = NLMSG_DATA(header);
-	if (neighbour->ndm_state & (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP))
-		return true;
-	request_neighbour(route);
-	return !(neighbour->ndm_state & NUD_FAILED);
+	if (!exists || (state & NUD_FAILED))
+		return STEERING_NEIGHBOUR_SILENT;
+	return state & ~(unsigned)NUD_INCOMPLETE ? STEERING_NEIGHBOUR_ANSWERS : STEERING_NEIGHBOUR_UNKNOWN;
+}
+
+bool steering_route_usable(const struct steering_route *route)
+{
+	unsigned state = NUD_NONE;
+	bool exists = ask_neighbour(route, &state) == 0 || errno != ENODEV;
+
+	if (state == NUD_NONE)
+		request_neighbour(route);
+	return exists && !(state & NUD_FAILED);
 }

@@ -87,7 +87,7 @@ void steering_table_forget_seen(struct steering_flow *flow)
 
 	slot->any = 0;
 	slot->acknowledged = slot->window = slot->timestamp = slot->timestamp_echo = 0;
-	slot->sequence_end = slot->tcp_flags = 0;
+	slot->sequence_end = slot->tcp_flags = slot->window_sequence = 0;
 	slot->packets = slot->bytes = slot->last = 0;
 }
 
@@ -125,16 +125,39 @@ struct steering_flow *steering_table_add(struct steering_table *table, const str
 	return flow;
 }
 
-void steering_table_remove(struct steering_table *table, struct steering_flow *flow)
+/* Whether a flow but <except> has the label. Looks through the table: labels are hardly ever shared. */
+static bool is_label_shared(const struct steering_table *table, const struct flow_label *label, uint32_t except)
+{
+	for (uint32_t i = 0; i < table->max; i++) {
+		const struct steering_flow *flow = table->by_number[i];
+
+		if (flow && i != except && flow->slot->label == label->label &&
+		    memcmp(flow->tuple.source, label->source, sizeof(label->source)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The label names other flows as soon as <flow>, or the last of those that share it, is gone. */
+static void free_label(const struct steering_table *table, const struct steering_flow *flow)
 {
 	struct flow_label label = {.label = flow->slot->label};
+	uint32_t number;
 
+	if (label.label == 0)
+		return;
+	memcpy(label.source, flow->tuple.source, sizeof(label.source));
+	if (bpf_map_lookup_elem(table->labels, &label, &number) < 0)
+		return;
+	if (number == flow->number || (number == STEERING_AMBIGUOUS && !is_label_shared(table, &label, flow->number)))
+		(void)bpf_map_delete_elem(table->labels, &label);
+}
+
+void steering_table_remove(struct steering_table *table, struct steering_flow *flow)
+{
 	assert(!flow->queue.first);
 	(void)bpf_map_delete_elem(table->flows, &flow->tuple);
-	if (label.label != 0) {
-		memcpy(label.source, flow->tuple.source, sizeof(label.source));
-		(void)bpf_map_delete_elem(table->labels, &label);
-	}
+	free_label(table, flow);
 	flow_action_set(flow, FLOW_PASS);
 	table->by_number[flow->number] = NULL;
 	give_back(table, flow->number);

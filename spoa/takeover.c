@@ -36,6 +36,20 @@ static uint32_t client_window(const struct takeover_facts *facts)
 	return (uint32_t)window;
 }
 
+/* Our clock now: later than anything that the node can have said, and than what the client has echoed. */
+static uint32_t timestamp(const struct takeover_facts *facts)
+{
+	double ticks = facts->frozen->flags & TCP_STATE_MICROSECONDS ? 1e6 : 1e3;
+	uint32_t margin = (uint32_t)(CLOCK_MARGIN_S * ticks);
+	uint32_t elapsed = (uint32_t)(uint64_t)(facts->elapsed > 0 ? facts->elapsed * ticks : 0);
+	uint32_t now = facts->frozen->timestamp + elapsed + margin;
+	uint32_t echoed = facts->seen->timestamp_echo + margin;
+
+	if (facts->seen->any && facts->seen->timestamp_echo != 0 && (int32_t)(echoed - now) > 0)
+		return echoed;
+	return now;
+}
+
 /* The side on which the client sends: what the node had is read. */
 static void plan_receiving(struct tcp_state *state, const struct takeover_facts *facts)
 {
@@ -55,7 +69,6 @@ bool takeover_plan(struct takeover_plan *plan, const struct takeover_facts *fact
 	int64_t position = acknowledged(facts);
 	uint32_t window = client_window(facts);
 	uint64_t flight = window < TAKEOVER_FLIGHT_MAX ? window : TAKEOVER_FLIGHT_MAX;
-	double ticks = facts->frozen->flags & TCP_STATE_MICROSECONDS ? 1e6 : 1e3;
 
 	if (position > (int64_t)facts->ciphertext)
 		return false;
@@ -68,7 +81,7 @@ bool takeover_plan(struct takeover_plan *plan, const struct takeover_facts *fact
 	plan->state = *facts->frozen;
 	plan->state.unsent = 0;
 	plan->state.send_next = takeover_sequence(facts) + (uint32_t)(plan->tail + plan->flight);
-	plan->state.timestamp += (uint32_t)(uint64_t)((facts->elapsed + CLOCK_MARGIN_S) * ticks);
+	plan->state.timestamp = timestamp(facts);
 	plan->state.send_window = window;
 	if (plan->state.max_window < window)
 		plan->state.max_window = window;

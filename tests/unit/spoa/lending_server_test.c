@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -28,7 +29,7 @@ struct fixture {
 	struct ev_loop *loop;
 	struct lending_server *server;
 	struct lending_connection *connection; /* of the last LEND */
-	unsigned lent, abandoned, closed;
+	unsigned lent, lost, abandoned, closed;
 	struct lending_message message;
 	int haproxy; /* HAProxy's end */
 	const char *verdict;
@@ -40,6 +41,11 @@ static const char *on_lend(void *context, struct lending_connection *connection,
 	struct fixture *fixture = context;
 	struct stat status;
 
+	if (fd < 0) {
+		fixture->lost++;
+		fixture->message = *message;
+		return fixture->verdict;
+	}
 	assert_int_equal(fstat(fd, &status), 0);
 	assert_true(S_ISSOCK(status.st_mode));
 	assert_int_equal(close(fd), 0);
@@ -241,6 +247,54 @@ static void what_is_malformed_closes_and_leaks_nothing(void **state)
 	(void)close(tcp);
 }
 
+static bool was_lost(void *data)
+{
+	const struct fixture *fixture = data;
+
+	return fixture->lost > 0 || fixture->closed > 0;
+}
+
+/* Below this no descriptor is free. */
+static rlim_t used_descriptors(void)
+{
+	int free_one = dup(STDERR_FILENO);
+
+	assert_true(free_one >= 0);
+	(void)close(free_one);
+	return (rlim_t)free_one;
+}
+
+static void without_a_free_descriptor_one_loan_is_lost(void **state)
+{
+	struct fixture *fixture = *state;
+	struct lending_message other = lend;
+	int fd = tcp_socket(), two[2] = {fd, fd};
+	struct rlimit limit, none;
+
+	other.loan = 8;
+	send_message(fixture->haproxy, &lend, &fd, 1);
+	run_until(fixture->loop, was_lent, fixture, "LEND");
+	send_message(fixture->haproxy, &other, &fd, 1);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){.rlim_cur = used_descriptors(), .rlim_max = limit.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	run_until(fixture->loop, was_lost, fixture, "LEND without a descriptor");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(fixture->closed, 0);
+	assert_int_equal(fixture->lost, 1);
+	assert_int_equal(fixture->message.loan, 8);
+	/* The next one is lent as ever; what has too many, or has none to bring, is malformed still. */
+	fixture->lent = 0;
+	send_message(fixture->haproxy, &lend, &fd, 1);
+	run_until(fixture->loop, was_lent, fixture, "LEND");
+	send_message(fixture->haproxy, &other, two, 2);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){none.rlim_cur + 1, limit.rlim_max}), 0);
+	run_until(fixture->loop, was_closed, fixture, "the end of the connection");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_int_equal(fixture->lost, 1);
+	(void)close(fd);
+}
+
 static void a_receiver_may_refuse(void **state)
 {
 	struct fixture *fixture = *state;
@@ -296,6 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(lend_brings_a_descriptor_and_abandon_a_number, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_malformed_closes_and_leaks_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_a_free_descriptor_one_loan_is_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_receiver_may_refuse, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(answers_wait_until_haproxy_reads, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_second_server_finds_the_socket_in_use, set_up, tear_down),

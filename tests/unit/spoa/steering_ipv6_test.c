@@ -172,6 +172,54 @@ static void a_label_that_two_flows_share_names_none(void **state)
 	steering_lab_close(lab);
 }
 
+/* Asserts that a fragment with LABEL is no flow's. */
+static void expect_nobodys_fragment(struct steering_lab *lab, const struct tcp_state *flow, uint32_t seq)
+{
+	uint64_t before = fragments_of(lab);
+
+	send_packet(lab, (struct raw_packet){.flow = flow, .label = LABEL, .fragment = 2});
+	send_packet(lab, (struct raw_packet){.flow = flow, .label = LABEL, .seq = seq});
+	steering_lab_expect_node(lab, seq);
+	assert_int_equal(fragments_of(lab), before + 1);
+}
+
+static void a_shared_label_is_free_when_its_last_flow_has_ended(void **state)
+{
+	struct tcp_state flows[4];
+
+	LAB(state)
+	steering_lab_open(lab, 64, 0);
+	for (unsigned i = 0; i < 4; i++) {
+		flows[i] = steering_lab_flow(6, 6410 + i);
+		redirect(lab, &flows[i]);
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		send_packet(lab, (struct raw_packet){.flow = &flows[i], .label = LABEL, .seq = 1 + i});
+		steering_lab_expect_node(lab, 1 + i);
+	}
+	/* The other one still has it: who comes next must not get that one's fragments. */
+	steering_drop(lab->steering, &flows[0]);
+	send_packet(lab, (struct raw_packet){.flow = &flows[2], .label = LABEL, .seq = 3});
+	steering_lab_expect_node(lab, 3);
+	expect_nobodys_fragment(lab, &flows[1], 4);
+	/* Nor is it free because one takes another label. */
+	send_packet(lab, (struct raw_packet){.flow = &flows[1], .label = LABEL + 1, .seq = 5});
+	steering_lab_expect_node(lab, 5);
+	steering_drop(lab->steering, &flows[2]);
+	send_packet(lab, (struct raw_packet){.flow = &flows[3], .label = LABEL, .seq = 6});
+	steering_lab_expect_node(lab, 6);
+	expect_nobodys_fragment(lab, &flows[3], 7);
+	steering_drop(lab->steering, &flows[1]);
+	steering_drop(lab->steering, &flows[3]);
+	redirect(lab, &flows[0]);
+	send_packet(lab, (struct raw_packet){.flow = &flows[0], .label = LABEL, .seq = 8});
+	send_packet(lab, (struct raw_packet){.flow = &flows[0], .label = LABEL, .fragment = 2});
+	steering_lab_expect_node(lab, 8);
+	expect_fragment(lab);
+	steering_release(lab->steering, &flows[0]);
+	steering_lab_close(lab);
+}
+
 static void fragments_of_ipv4_are_counted(void **state)
 {
 	struct tcp_state flow = steering_lab_flow(4, 6500);
@@ -195,6 +243,7 @@ int main(void)
 		cmocka_unit_test(a_new_label_replaces_the_old_one),
 		cmocka_unit_test(label_zero_names_no_flow),
 		cmocka_unit_test(a_label_that_two_flows_share_names_none),
+		cmocka_unit_test(a_shared_label_is_free_when_its_last_flow_has_ended),
 		cmocka_unit_test(fragments_of_ipv4_are_counted),
 	};
 

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,6 +150,52 @@ static void flows_of_a_killed_process_are_steered_until_the_next_one(void **stat
 	steering_lab_expect_stack(lab, 4, 4);
 	steering_lab_close(lab);
 	assert_int_equal(netns_call(&lab->lb, is_attached, (void *)(uintptr_t) "in0"), 0);
+}
+
+/* Where a child's standard error goes. */
+static int errors_fd = -1;
+
+static int open_unread(void *context)
+{
+	struct steering_lab *lab = context;
+	struct found found = {0};
+	char error[256];
+
+	if (dup2(errors_fd, STDERR_FILENO) < 0 ||
+	    capabilities_keep("cap_bpf cap_net_admin cap_net_raw", error, sizeof(error)) < 0)
+		return 1;
+	lab->steering = open_after(lab, &found);
+	if (!lab->steering || found.count != 0)
+		return 2;
+	steering_close(lab->steering);
+	return 0;
+}
+
+static void without_sys_admin_left_overs_are_cleared_unread_and_that_is_said(void **state)
+{
+	struct victim victim;
+	char said[512] = "";
+	int status;
+
+	LAB(state)
+	victim = (struct victim){
+		.lab = lab, .held = steering_lab_flow(6, 5010), .redirected = steering_lab_flow(4, 5011)};
+	kill_after(lab, &victim);
+	errors_fd = memfd_create("errors", MFD_CLOEXEC);
+	assert_true(errors_fd >= 0);
+	status = netns_spawn(&lab->lb, open_unread, lab);
+	assert_true(status > 0);
+	assert_int_equal(waitpid(status, &status, 0) > 0 ? status : -1, 0);
+	assert_true(pread(errors_fd, said, sizeof(said) - 1, 0) >= 0);
+	(void)close(errors_fd);
+	assert_string_equal(said,
+			    "<4>steering: connections that an earlier process steered on in0 are not found, and reset "
+			    "only when their clients next send something: to read its table takes "
+			    "cap_sys_admin\n");
+	assert_int_equal(netns_call(&lab->lb, is_attached, (void *)(uintptr_t) "in0"), 0);
+	assert_int_equal(netns_call(&lab->lb, is_attached, (void *)(uintptr_t) "out0"), 0);
+	steering_lab_send(lab, &victim.redirected, 2);
+	steering_lab_expect_stack(lab, 4, 2);
 }
 
 /* --- privileges --- */
@@ -336,6 +383,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(flows_of_a_killed_process_are_steered_until_the_next_one),
+		cmocka_unit_test(without_sys_admin_left_overs_are_cleared_unread_and_that_is_said),
 		cmocka_unit_test(net_admin_is_enough_once_it_is_open),
 		cmocka_unit_test(missing_capabilities_are_named),
 		cmocka_unit_test(unfit_interfaces_are_named),

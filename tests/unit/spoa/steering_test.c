@@ -142,6 +142,70 @@ static void what_the_client_said_is_known(void **state)
 	steering_lab_close(lab);
 }
 
+/* What Linux' tcp_may_update_window() makes of a packet: RFC 9293 3.10.7.4 with SND.WL1 and SND.WL2. */
+static void only_a_newer_packet_changes_the_window(void **state)
+{
+	static const struct {
+		uint32_t seq, ack;
+		unsigned window, expected;
+		uint32_t timestamp, timestamp_expected;
+	} packets[] = {
+		{100, 10, 600, 600, 70, 70},
+		{50, 10, 300, 600, 60, 70},  /* older, and overtaken */
+		{100, 10, 400, 600, 71, 71}, /* as new: it must have been overtaken, too */
+		{100, 10, 900, 900, 72, 72},
+		{100, 10, 0, 0, 73, 73}, /* but larger, or shut */
+		{101, 10, 50, 50, 74, 74},
+		{99, 11, 70, 70, 75, 75}, /* newer by one number or the other */
+		{102, 9, 800, 70, 76, 75},
+		{0x80000063u, 11, 900, 70, 74, 75}, /* what it acknowledges is old; wrapped */
+	};
+	struct tcp_state flow = steering_lab_flow(4, 2050);
+	struct raw_packet packet = {.flow = &flow, .flags = 0x10, .timestamp_echo = 1};
+	struct steering_seen seen;
+
+	LAB(state)
+	steering_lab_open(lab, 16, 0);
+	assert_int_equal(steering_hold(lab->steering, &flow), 0);
+	for (size_t i = 0; i < sizeof(packets) / sizeof(packets[0]); i++) {
+		packet.seq = packets[i].seq, packet.ack = packets[i].ack, packet.timestamp = packets[i].timestamp;
+		packet.window = (uint16_t)packets[i].window;
+		assert_int_equal(raw_send(&lab->sender, &packet), 0);
+		steering_lab_wait(lab, steering_lab_held, i + 1);
+		assert_int_equal(steering_seen(lab->steering, &flow, &seen), 0);
+		if (seen.window != packets[i].expected || seen.timestamp != packets[i].timestamp_expected)
+			fail_msg("packet %zu: window %u, timestamp %u", i, seen.window, seen.timestamp);
+	}
+	assert_int_equal(seen.acknowledged, 11);
+	steering_drop(lab->steering, &flow);
+	steering_lab_close(lab);
+}
+
+static void what_acknowledges_nothing_tells_nothing(void **state)
+{
+	struct tcp_state flow = steering_lab_flow(4, 2060);
+	struct raw_packet packet = {.flow = &flow, .flags = 0x04, .seq = 0x70000000u, .window = 9};
+	struct steering_seen seen;
+
+	LAB(state)
+	steering_lab_open(lab, 16, 0);
+	assert_int_equal(steering_hold(lab->steering, &flow), 0);
+	assert_int_equal(raw_send(&lab->sender, &packet), 0);
+	steering_lab_wait(lab, steering_lab_held, 1);
+	assert_int_equal(steering_seen(lab->steering, &flow, &seen), 0);
+	assert_false(seen.any);
+	packet.flags = 0x10, packet.seq = 5, packet.ack = 0xf0000000u;
+	assert_int_equal(raw_send(&lab->sender, &packet), 0);
+	steering_lab_wait(lab, steering_lab_held, 2);
+	assert_int_equal(steering_seen(lab->steering, &flow, &seen), 0);
+	assert_true(seen.any);
+	assert_int_equal(seen.acknowledged, 0xf0000000u);
+	assert_int_equal(seen.sequence_end, 5);
+	assert_int_equal(seen.tcp_flags, 0x14);
+	steering_drop(lab->steering, &flow);
+	steering_lab_close(lab);
+}
+
 static void a_flow_that_is_not_steered_can_be_left_alone(void **state)
 {
 	struct tcp_state flow = steering_lab_flow(4, 2100), flow6 = steering_lab_flow(6, 2100);
@@ -307,6 +371,8 @@ int main(void)
 		cmocka_unit_test(packets_go_where_the_flow_goes),
 		cmocka_unit_test(the_node_hears_that_packets_are_too_big),
 		cmocka_unit_test(what_the_client_said_is_known),
+		cmocka_unit_test(only_a_newer_packet_changes_the_window),
+		cmocka_unit_test(what_acknowledges_nothing_tells_nothing),
 		cmocka_unit_test(a_flow_that_is_not_steered_can_be_left_alone),
 		cmocka_unit_test(a_full_table_says_so_and_recovers),
 		cmocka_unit_test(what_cannot_be_held_is_counted),

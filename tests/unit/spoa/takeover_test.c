@@ -79,6 +79,23 @@ static void it_goes_on_behind_the_last_acknowledgement(void **state)
 	assert_true(scene.plan.state.timestamp >= 1600 && scene.plan.state.timestamp < 1700);
 }
 
+/* Clocks differ, and may be set: what the client echoed it has seen. */
+static void the_timestamp_is_later_than_any_that_the_client_has_seen(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	set_up(&scene);
+	client_said(&scene, 1000 + 50000, 1000);
+	scene.seen.timestamp_echo = 9000;
+	assert_true(takeover_plan(&scene.plan, &scene.facts));
+	assert_true(scene.plan.state.timestamp > 9000 && scene.plan.state.timestamp < 9100);
+	scene.seen.timestamp_echo = 1200;
+	scene.facts.elapsed = -3;
+	assert_true(takeover_plan(&scene.plan, &scene.facts));
+	assert_true(scene.plan.state.timestamp > 1200 && scene.plan.state.timestamp < 1300);
+}
+
 static void a_part_of_the_headers_may_be_missing(void **state)
 {
 	struct scene scene;
@@ -183,6 +200,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_silent_client_may_have_all_that_fits_its_window),
 		cmocka_unit_test(it_goes_on_behind_the_last_acknowledgement),
+		cmocka_unit_test(the_timestamp_is_later_than_any_that_the_client_has_seen),
 		cmocka_unit_test(a_part_of_the_headers_may_be_missing),
 		cmocka_unit_test(what_the_node_told_counts_if_it_is_more),
 		cmocka_unit_test(the_flight_ends_with_the_body_and_is_bounded),

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "direct_routes.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+#include "log.h"
+
+#define ERROR_MAX 256
+
+static const char *host_of(const struct address *address, char text[static INET6_ADDRSTRLEN])
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address->storage;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address->storage;
+	const void *ip = address->storage.ss_family == AF_INET ? (const void *)&v4->sin_addr : &v6->sin6_addr;
+
+	return inet_ntop(address->storage.ss_family, ip, text, INET6_ADDRSTRLEN) ? text : "?";
+}
+
+/* Says in the log that <reach> is how it is now, <why> if it is not reached; once. */
+static void tell(struct direct_routes *routes, const struct node *node, size_t family, enum direct_reach reach,
+		 const char *why)
+{
+	enum direct_reach *told = &routes->told[node->index][family];
+	char text[INET6_ADDRSTRLEN];
+
+	if (*told == reach)
+		return;
+	*told = reach;
+	(void)host_of(&node->direct[family], text);
+	if (reach == DIRECT_REACHED)
+		log_notice("node %s (%s) is reached directly again", node->name, text);
+	else
+		log_warning("node %s (%s) gets no connections of clients: %s", node->name, text, why);
+}
+
+static void tell_silent(struct direct_routes *routes, const struct node *node, size_t family, struct node_route *route)
+{
+	char why[ERROR_MAX];
+
+	route->known = false;
+	(void)snprintf(why, sizeof(why), "it does not answer %s on %s", family == 0 ? "ARP" : "neighbour discovery",
+		       route->route.interface_name);
+	tell(routes, node, family, DIRECT_SILENT, why);
+}
+
+/* Returns whether the address is reached, or there is none. */
+static bool find(struct direct_routes *routes, struct steering *steering, const struct node *node, size_t family,
+		 struct node_route *route)
+{
+	enum steering_neighbour neighbour;
+	char error[ERROR_MAX];
+
+	if (node->direct[family].len == 0)
+		return true;
+	route->known = steering_route_find(steering, &node->direct[family], &route->route, error, sizeof(error)) == 0;
+	if (!route->known) {
+		tell(routes, node, family, DIRECT_NO_ROUTE, error);
+		return false;
+	}
+	neighbour = steering_route_neighbour(&route->route);
+	/* Asking anew does not make a silent node one that answers. */
+	if (neighbour == STEERING_NEIGHBOUR_SILENT ||
+	    (neighbour == STEERING_NEIGHBOUR_UNKNOWN && routes->told[node->index][family] == DIRECT_SILENT)) {
+		tell_silent(routes, node, family, route);
+		return false;
+	}
+	tell(routes, node, family, DIRECT_REACHED, "");
+	return true;
+}
+
+size_t direct_routes_find(struct direct_routes *routes, struct steering *steering, const struct node *nodes,
+			  size_t count, struct node_route found[][2])
+{
+	size_t unreachable = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		bool v4 = find(routes, steering, &nodes[i], 0, &found[nodes[i].index][0]);
+		bool v6 = find(routes, steering, &nodes[i], 1, &found[nodes[i].index][1]);
+
+		unreachable += !v4 || !v6;
+	}
+	return unreachable;
+}
+
+bool direct_routes_usable(struct direct_routes *routes, const struct node *node, size_t family,
+			  struct node_route *route)
+{
+	if (!route->known)
+		return false;
+	if (steering_route_usable(&route->route))
+		return true;
+	tell_silent(routes, node, family, route);
+	return false;
+}
