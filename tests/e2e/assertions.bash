@@ -48,7 +48,7 @@ path_is_as_mode() {
 # egress_mark: what no_body_left_lb looks at begins now.
 egress_mark() {
 	egress_before=$(egress_bytes)
-	logged_before=$(grep -c ^id= "$LAB/haproxy.log" || :)
+	logged_before=$(grep -ac ^id= "$LAB/haproxy.log" || :)
 }
 
 # What each response may cost the LB: a handshake, headers, acknowledgements.
@@ -56,7 +56,7 @@ RESPONSE_OVERHEAD=8000
 
 # within_egress: what the LB sent to clients since the test began is explained without any body that went the direct path.
 within_egress() {
-	allowed=$(grep ^id= "$LAB/haproxy.log" | tail -n "+$((logged_before + 1))" | awk -v overhead="$RESPONSE_OVERHEAD" '
+	allowed=$(grep -a ^id= "$LAB/haproxy.log" | tail -n "+$((logged_before + 1))" | awk -v overhead="$RESPONSE_OVERHEAD" '
 		{ bytes = $0; sub(/.* bytes=/, "", bytes); sub(/ .*/, "", bytes)
 		  sum += overhead + ($0 ~ / path=direct / ? 0 : bytes * 1.1) }
 		END { printf "%d", sum }')

@@ -176,6 +176,23 @@ metrics_are_zero() {
 	capture_sound --bytes 104857600
 }
 
+@test "a node that drains and has no replica finishes what it has, and ends" {
+	mode=only-n1
+	capture_start
+	reads_slowly
+	equal node "$node" n1
+	process_signal n1 TERM
+	wait_until says 'node n1 .*drain'
+	touch "$WORK/go"
+	tls_client_wait
+	client_said "^body 104857600 $(sum_of 100m)$"
+	process_wait n1
+	equal "exit status of n1" "$ended_with" 0
+	path_is direct "$id .*GET /100m"
+	no_body_left_lb
+	capture_sound --bytes 104857600
+}
+
 # --- hosts that are not set up for it ---
 
 # vip add|del NODE
@@ -191,7 +208,7 @@ vip() {
 		fetched "/100k?$i" 100k
 	done
 	path_is splice
-	says "node n[12] did not take a client's connection: the VIP $LAB_ADDRESS is not on this node"
+	says "node n[12]: a handoff failed: the VIP $LAB_ADDRESS is not on this node"
 	says 'route direct: 3 handoffs failed in a row, its bodies take the splice path for 3 s'
 	equal "open breakers" "$(metric disc_spoa_breakers_open)" 1
 	vip add n1
@@ -241,7 +258,7 @@ vip() {
 		fetched "/100k?$i" 100k
 	done
 	path_is splice
-	says "node n[12] \(192\.0\.2\.7[78]\) gets no connections|did not take a client's connection: nothing that it sends is acknowledged"
+	says "node n[12] \(192\.0\.2\.7[78]\) gets no connections|a handoff failed: nothing that it sends is acknowledged"
 }
 
 @test "a blocked way from the nodes to clients: nothing false arrives, the route goes by splice" {

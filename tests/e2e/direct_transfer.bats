@@ -192,6 +192,21 @@ sent_by() {
 	all_answered 2m 1
 }
 
+# A connection that is restored has no ECN any more; that must not make it another one.
+@test "clients with ECN" {
+	on client sysctl -qw net.ipv4.tcp_ecn=1
+	capture_start
+	tls_client get:/10m send response get:/100k send response get:/2m send response
+	on client sysctl -qw net.ipv4.tcp_ecn=2
+	equal "exit status" "$client_status" 0
+	client_said "^body 10485760 $(sum_of 10m)$"
+	client_said "^body 2097152 $(sum_of 2m)$"
+	path_is direct "$id .*GET /10m"
+	no_body_left_lb
+	equal "open channels" "$(metric 'disc_spoa_node_up{node="n1"}')$(metric 'disc_spoa_node_up{node="n2"}')" 11
+	capture_sound
+}
+
 @test "a client that half-closes while its connection is away gets the body" {
 	capture_start
 	tls_client --rcvbuf 65536 get:/10m send final body:100000 half-close rest

@@ -14,7 +14,10 @@ process_start() {
 	# The outer shell only waits for the exit status, apart from bats, whose descriptor 3 must not be kept open.
 	(
 		trap '' INT
-		"$@" >>"$LAB/$name.log" 2>&1 </dev/null 3>&- &
+		exec >>"$LAB/$name.log" 2>&1
+		# HAProxy takes O_APPEND off what it logs to, and its successor would overwrite what it has written.
+		[[ $name != haproxy* ]] || exec > >(exec cat) 2>&1
+		"$@" </dev/null 3>&- &
 		echo $! >"$run/pid.new"
 		mv "$run/pid.new" "$run/pid"
 		status=0
