@@ -18,3 +18,7 @@ bench-splice: test-packages all $(OUT)/bench/load_client $(OUT)/bench/copying_or
 .PHONY: bench-unused
 bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## CPU per request of HAProxy with and without the series, DiSC unused; REPEAT= SIZES=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/unused
+
+.PHONY: bench-direct
+bench-direct: test-packages all $(OUT)/bench/load_client ## LB CPU and bytes per response on the direct path beside splice and relay; REPEAT= SIZES=
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/direct

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the benchmarks share: a private network namespace, the processes under test, CPU time, alternating runs.
+"""What the benchmarks share: private namespaces, the processes under test, CPU time, alternating runs.
 
-Everything runs on the loopback of one network namespace that ends with the program, with an explicit congestion
-control: BBR's timers cost several times the CPU of the others on such a short path, and it may be the kernel's default.
+A benchmark runs as the first process of its namespaces: the kernel ends whatever it started, and its network, when it
+ends, however that happens. Congestion control is explicit: BBR's timers cost several times the CPU of the others on so
+short a path, and it may be the kernel's default.
 """
 import glob
 import os
 import re
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -25,13 +28,28 @@ class Failure(Exception):
     """Why the benchmark cannot go on, as a sentence."""
 
 
-def enter_namespace():
-    """Runs this program again in a network namespace of its own, unless that was done already."""
-    if os.environ.get("DISC_BENCH_NAMESPACE") != "1":
-        if os.geteuid() != 0:
-            raise Failure("a network namespace of its own needs root: run it with sudo")
-        os.environ["DISC_BENCH_NAMESPACE"] = "1"
-        os.execvp("unshare", ["unshare", "--net", sys.executable] + sys.argv)
+def enter_namespaces():
+    """Runs this program again in namespaces of its own (network, processes, mounts), unless that was done already."""
+    if os.environ.get("DISC_BENCH_FOLDER"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever waits outside hears it, and ends all
+        return
+    if os.geteuid() != 0:
+        raise Failure("namespaces of its own need root: run it with sudo")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # No process is left if this one is killed: unshare dies with it, and with that the first process in there.
+    command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
+               "--mount-proc", sys.executable, *sys.argv]
+    with tempfile.TemporaryDirectory(prefix="disc-bench.") as folder:
+        try:
+            ended = subprocess.run(command, env={**os.environ, "DISC_BENCH_FOLDER": folder})
+        except KeyboardInterrupt:
+            sys.exit(130)
+    sys.exit(ended.returncode)
+
+
+def enter_loopback():
+    """Namespaces with nothing but a loopback."""
+    enter_namespaces()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     try:
         with open("/proc/sys/net/ipv4/tcp_congestion_control", "w") as control:
@@ -58,11 +76,10 @@ def free_ports(count):
 
 
 class Lab:
-    """Folder and processes of one benchmark; leaving it ends them."""
+    """Folder and processes of one benchmark; leaving it ends them. The folder is removed by enter_namespaces()."""
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="disc-bench.")
-        self.path = self.folder.name
+        self.path = os.environ["DISC_BENCH_FOLDER"]
         self.processes = []
         os.mkdir(f"{self.path}/files")
         self.certificates = f"{self.path}/certificates"
@@ -73,7 +90,6 @@ class Lab:
         for process, _ in self.processes:
             process.kill()
             process.wait()
-        self.folder.cleanup()
 
     def write(self, name, text):
         with open(f"{self.path}/{name}", "w") as file:
@@ -98,6 +114,17 @@ class Lab:
             if time.monotonic() > deadline:
                 raise Failure(f"{what} within 10 s")
             time.sleep(0.02)
+
+
+def server_rows(stats):
+    """Rows of "show stat" on the stats socket <stats>, the names of the columns first."""
+    return [line.split(",") for line in stats_command(stats, "show stat").splitlines()]
+
+
+def all_up(stats, names):
+    """Whether HAProxy found all servers of these names alive."""
+    up = {row[1] for row in server_rows(stats) if len(row) > 17 and row[17].startswith("UP")}
+    return up.issuperset(names)
 
 
 def fetch_text(url):
@@ -125,14 +152,20 @@ def cpu_ns(pid):
 
 
 class Load:
-    """One run of load_client; connecting, the first response and closing are not part of what is measured."""
+    """One run of load_client; connecting, the first response and closing are not part of what is measured.
 
-    def __init__(self, port, path, size, connections, requests, tls=None, suite=None, period_ms=0, sha256=None):
-        command = [f"{BUILD}/bench/load_client", "--connections", str(connections), "--requests", str(requests)]
+    After run() there are seconds, and microseconds of a request (p50_us, p99_us), as the client saw them."""
+
+    TIME_LIMIT = 120  # seconds
+
+    def __init__(self, address, port, path, size, connections, requests, tls=None, suite=None, period_ms=0, sha256=None,
+                 on=()):
+        """<on>: what goes before the command, so that it runs elsewhere."""
+        command = [*on, f"{BUILD}/bench/load_client", "--connections", str(connections), "--requests", str(requests)]
         for option, value in (("tls", tls), ("suite", suite), ("period-ms", period_ms), ("sha256", sha256)):
             if value:
                 command += [f"--{option}", str(value)]
-        self.command = command + ["127.0.0.1", str(port), path, str(size)]
+        self.command = command + [address, str(port), path, str(size)]
         self.requests = connections * requests
         self.bytes = self.requests * size
 
@@ -140,20 +173,29 @@ class Load:
         """Calls <before> when the connections are there, then <after> when the last byte has come."""
         pipe = subprocess.PIPE
         client = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        watchdog = threading.Timer(self.TIME_LIMIT, client.kill)
+        watchdog.start()
         try:
-            ready = client.stdout.readline()
-            if ready == "ready\n":
+            if client.stdout.readline() == "ready\n":
                 before()
                 client.stdin.write("go\n")
                 client.stdin.flush()
-                if client.stdout.readline():
-                    after()
+                self.take_figures(client.stdout.readline(), after)
             client.stdin.close()
-            if client.wait(timeout=120) != 0:
-                raise Failure(f"{' '.join(self.command)}: {client.stderr.read().strip()}")
+            if client.wait() != 0:
+                why = client.stderr.read().strip() or f"ended with {client.returncode}; it has {self.TIME_LIMIT} s"
+                raise Failure(f"{' '.join(self.command)}: {why}")
         finally:
+            watchdog.cancel()
             client.kill()
             client.wait()
+
+    def take_figures(self, line, after):
+        """<line>: the client's last one, or nothing if it failed."""
+        if line:
+            after()
+            figures = dict(word.split("=") for word in line.split())
+            self.seconds, self.p50_us, self.p99_us = (float(figures[name]) for name in ("seconds", "p50_us", "p99_us"))
 
 
 def alternate(variants, repeat, progress):
@@ -189,8 +231,16 @@ def progress_line(text):
         sys.stderr.flush()
 
 
-def conditions():
+def conditions(network="on a loopback"):
     """One line that belongs to every result: what it was measured on."""
     load = open("/proc/loadavg").read().split()[0]
-    return (f"{os.cpu_count()} CPUs, load {load} at the start, congestion control {CONGESTION_CONTROL}, loopback, "
+    return (f"{os.cpu_count()} CPUs, load {load} at the start, congestion control {CONGESTION_CONTROL} {network}, "
             "HAProxy with one thread")
+
+
+def busy_s():
+    """Seconds that all CPUs together were busy so far, softirqs included: what /proc/stat calls neither idle nor stolen.
+    Its other fields are samples of a few milliseconds, idle time is measured. Only differences mean anything."""
+    fields = [int(field) for field in open("/proc/stat").readline().split()[1:]]
+    idle = fields[3] + fields[4] + fields[7]
+    return os.cpu_count() * time.monotonic() - idle / os.sysconf("SC_CLK_TCK")

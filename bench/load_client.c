@@ -4,7 +4,8 @@
  * gets them or at a pace, over TLS or in clear.
  *
  * It connects, shakes hands and fetches once on each connection, then prints "ready" and waits for a line on stdin,
- * so that what is measured from there on is transfers alone. After the last body it prints one line of figures and
+ * so that what is measured from there on is transfers alone. After the last body it prints one line of figures, with
+ * the median and the 99th percentile of the time from a request to its last byte, and
  * keeps the connections open until stdin ends, so that closing is not measured either. Every response must have
  * status 200 and exactly the expected bytes, and with --sha256 the expected content; anything else ends the program
  * with a sentence and status 1.
@@ -38,9 +39,10 @@ struct client_connection {
 	int fd;
 	SSL *ssl; /* NULL in clear */
 	enum stage stage;
-	uint64_t due_ns; /* not before this time the next request leaves */
-	uint64_t left;   /* bytes of the body still to come */
-	unsigned done;   /* responses received, the first one included */
+	uint64_t due_ns;  /* not before this time the next request leaves */
+	uint64_t sent_ns; /* when the present one left */
+	uint64_t left;    /* bytes of the body still to come */
+	unsigned done;    /* responses received, the first one included */
 	size_t head_length;
 	char head[HEAD_MAX];
 	EVP_MD_CTX *digest; /* NULL: contents are not checked */
@@ -61,6 +63,8 @@ struct load {
 	int epoll;
 	unsigned wanted;  /* responses that each connection is to have received when the present phase ends */
 	unsigned waiting; /* connections that have not */
+	uint64_t *times;  /* nanoseconds of each measured request, until its last byte; NULL until they begin */
+	size_t timed;     /* so many of them */
 	struct client_connection *all;
 	unsigned char buffer[READ_SIZE];
 };
@@ -167,6 +171,7 @@ static void send_request(const struct load *load, struct client_connection *conn
 
 	if (length < 0 || (size_t)length >= sizeof(request))
 		die("the path is too long");
+	connection->sent_ns = now_ns();
 	/* A request is far shorter than an empty send buffer, so it leaves as a whole. */
 	if (connection->ssl != NULL)
 		sent = SSL_write(connection->ssl, request, length);
@@ -250,6 +255,8 @@ static void take_bytes(struct load *load, struct client_connection *connection, 
 	connection->left -= length;
 	if (connection->left > 0)
 		return;
+	if (load->times != NULL)
+		load->times[load->timed++] = now_ns() - connection->sent_ns;
 	check_content(load, connection);
 	connection->stage = STAGE_IDLE;
 	if (++connection->done == load->wanted)
@@ -328,6 +335,22 @@ static void run_phase(struct load *load, unsigned wanted)
 	}
 }
 
+static int compare_times(const void *a, const void *b)
+{
+	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+/* The measured requests, which took <elapsed_ns> together. */
+static void print_figures(struct load *load, uint64_t elapsed_ns)
+{
+	qsort(load->times, load->timed, sizeof(*load->times), compare_times);
+	printf("requests=%zu seconds=%.3f p50_us=%.1f p99_us=%.1f\n", load->timed, (double)elapsed_ns / 1e9,
+	       (double)load->times[load->timed / 2] / 1e3, (double)load->times[load->timed * 99 / 100] / 1e3);
+	fflush(stdout);
+}
+
 static unsigned number(const char *text)
 {
 	char *end;
@@ -391,6 +414,7 @@ static void free_connections(struct load *load)
 		close(load->all[i].fd);
 	}
 	free(load->all);
+	free(load->times);
 	SSL_CTX_free(load->context);
 }
 
@@ -417,10 +441,12 @@ int main(int count, char **words)
 	fflush(stdout);
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		return 1;
+	load.times = calloc((size_t)load.connections * load.requests, sizeof(*load.times));
+	if (load.times == NULL)
+		die("no memory");
 	start = now_ns();
 	run_phase(&load, 1 + load.requests);
-	printf("requests=%u seconds=%.3f\n", load.connections * load.requests, (double)(now_ns() - start) / 1e9);
-	fflush(stdout);
+	print_figures(&load, now_ns() - start);
 	if (fgets(line, sizeof(line), stdin) != NULL)
 		return 1;
 	free_connections(&load);
