@@ -13,6 +13,8 @@
 #include "origin_sockets.h"
 #include "stream_buffer.h"
 
+#define READ_MAX (64u * 1024) /* bytes that libcurl reads at once, and hands out in pieces */
+
 struct http_source {
 	struct ev_loop *loop;
 	const struct http_source_settings *settings;
@@ -34,6 +36,7 @@ struct http_stream {
 	bool failed;   /* body.fault says why */
 	int failure_status;
 	bool paused;       /* the origin waits for room */
+	bool sought;       /* see find_connections() */
 	curl_socket_t fd;  /* CURL_SOCKET_BAD: not known */
 	uint64_t received; /* bytes of body */
 	struct stream_buffer buffer;
@@ -91,6 +94,11 @@ static void fail(struct http_stream *stream, int status, const char *fault, cons
 	tell(stream);
 }
 
+static bool knows_connection(const struct http_stream *stream)
+{
+	return origin_sockets_has(&stream->source->sockets, stream->fd, stream);
+}
+
 static bool expects_body(const struct http_stream *stream)
 {
 	return !stream->head_only && stream->head.status != 204 && stream->head.status != 304;
@@ -117,6 +125,16 @@ static const char *fault_of(CURLcode result)
 	}
 }
 
+/* The connection of a transfer for which libcurl never waited was not told: only now that the transfer is over can it
+ * be asked for. Unless another one has it already, it is idle. */
+static void watch_idle(const struct http_stream *stream)
+{
+	curl_socket_t fd;
+
+	if (!knows_connection(stream) && curl_easy_getinfo(stream->easy, CURLINFO_ACTIVESOCKET, &fd) == CURLE_OK)
+		origin_sockets_leave(&stream->source->sockets, fd, NULL);
+}
+
 /* The transfer is over for libcurl. */
 static void finish(struct http_stream *stream, CURLcode result)
 {
@@ -131,6 +149,7 @@ static void finish(struct http_stream *stream, CURLcode result)
 		fail(stream, 502, "it closed the connection early", "");
 	} else {
 		stream->ended = true;
+		watch_idle(stream);
 		detach(stream);
 		tell(stream);
 	}
@@ -180,6 +199,14 @@ static bool has_excess(const struct http_stream *stream)
 		recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0);
 }
 
+/* What libcurl has read but not handed out yet still fits when its connection is sought. */
+static bool has_room(const struct http_stream *stream, size_t len)
+{
+	size_t spared = stream->sought || knows_connection(stream) ? 0 : READ_MAX;
+
+	return stream_buffer_length(&stream->buffer) + len <= HTTP_STREAM_BUFFER - spared;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 {
 	struct http_stream *stream = data;
@@ -189,14 +216,14 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 		stream->body.fault = "its answer has no head";
 		return 0;
 	}
-	if (!stream_buffer_put(&stream->buffer, bytes, len)) {
-		if (!stream_buffer_is_allocated(&stream->buffer)) {
-			stream->body.fault = "out of memory";
-			return 0;
-		}
+	if (!has_room(stream, len)) {
 		stream->paused = true;
 		ev_timer_stop(stream->source->loop, &stream->silence);
 		return CURL_WRITEFUNC_PAUSE;
+	}
+	if (!stream_buffer_put(&stream->buffer, bytes, len)) {
+		stream->body.fault = "out of memory";
+		return 0;
 	}
 	ev_timer_again(stream->source->loop, &stream->silence);
 	stream->received += len;
@@ -280,6 +307,32 @@ static int on_timer_wanted(CURLM *multi, long milliseconds, void *data)
 	return 0;
 }
 
+/* May call on_body() at once. What becomes of the transfer is told by act(). */
+static void resume(struct http_stream *stream)
+{
+	stream->paused = false;
+	ev_timer_again(stream->source->loop, &stream->silence);
+	if (curl_easy_pause(stream->easy, CURLPAUSE_CONT) != CURLE_OK && stream->attached)
+		fail(stream, 502, "it closed the connection early", stream->error);
+}
+
+/* libcurl tells which connection a transfer has when it begins to wait for it. With one that was kept, and an answer
+ * that is there as soon as it is asked for, it does not wait: it reads until the stream is full and is paused. Nobody
+ * would know then that the connection is not idle any more, and the rest of the body would be read away. So it is made
+ * to wait. Such a stream is told by now. */
+static void find_connections(struct http_source *source)
+{
+	struct http_stream *stream;
+
+	DL_FOREACH (source->told, stream) {
+		if (!stream->paused || knows_connection(stream))
+			continue;
+		stream->sought = true;
+		resume(stream);
+		stream->sought = false;
+	}
+}
+
 /* Lets libcurl work, then tells what came of it. */
 static void act(struct http_source *source, curl_socket_t fd, int events)
 {
@@ -290,6 +343,7 @@ static void act(struct http_source *source, curl_socket_t fd, int events)
 	result = curl_multi_socket_action(source->multi, fd, events, &left);
 	if (result != CURLM_OK)
 		log_error("origin: %s", curl_multi_strerror(result));
+	find_connections(source);
 	while ((message = curl_multi_info_read(source->multi, &left)) != NULL) {
 		struct http_stream *stream = NULL;
 
@@ -323,13 +377,8 @@ static enum body_source_status read_body(struct body_source *body, const struct 
 
 	for (unsigned i = 0; i < count; i++)
 		stream_buffer_take(&stream->buffer, pieces[i].iov_base, pieces[i].iov_len);
-	if (stream->paused && stream_buffer_length(&stream->buffer) <= HTTP_STREAM_BUFFER / 2) {
-		stream->paused = false;
-		ev_timer_again(stream->source->loop, &stream->silence);
-		/* May call on_body() at once. What becomes of the transfer is told by act(). */
-		if (curl_easy_pause(stream->easy, CURLPAUSE_CONT) != CURLE_OK && stream->attached)
-			fail(stream, 502, "it closed the connection early", stream->error);
-	}
+	if (stream->paused && stream_buffer_length(&stream->buffer) <= HTTP_STREAM_BUFFER / 2)
+		resume(stream);
 	return BODY_SOURCE_READY;
 }
 
@@ -373,7 +422,7 @@ static CURLcode set_request(struct http_stream *stream, const char *target)
 	SET(CURLOPT_NOSIGNAL, 1L);
 	SET(CURLOPT_NOBODY, stream->head_only ? 1L : 0L);
 	SET(CURLOPT_HTTPHEADER, stream->lines);
-	SET(CURLOPT_BUFFERSIZE, 65536L);
+	SET(CURLOPT_BUFFERSIZE, (long)READ_MAX);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)(settings->connect_timeout * 1000));
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, stream);

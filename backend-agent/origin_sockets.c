@@ -115,6 +115,13 @@ void origin_sockets_watch(struct origin_sockets *sockets, int fd, int events, co
 	ev_io_start(sockets->loop, &watched->io);
 }
 
+bool origin_sockets_has(const struct origin_sockets *sockets, int fd, const void *user)
+{
+	const struct origin_socket *socket = find(sockets, fd);
+
+	return socket != NULL && socket->user == user;
+}
+
 void origin_sockets_unwatch(struct origin_sockets *sockets, int fd)
 {
 	struct origin_socket *watched = find(sockets, fd);

@@ -4,6 +4,7 @@
 #define DISC_ORIGIN_SOCKETS_H
 
 #include <ev.h>
+#include <stdbool.h>
 
 struct origin_socket;
 
@@ -23,6 +24,9 @@ int origin_sockets_close(struct origin_sockets *sockets, int fd);
 
 /* From now on <user> has the socket, and waits for <events>. Unknown descriptors are left alone. */
 void origin_sockets_watch(struct origin_sockets *sockets, int fd, int events, const void *user);
+
+/* Whether <user> has the socket. */
+bool origin_sockets_has(const struct origin_sockets *sockets, int fd, const void *user);
 
 /* Its user waits for nothing now. */
 void origin_sockets_unwatch(struct origin_sockets *sockets, int fd);

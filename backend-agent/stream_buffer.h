@@ -26,9 +26,4 @@ static inline size_t stream_buffer_length(const struct stream_buffer *buffer)
 	return buffer->len;
 }
 
-static inline bool stream_buffer_is_allocated(const struct stream_buffer *buffer)
-{
-	return buffer->bytes != NULL;
-}
-
 #endif

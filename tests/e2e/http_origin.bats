@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Nodes that front an existing server, nginx here: n1 over TCP, n2 over a UNIX socket. What is pinned travels as records,
 # everything else as an ordinary body, and a body that breaks off is never a whole one to the client.
-# not direct: one of its bodies breaks off at the origin there, for a reason not found yet.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -79,6 +79,36 @@ static void open_source(struct lab *lab, const char *where)
 	assert_non_null(lab->source);
 }
 
+/* Whose answer is to be there before libcurl's send() of the next request returns; NULL: nobody's. */
+static struct scripted_origin *prompt;
+
+/* Reads and answers what was asked on the one connection there is. */
+static void answer_at_once(struct scripted_origin *origin)
+{
+	if (origin->accepted == 0) {
+		on_origin_accept(origin->loop, &origin->acceptor, EV_READ);
+		ev_clear_pending(origin->loop, &origin->acceptor);
+	}
+	for (size_t i = 0; i < ORIGIN_CONNECTIONS; i++) {
+		struct origin_connection *connection = &origin->connections[i];
+
+		if (connection->fd >= 0)
+			on_origin_event(origin->loop, &connection->io, EV_READ);
+	}
+}
+
+/* In the place of libc's, for libcurl too. */
+ssize_t send(int fd, const void *bytes, size_t len, int flags)
+{
+	ssize_t sent = sendto(fd, bytes, len, flags, NULL, 0);
+	struct scripted_origin *origin = prompt;
+
+	prompt = NULL;
+	if (origin != NULL)
+		answer_at_once(origin);
+	return sent;
+}
+
 static int lab_open(void **state)
 {
 	struct lab *lab = calloc(1, sizeof(*lab));
@@ -352,6 +382,37 @@ static void connection_is_used_again(void **state)
 	assert_int_equal(lab->origin.accepted, 1);
 }
 
+/* libcurl need not wait for the answer then, so that it never says on which connection it comes. */
+static void answer_that_is_there_at_once_comes_whole(void **state)
+{
+	static const size_t lengths[] = {0, 10, 150000, 200000, 240000, HTTP_STREAM_BUFFER, BIG};
+	struct lab *lab = *state;
+	char head[100];
+
+	open_source(lab, "127.0.0.1:0");
+	lab->origin.head = head;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		(void)snprintf(head, sizeof(head), OK "Content-Length: %zu\r\nETag: \"1\"\r\n\r\n", lengths[i]);
+		lab->origin.body_len = lengths[i];
+		/* Once with a reader that takes its time, as one that waits for a client's connection does. */
+		for (int slow = 0; slow < 2; slow++) {
+			lab->reads = !slow;
+			prompt = &lab->origin;
+			ask(lab, GET);
+			for (int turn = 0; slow && turn < 100; turn++)
+				(void)ev_run(lab->loop, EVRUN_NOWAIT);
+			lab->reads = true;
+			if (slow)
+				on_progress(lab);
+			assert_whole(lab, lengths[i]);
+			assert_null(prompt);
+			drop_stream(lab);
+		}
+	}
+	assert_int_equal(lab->origin.accepted, 1);
+	assert_int_equal(lab->origin.ended, 0);
+}
+
 /* The origin dropped it while nobody looked: the next request goes over a new one. */
 static void connection_that_died_idle_is_replaced(void **state)
 {
@@ -386,9 +447,8 @@ static void unsolicited_answer_is_nobodys(void **state)
 	assert_int_equal(lab->origin.accepted, 2);
 }
 
-static void unix_socket_is_an_origin_too(void **state)
+static void open_unix_source(struct lab *lab)
 {
-	struct lab *lab = *state;
 	char where[80];
 	int placeholder;
 
@@ -400,11 +460,37 @@ static void unix_socket_is_an_origin_too(void **state)
 	(void)snprintf(where, sizeof(where), "unix:%s", lab->socket_path);
 	open_source(lab, where);
 	lab->settings.unix_path = lab->socket_path;
+}
+
+static void unix_socket_is_an_origin_too(void **state)
+{
+	struct lab *lab = *state;
+
+	open_unix_source(lab);
 	lab->origin.head = OK "Content-Length: 300000\r\n\r\n";
 	lab->origin.body_len = 300000;
 	ask(lab, GET);
 	assert_whole(lab, 300000);
 	assert_non_null(strstr(lab->origin.request, "\r\nHost: site\r\n"));
+}
+
+/* Also where libcurl waited neither for the connection nor for the first answer. */
+static void unsolicited_answer_of_a_prompt_origin_is_nobodys(void **state)
+{
+	struct lab *lab = *state;
+
+	open_unix_source(lab);
+	lab->origin.head = OK "Content-Length: 10\r\n\r\n";
+	lab->origin.body_len = 10;
+	prompt = &lab->origin;
+	ask(lab, GET);
+	assert_whole(lab, 10);
+	assert_null(prompt);
+	drop_stream(lab);
+	origin_say(&lab->origin, OK "Content-Length: 4\r\n\r\nevil");
+	ask(lab, GET);
+	assert_whole(lab, 10);
+	assert_int_equal(lab->origin.accepted, 2);
 }
 
 /* --- pace --------------------------------------------------------------------------------------------------------- */
@@ -547,9 +633,11 @@ int main(void)
 		LAB_TEST(head_has_a_length_and_no_body),
 		LAB_TEST(body_until_the_end_of_the_connection_comes_whole),
 		LAB_TEST(connection_is_used_again),
+		LAB_TEST(answer_that_is_there_at_once_comes_whole),
 		LAB_TEST(connection_that_died_idle_is_replaced),
 		LAB_TEST(unsolicited_answer_is_nobodys),
 		LAB_TEST(unix_socket_is_an_origin_too),
+		LAB_TEST(unsolicited_answer_of_a_prompt_origin_is_nobodys),
 		LAB_TEST(reader_that_takes_nothing_stops_the_origin),
 		LAB_TEST(body_comes_as_the_origin_sends_it),
 		LAB_TEST(transfer_that_is_freed_is_cancelled_at_once),
