@@ -17,7 +17,8 @@ struct agent_worker {
 	struct dispatch *dispatch;
 	struct spop_server *server;
 	struct spop_service service;
-	bool draining;
+	bool draining, hurried; /* hurried: AGENT_GRACE_S have passed since */
+	ev_timer hurry;
 };
 
 static enum spop_status worker_notify(void *context, const struct spop_frame *frame, struct spop_writer *ack)
@@ -28,17 +29,31 @@ static enum spop_status worker_notify(void *context, const struct spop_frame *fr
 }
 
 /* A draining worker ends when HAProxy is told and the results of its offers are in: a node drops the tickets that were
- * not fetched yet as soon as the control channel closes. */
+ * not fetched yet as soon as the control channel closes. After a while only connections that are lent are awaited: they
+ * would be lost. */
 static void worker_settled(void *context)
 {
 	struct agent_worker *self = context;
 
-	if (self->draining && spop_server_connections(self->server) == 0 && dispatch_outstanding(self->dispatch) == 0)
+	if (!self->draining || dispatch_lent(self->dispatch) > 0)
+		return;
+	if (self->hurried || (spop_server_connections(self->server) == 0 && dispatch_outstanding(self->dispatch) == 0))
 		ev_break(self->loop, EVBREAK_ALL);
+}
+
+static void on_hurry(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct agent_worker *self = timer->data;
+
+	(void)loop;
+	(void)events;
+	self->hurried = true;
+	worker_settled(self);
 }
 
 static void worker_close(struct agent_worker *self)
 {
+	ev_timer_stop(self->loop, &self->hurry);
 	spop_server_free(self->server);
 	dispatch_free(self->dispatch);
 	free(self);
@@ -51,6 +66,8 @@ static int worker_start(struct worker *worker, void *shared)
 
 	if (self) {
 		self->loop = worker->loop;
+		ev_timer_init(&self->hurry, on_hurry, AGENT_GRACE_S, 0.);
+		self->hurry.data = self;
 		self->service = (struct spop_service){worker_notify, worker_settled, self};
 		self->dispatch =
 			dispatch_new(worker->loop, worker->index, agent->config, &agent->metrics, worker_settled, self);
@@ -73,6 +90,7 @@ static void worker_drain(struct worker *worker, void *shared, int force)
 
 	atomic_store(&agent->draining, 1);
 	self->draining = true;
+	ev_timer_start(self->loop, &self->hurry);
 	spop_server_drain(self->server);
 	dispatch_drain(self->dispatch);
 	if (force)
@@ -183,7 +201,8 @@ static int agent_started(void *shared)
 static int run_workers(struct agent *agent)
 {
 	static const struct worker_program program = {worker_start, worker_drain, worker_stop, agent_started};
-	int result = worker_run(&program, agent->config->workers, AGENT_GRACE_S, agent);
+	const struct direct_settings *direct = &agent->config->direct;
+	int result = worker_run(&program, agent->config->workers, direct->enabled ? direct->grace : AGENT_GRACE_S, agent);
 
 	log_notice("disc-spoa ended");
 	admin_stop(agent->admin);

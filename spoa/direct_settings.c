@@ -13,6 +13,7 @@
 #define DEFAULT_MIN_SIZE 1048576
 #define DEFAULT_MAX_FLOWS 262144
 #define MAX_FLOWS_MAX 16777216
+#define GRACE_MAX_S 3600.
 #define RETRY_AFTER_MAX_S 86400.
 #define HANDOFF_TIMEOUT_MIN_S 0.05
 #define HANDOFF_TIMEOUT_MAX_S 60.
@@ -28,6 +29,7 @@ cfg_opt_t direct_options[] = {
 	CFG_INT("max-failures", 3, CFGF_NONE),
 	CFG_FLOAT("retry-after", 30.0, CFGF_NONE),
 	CFG_FLOAT("handoff-timeout", 2.0, CFGF_NONE),
+	CFG_FLOAT("grace", 30.0, CFGF_NONE),
 	CFG_END(),
 };
 
@@ -109,6 +111,7 @@ static int read_numbers(struct direct_settings *settings, cfg_t *section)
 	result |= read_seconds(section, "retry-after", 0., RETRY_AFTER_MAX_S, &settings->breaker.retry_after);
 	result |= read_seconds(section, "handoff-timeout", HANDOFF_TIMEOUT_MIN_S, HANDOFF_TIMEOUT_MAX_S,
 			       &settings->handoff_timeout);
+	result |= read_seconds(section, "grace", 5., GRACE_MAX_S, &settings->grace);
 	settings->min_size = (uint64_t)min_size;
 	settings->max_flows = (size_t)max_flows;
 	settings->breaker.max_failures = (unsigned)max_failures;

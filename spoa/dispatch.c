@@ -291,9 +291,14 @@ void dispatch_drain(struct dispatch *dispatch)
 		direct_path_drain(dispatch->direct);
 }
 
+size_t dispatch_lent(const struct dispatch *dispatch)
+{
+	return dispatch->direct ? direct_path_outstanding(dispatch->direct) : 0;
+}
+
 size_t dispatch_outstanding(const struct dispatch *dispatch)
 {
-	size_t count = dispatch->direct ? direct_path_outstanding(dispatch->direct) : 0;
+	size_t count = dispatch_lent(dispatch);
 
 	for (size_t i = 0; i < dispatch->config->node_count; i++)
 		count += node_link_outstanding(dispatch->links[i]);

@@ -40,4 +40,7 @@ void dispatch_drain(struct dispatch *dispatch);
 /* Offers of this worker that have not ended, and connections that are lent. */
 size_t dispatch_outstanding(const struct dispatch *dispatch);
 
+/* Connections that are lent. */
+size_t dispatch_lent(const struct dispatch *dispatch);
+
 #endif
