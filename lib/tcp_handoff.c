@@ -2,7 +2,9 @@
 #include "tcp_handoff.h"
 
 #include <assert.h>
+#include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/bpf.h>
 #include <linux/filter.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -60,32 +62,32 @@ static int get_u32(int fd, int option, uint32_t *value)
 	return getsockopt(fd, IPPROTO_TCP, option, value, &len);
 }
 
-/* --- the mute filter: drops all that comes. Its length remembers, in the socket itself, whether keepalive was on. ---
- */
+/* --- the mute filter: drops all that comes --- */
+
+/* One for all sockets; a filter of the old kind is compiled anew for each. -1: this process may not load programs. */
+static int mute_program = -1;
+
+static void load_mute_program(void)
+{
+	const struct bpf_insn drop[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0}, {.code = BPF_JMP | BPF_EXIT}};
+
+	if (mute_program < 0)
+		mute_program = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "disc_mute", "GPL", drop, 2, NULL);
+}
 
 static int mute(int fd)
 {
-	struct sock_filter drop[] = {{.code = BPF_LD | BPF_IMM}, {.code = BPF_RET | BPF_K, .k = 0}};
-	struct sock_fprog program = {.len = 2, .filter = drop};
-	int keepalive = 0;
-	socklen_t len = sizeof(keepalive);
+	struct sock_filter drop = {.code = BPF_RET | BPF_K, .k = 0};
+	struct sock_fprog program = {.len = 1, .filter = &drop};
 
-	if (getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, &len) < 0)
-		return -1;
-	if (!keepalive)
-		program = (struct sock_fprog){.len = 1, .filter = drop + 1};
+	if (mute_program >= 0)
+		return set_int(fd, SOL_SOCKET, SO_ATTACH_BPF, mute_program);
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
 static int unmute(int fd)
 {
-	socklen_t instructions = 0; /* 0 asks for their number */
-
-	if (getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, NULL, &instructions) < 0)
-		return -1;
-	if (set_int(fd, SOL_SOCKET, SO_DETACH_FILTER, 0) < 0)
-		return -1;
-	return set_int(fd, SOL_SOCKET, SO_KEEPALIVE, instructions == 2);
+	return set_int(fd, SOL_SOCKET, SO_DETACH_FILTER, 0);
 }
 
 static bool is_mute(int fd)
@@ -189,9 +191,12 @@ static bool peer_has_closed(int fd)
 static int read_info(int fd, struct tcp_state *state, struct tcp_fault *fault)
 {
 	struct tcp_info info = {0};
-	socklen_t len = sizeof(info);
+	socklen_t len = sizeof(info), keepalive_len = sizeof(int);
+	int keepalive = 0;
 	uint32_t mss;
 
+	if (getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, &keepalive_len) < 0)
+		return fail(fault, "getsockopt(SO_KEEPALIVE)", errno);
 	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return fail(fault, "getsockopt(TCP_INFO)", errno);
 	if (info.tcpi_state != KERNEL_ESTABLISHED && info.tcpi_state != KERNEL_CLOSE_WAIT)
@@ -201,6 +206,8 @@ static int read_info(int fd, struct tcp_state *state, struct tcp_fault *fault)
 		state->flags |= TCP_STATE_MICROSECONDS;
 	if (info.tcpi_state == KERNEL_CLOSE_WAIT || peer_has_closed(fd))
 		state->flags |= TCP_STATE_PEER_CLOSED;
+	if (keepalive)
+		state->flags |= TCP_STATE_KEEPALIVE;
 	if (state->flags & TCP_STATE_SCALING) {
 		state->send_scale = info.tcpi_snd_wscale;
 		state->receive_scale = info.tcpi_rcv_wscale;
@@ -567,6 +574,8 @@ int tcp_resume(int fd, const struct tcp_state *state, struct tcp_fault *fault)
 		return fail(fault, "setsockopt(TCP_REPAIR)", errno);
 	if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0) /* leaving repair mode cleared it */
 		return fail(fault, "setsockopt(SO_REUSEADDR)", errno);
+	if ((state->flags & TCP_STATE_KEEPALIVE) && set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0)
+		return fail(fault, "setsockopt(SO_KEEPALIVE)", errno);
 	if ((state->flags & TCP_STATE_PEER_CLOSED) && shutdown(fd, SHUT_RD) < 0)
 		return fail(fault, "shutdown(SHUT_RD)", errno);
 	return 0;
@@ -626,8 +635,10 @@ int tcp_reset(const struct tcp_state *state, uint32_t send_next, struct tcp_faul
 
 int tcp_handoff_check(struct tcp_fault *fault)
 {
-	int fd = open_mute(4, fault), result = 0;
+	int fd, result = 0;
 
+	load_mute_program();
+	fd = open_mute(4, fault);
 	if (fd < 0)
 		return -1;
 	if (set_sequence(fd, TCP_SEND_QUEUE, 1) < 0)

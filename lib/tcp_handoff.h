@@ -101,7 +101,9 @@ void tcp_close_mute(int fd);
  * socket on this connection. Returns 0, or -1 with <*fault>. */
 int tcp_reset(const struct tcp_state *state, uint32_t send_next, struct tcp_fault *fault);
 
-/* Whether the kernel and our capabilities allow all this: tries it on a socket of its own. Returns 0, or -1 with <*fault>. */
+/* Whether the kernel and our capabilities allow all this: tries it on a socket of its own. Returns 0, or -1 with <*fault>. To be
+ * called at the start, before there are other threads: it loads the program that mutes sockets, if this process may (CAP_BPF).
+ * Without it muting works too, but the kernel compiles a filter for every socket. */
 int tcp_handoff_check(struct tcp_fault *fault);
 
 #endif

@@ -14,7 +14,7 @@
 
 #define KNOWN_FLAGS                                                                                           \
 	(TCP_STATE_TIMESTAMPS | TCP_STATE_SACK | TCP_STATE_SCALING | TCP_STATE_ECN | TCP_STATE_MICROSECONDS | \
-	 TCP_STATE_PEER_CLOSED)
+	 TCP_STATE_PEER_CLOSED | TCP_STATE_KEEPALIVE)
 
 /* Where each field lies in wire form 1. */
 enum wire_offset {

@@ -25,6 +25,7 @@ enum tcp_state_flag {
 	TCP_STATE_ECN = 8,           /* RFC 3168 */
 	TCP_STATE_MICROSECONDS = 16, /* <timestamp> counts microseconds, not milliseconds (Linux) */
 	TCP_STATE_PEER_CLOSED = 32,  /* the peer's FIN was received: receive_next is behind it */
+	TCP_STATE_KEEPALIVE = 64,    /* keep-alives (RFC 9293 3.8.4) are on */
 };
 
 struct tcp_endpoint {

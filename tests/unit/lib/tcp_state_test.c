@@ -81,7 +81,7 @@ static void malformed_fields_are_refused_by_name(void **state)
 	assert_refused(wire4, 0, 2, TCP_STATE_BAD_VERSION);
 	assert_refused(wire4, 1, 0, TCP_STATE_BAD_FAMILY);
 	assert_refused(wire4, 1, 5, TCP_STATE_BAD_FAMILY);
-	assert_refused(wire4, 2, 0x40 | 7, TCP_STATE_BAD_FLAGS);
+	assert_refused(wire4, 2, 0x80 | 7, TCP_STATE_BAD_FLAGS);
 	assert_refused(wire4, 2, 0x80 | 7, TCP_STATE_BAD_FLAGS);
 	assert_refused(wire4, 2, 3, TCP_STATE_BAD_FLAGS); /* scales without SCALING */
 	assert_refused(wire4, 3, 15, TCP_STATE_BAD_FLAGS);
