@@ -2,6 +2,8 @@
 # HAProxy's part of the direct path: it lends the client's connection after the headers, touches it no more until the agent gives
 # it back, goes on with keep-alive then, and closes without a word what is lost. tests/lab/lending_agent is the agent and writes
 # the records itself; fake_node turns real announcements into direct ones. No privileges are needed.
+#
+# Its timeout client is so short that a stalled loan ends soon. What must not be ended by any timeout asks for a patient HAProxy.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -30,13 +32,58 @@ setup() {
 	wait_until all_threads_lend
 }
 
+teardown() {
+	local failed=0
+	[ -n "${BATS_TEST_COMPLETED:-}" ] || failed=1
+	processes_sound || failed=1
+	[ "$failed" = 0 ] || print_logs
+	rm -f "$LAB/records/release"
+	if [ -n "${haproxy_differs:-}" ]; then
+		process_running lending-agent || agent_start
+		haproxy_again || failed=1
+	fi
+	return "$failed"
+}
+
+# haproxy_again: with what is in the environment now.
+haproxy_again() {
+	process_stop haproxy && haproxy_start && wait_until all_threads_lend
+}
+
+# patient_haproxy [reading]: until the end of the test; it waits for longer than the client and the agent do. With "reading" it reads
+# from clients while it waits for servers, until its buffer is full.
+patient_haproxy() {
+	haproxy_differs=1
+	[ -z "${1:-}" ] || export LAB_ABORTONCLOSE=1
+	CLIENT_TIMEOUT=90s SERVER_TIMEOUT=90s haproxy_again
+	unset LAB_ABORTONCLOSE
+}
+
 agent_start() {
 	process_start lending-agent "$LAB_TOOLS/lending_agent" --listen "$LAB/lend.sock" --records "$LAB/records"
 	wait_until grep -q '^listening' "$LAB/lending-agent.log"
 }
 
 one_is_lent() {
-	haproxy_cli 'show disc' | grep -q ', 1 connections are lent'
+	are_lent 1
+}
+
+are_lent() {
+	haproxy_cli 'show disc' | grep -q "^lending: .*, $1 connections are lent$"
+}
+
+# agent_said REGEX: how often until now.
+agent_said() {
+	grep -cE -- "$1" "$LAB/lending-agent.log" || :
+}
+
+release_loans() {
+	touch "$LAB/records/release"
+}
+
+# haproxy_holds_client: it has a descriptor of a connection of the site's, lent or not.
+haproxy_holds_client() {
+	ss -Htnp "( sport = $SITE_PORT )" | grep -q "pid=$(process_pid haproxy),"
 }
 
 # lent_body FAKE FILE [CURL ARGUMENT]...
@@ -181,4 +228,147 @@ no_thread_lends() {
 	CURL_MANY="--parallel --parallel-max 20" fetch_many "${targets[@]}"
 	many_are "${targets[@]}"
 	wait_until all_threads_lend
+}
+
+# ends_at_once FAKE: the client's connection is closed though no timeout is near.
+ends_at_once() {
+	local version pipelined=() i
+	for ((i = 0; i < 400; i++)); do
+		pipelined+=(get:/1)
+	done
+	for version in "" --tls12; do
+		tls_client $version "get:/100k?fake=$1" send response
+		equal "exit status" "$client_status" 4
+		client_said '^cut '
+		tls_client $version "get:/100k?fake=$1" "${pipelined[@]}" send response
+		equal "exit status" "$client_status" 4
+		client_said '^cut '
+		wait_until all_threads_lend
+	done
+}
+
+@test "a lost connection is closed at once, whatever else its client has sent" {
+	patient_haproxy reading
+	ends_at_once direct-lost-node
+	ends_at_once direct-dies
+}
+
+@test "a connection lost before the server's byte came is closed at once" {
+	patient_haproxy
+	ends_at_once direct-lost-node-early
+	ends_at_once direct-dies-early
+}
+
+# untouched END FAKE COMMAND...: COMMAND makes HAProxy give a lent connection up; END is what it logs. The agent, which still has the
+# descriptor, finds the connection as it was: the client gets the rest of the records.
+untouched() {
+	local end=$1 fake=$2 before
+	shift 2
+	before=$(agent_said ': half is written$')
+	rm -f "$LAB/records/release"
+	tls_client_in_background "get:/100k?fake=$fake" send response eof
+	wait_for_line "$LAB/lending-agent.log" ': half is written$' $((before + 1))
+	"$@"
+	equal end "$(logged end)" "$end"
+	wait_until not haproxy_holds_client
+	before=$(agent_said ': released, established$')
+	release_loans
+	tls_client_wait
+	equal "released loans still established" "$(agent_said ': released, established$')" $((before + 1))
+	client_said "^body 102400 $(sum_of 100k)$"
+	client_said '^eof unclean$'
+	wait_until all_threads_lend
+}
+
+shut_session() {
+	local session
+	session=$(haproxy_cli 'show sess' | sed -nE 's/^(0x[0-9a-f]+): .* fe=site .*/\1/p')
+	haproxy_cli "shutdown session $session"
+}
+
+@test "a connection which HAProxy gives up is neither shut down nor reset while the agent holds it" {
+	untouched cL-- direct-holds true
+	patient_haproxy
+	# Once the server's part is over, HAProxy has no session to shut down.
+	untouched KC-- direct-holds-early shut_session
+	untouched ID-- direct-dies-holding true
+}
+
+# client_descriptor: HAProxy's of the site's only connection.
+client_descriptor() {
+	ss -Htnp "( sport = $SITE_PORT )" | sed -nE "s/.*pid=$(process_pid haproxy),fd=([0-9]+).*/\1/p"
+}
+
+# polled FD: HAProxy waits for its events.
+polled() {
+	grep -hE "^tfd: *$1 " "/proc/$(process_pid haproxy)/fdinfo/"*
+}
+
+@test "a lent connection is not polled, edge-triggered or not" {
+	local edge before fd
+	printf 'global\n\texpose-experimental-directives\n\ttune.fd.edge-triggered on\n' >"$LAB/edge.cfg"
+	for edge in "" "+$LAB/edge.cfg"; do
+		HAPROXY_CONFIG=$HAPROXY_CONFIG$edge patient_haproxy reading
+		rm -f "$LAB/records/release"
+		before=$(agent_said ': half is written$')
+		tls_client_in_background "get:/100k?fake=direct-holds" "get:/2m?fake=direct" get:/16385 send response response response
+		wait_for_line "$LAB/lending-agent.log" ': half is written$' $((before + 1))
+		fd=$(client_descriptor)
+		[[ $fd =~ ^[0-9]+$ ]] || { echo "not a single connection: $fd"; return 1; }
+		site_serves # the poller has been asked meanwhile
+		not polled "$fd"
+		release_loans
+		tls_client_wait
+		equal "exit status" "$client_status" 0
+		client_said "^body 102400 $(sum_of 100k)$"
+		client_said "^body 2097152 $(sum_of 2m)$"
+		client_said "^body 16385 $(sum_of 16385)$"
+	done
+}
+
+@test "show disc lists any number of loans, after the summary" {
+	local many=300 batch=100 lent targets i pids=() # more than a buffer of 16 KB holds
+	patient_haproxy
+	for ((lent = 0; lent < many; lent += batch)); do
+		targets=()
+		for ((i = lent; i < lent + batch; i++)); do
+			targets+=("/16385?fake=direct-holds&$i")
+		done
+		CURL_MANY="--parallel --parallel-immediate --parallel-max $batch" fetch_many "${targets[@]}" 2>>"$WORK/progress" 3>&- &
+		pids+=($!)
+		PATIENCE=30 wait_until are_lent $((lent + batch))
+	done
+	haproxy_cli 'show disc' >"$WORK/show"
+	equal "lines of loans" "$(grep -cE '^lent: thread=[12] loan=[0-9]+ client=127\.[0-9.]+:[0-9]+ age=[0-9]+ms ' "$WORK/show")" "$many"
+	equal "different loans" "$(grep -oE '^lent: thread=[12] loan=[0-9]+ ' "$WORK/show" | sort -u | wc -l)" "$many"
+	equal "what comes first" "$(grep -E '^(lending|lent: thread)' "$WORK/show" | head -n 1 | cut -d: -f1)" lending
+	release_loans
+	# Loans go while they are listed.
+	wait_until all_threads_lend
+	wait "${pids[@]}"
+}
+
+reached_by_all() {
+	grep -c 'lending socket .* is reached by all threads' "$LAB/haproxy.log" || :
+}
+
+unreachable() {
+	grep -c 'lending socket .* cannot be reached: ' "$LAB/haproxy.log" || :
+}
+
+@test "an agent that cannot be reached is logged once, and so is that it can be again" {
+	local failed reached
+	failed=$(unreachable) reached=$(reached_by_all)
+	process_stop lending-agent
+	wait_until no_thread_lends
+	wait_for_line "$LAB/haproxy.log" 'lending socket .* cannot be reached: ' $((failed + 1))
+	agent_start
+	wait_until all_threads_lend
+	wait_for_line "$LAB/haproxy.log" 'lending socket .* is reached by all threads' $((reached + 1))
+	equal "failures logged" "$(unreachable)" $((failed + 1))
+	# The first attempts of a process fail too.
+	process_stop lending-agent
+	process_stop haproxy
+	haproxy_start
+	wait_for_line "$LAB/haproxy.log" 'lending socket .* cannot be reached: ' $((failed + 2))
 }

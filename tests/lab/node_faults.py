@@ -405,18 +405,23 @@ def never_answers(response, exchange):
 # --- the direct path: lending_agent has the records, HAProxy gets one byte ---
 
 
-def divert(response, exchange, note):
+def divert(response, exchange, note, early=False):
     kind, rest = response.get("Disc-Body").split("; ", 1)
     ticket = re.search(r"ticket=(\w+)", rest).group(1)
     response.set("Disc-Body", f"direct; {rest}")
     response.set("Content-Length", "1")
     exchange.divert = os.path.join(exchange.server.records, ticket)
     exchange.divert_note = note
+    exchange.early = early
 
 
 for name in ("direct", "direct-slow", "direct-stalls", "direct-lost-client", "direct-lost-node", "direct-dies", "direct-garbage",
-             "direct-other-loan"):
+             "direct-other-loan", "direct-holds", "direct-dies-holding"):
     FAULTS[name] = lambda response, exchange, note=name: divert(response, exchange, note)
+
+# The loan ends before HAProxy has the byte.
+for name in ("direct-lost-node", "direct-dies", "direct-holds"):
+    FAULTS[f"{name}-early"] = lambda response, exchange, note=name: divert(response, exchange, note, early=True)
 
 
 @fault
