@@ -16,6 +16,7 @@
 
 #define ROUTES_S 5.0      /* how often routes to nodes are looked up */
 #define COUNT_S 1.0       /* how often steering is asked for its counters */
+#define DRAIN_SETTLES_S 0.8 /* some pings: by then it is known of all nodes that drain at the same time */
 #define FLOW_AGE_S 3600.0 /* a flow without a packet for so long belongs to nobody */
 #define ERROR_MAX 256
 
@@ -26,6 +27,7 @@ struct direct_path {
 	struct node_link_listener listener;
 	struct lending_server *server;
 	struct direct_routes routes;
+	double drains_since[NODE_MAX]; /* by the nodes' index; loop time */
 	ev_timer look, count;
 	size_t leftovers;
 	bool ending;
@@ -220,7 +222,19 @@ static void on_node_drains(void *context, struct node *node)
 {
 	struct direct_path *direct = context;
 
-	loan_table_each(&direct->table, recall_if_its, node);
+	direct->drains_since[node->index] = ev_now(direct->owner.loop);
+}
+
+/* Takes back what nodes have that drain. Not at once: another one that begins to drain at the same time is no replica. */
+static void recall_from_draining(struct direct_path *direct)
+{
+	const struct spoa_config *config = direct->owner.config;
+	double now = ev_now(direct->owner.loop);
+
+	for (size_t i = 0; i < config->node_count; i++)
+		if (node_link_readiness(direct->owner.links[i]) == NODE_LINK_DRAINING &&
+		    now - direct->drains_since[i] >= DRAIN_SETTLES_S)
+			loan_table_each(&direct->table, recall_if_its, &config->nodes[i]);
 }
 
 /* --- what is done now and then --- */
@@ -249,6 +263,7 @@ static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
+	recall_from_draining(direct);
 	steering_count(direct->environment.steering, &counters);
 	show(direct, SPOA_STEERING_FLOWS, counters.flows);
 	show(direct, SPOA_STEERING_REDIRECTED, counters.redirected);

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Disc- headers belong to the fetch hop: a client's are removed before they could mean anything, a node's never leave.
-# not direct: the fake node stands in the fetch hop, and no body travels there on the direct path
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -30,8 +29,8 @@ forged=(-H 'Disc-Ticket: 00112233445566778899aabbccddeeff' -H 'disc-body: none; 
 		equal status "$status" 200
 		body_is 100k
 		no_disc_header
-		if [ "$mode" = splice ] && [ "$protocol" != --http2 ]; then
-			path_is splice
+		if [ "$mode" != plain ] && [ "$protocol" != --http2 ]; then
+			path_is_as_mode
 			# One, and HAProxy's own.
 			[[ $(asked "/100k.$mode$protocol") =~ ^\[\'[Dd]isc-[Tt]icket:\ [0-9a-f]{32}\'\]$ ]]
 			[[ $(asked "/100k.$mode$protocol") != *00112233445566778899aabbccddeeff* ]]

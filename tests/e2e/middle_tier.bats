@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Final data that an application refers to: every tier between sees headers only, and the client the application's headers
 # with the node's body (DESIGN 7).
-# not direct: its nodes are fake in the fetch hop, and no body travels there on the direct path
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -611,7 +610,7 @@ refused() {
 		client_said "^body 16385 $(sum_of 16385)$" $wanted
 		client_said "^body 6 $(printf 'plain\n' | sha256sum | cut -d' ' -f1)$" $wanted
 		client_said "^body 1 $(sum_of 1)$" $wanted
-		[ "$mode" = plain ] || wait_for_line "$LAB/haproxy.log" "^id=$id .* path=splice " 2
+		[ "$mode" = plain ] || wait_for_line "$LAB/haproxy.log" "^id=$id .* path=$mode " 2
 	done
 }
 

@@ -42,7 +42,7 @@ class Response:
         self.headers.append((name, value))
 
     def announced(self):
-        return (self.get("Disc-Body") or "").startswith("splice")
+        return (self.get("Disc-Body") or "").startswith(("splice", "direct"))
 
     def announce(self, **changes):
         """Changes parameters of the announcement; None removes one."""
