@@ -240,8 +240,8 @@ static bool is_unsent(const struct clone *clone)
 	return tcp_unsent(clone->fd, &unsent) == 0 && unsent > 0;
 }
 
-/* All that will be written is. Goes on if the tail fits, and unless the connection is recalled, if all of it has left: bodies do
- * not leave by the load balancer. */
+/* All that will be written is. Goes on if the tail fits, and unless the connection is recalled, if all of it has left:
+ * bodies do not leave by the load balancer. */
 static void await_tail(struct clone *clone)
 {
 	size_t outstanding;

@@ -28,7 +28,15 @@
 #include "tcp_handoff.h"
 #include "ticket.h"
 
-enum clone_state { CLONE_WAITING, CLONE_TRANSMITTING, CLONE_WRITTEN, CLONE_RECALLED, CLONE_DRAINED, CLONE_RETURNING, CLONE_ENDED };
+enum clone_state {
+	CLONE_WAITING,
+	CLONE_TRANSMITTING,
+	CLONE_WRITTEN,
+	CLONE_RECALLED,
+	CLONE_DRAINED,
+	CLONE_RETURNING,
+	CLONE_ENDED
+};
 
 struct clone;
 
@@ -74,8 +82,9 @@ struct clone *clone_new(const struct clone_shared *shared, const struct ticket *
 /* The connection came: restores it and begins to transmit, or posts why it cannot. */
 void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen);
 
-/* The agent wants the connection back, or with <discard> nothing more of it. Before Drained: nothing more is written, and
- * Drained follows; the agent then holds the client's packets and recalls once more, so that none of them is lost. */
+/* The agent wants the connection back, or with <discard> nothing more of it. Before Drained: nothing more is written,
+ * and Drained follows; the agent then holds the client's packets and recalls once more, so that none of them is lost.
+ */
 void clone_recall(struct clone *clone, bool discard);
 
 /* Ends it at once: the agent, or this node, is no longer there for it. <cause> and <reason> are posted. */

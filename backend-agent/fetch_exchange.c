@@ -144,8 +144,9 @@ static bool locate(const struct fetch_answer *answer, struct control_text *etag,
 	return answer->origin->has_range;
 }
 
-/* Returns why what <offer> asks for is not what the answer has, NULL if it is. The rest of a body whose beginning was sealed has to be
- * sealed, however little it is; but only of the very same bytes, since its keys and nonces may have sealed those already. */
+/* Returns why what <offer> asks for is not what the answer has, NULL if it is. The rest of a body whose beginning was
+ * sealed has to be sealed, however little it is; but only of the very same bytes, since its keys and nonces may have
+ * sealed those already. */
 static const char *reason_to_refuse(const struct fetch_exchange *exchange, const struct ticket_offer *offer)
 {
 	const struct ticket_terms *terms = &offer->terms;
@@ -177,8 +178,8 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	if (exchange->service->clones == NULL || offer->terms.direct_min == 0 ||
 	    answer->length < offer->terms.direct_min || !locate(answer, &etag, &offset))
 		return false;
-	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images, reproducible builds), and
-	 * then another object of the same size may have the same. */
+	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images,
+	 * reproducible builds), and then another object of the same size may have the same. */
 	if (answer->origin == NULL && answer->object.mtime.tv_nsec == 0) {
 		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
 		return false;

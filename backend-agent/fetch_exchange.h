@@ -26,7 +26,7 @@ struct fetch_exchange {
 	struct fetch_transfer transfer;
 	bool head_only; /* HEAD: no text behind the head */
 	bool http_1_0;
-	bool keep_alive; /* the connection may be used again afterwards */
+	bool keep_alive;  /* the connection may be used again afterwards */
 	bool may_be_rest; /* it may ask for the rest of an object that another fetch began with */
 	bool has_ticket;
 	struct ticket ticket;

@@ -53,9 +53,9 @@ bool file_object_is_settled(const struct file_object *object, const struct times
 
 #define FILE_ETAG_MAX 64 /* bytes of an entity tag with quotes and a terminating zero */
 
-/* Writes the strong entity tag of <object> (RFC 9110 8.8.3): size, modification time to the nanosecond, and name, so that
- * copies on other nodes have the same one if they were made with their times (rsync -a, cp -p). Who replaces a file
- * must not give the new one the size and the time of the old. */
+/* Writes the strong entity tag of <object> (RFC 9110 8.8.3): size, modification time to the nanosecond, and name, so
+ * that copies on other nodes have the same one if they were made with their times (rsync -a, cp -p). Who replaces a
+ * file must not give the new one the size and the time of the old. */
 void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX]);
 
 #endif

@@ -68,7 +68,7 @@ struct control_offer {
 	struct control_text method, host, target; /* as HAProxy saw the request; target is path and query */
 	struct control_text client;               /* numeric address of the client */
 	uint64_t lease_id;                        /* HAProxy's, for logs */
-	uint64_t direct_min; /* bytes of plaintext from which "direct" may be announced; 0: never */
+	uint64_t direct_min;           /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct control_text rest_etag; /* for the rest of a body: entity tag of its object; else empty */
 	uint64_t rest_offset;          /* and the byte of the object that it begins with */
 };

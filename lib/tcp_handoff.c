@@ -69,7 +69,8 @@ static int mute_program = -1;
 
 static void load_mute_program(void)
 {
-	const struct bpf_insn drop[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0}, {.code = BPF_JMP | BPF_EXIT}};
+	const struct bpf_insn drop[] = {{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+					{.code = BPF_JMP | BPF_EXIT}};
 
 	if (mute_program < 0)
 		mute_program = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "disc_mute", "GPL", drop, 2, NULL);

@@ -50,8 +50,9 @@ enum tx_state_error tx_state_decode(struct tx_state *state, const uint8_t *wire,
 /* Writes <state> to <wire> in wire form 1. <state> must be one that tx_state_decode() would accept. */
 void tx_state_encode(uint8_t wire[static TX_STATE_WIRE_LEN], const struct tx_state *state);
 
-/* Moves <state> <records> records on, so that its holder's first record is the one with that number. Returns true; or false, with
- * <state> as it was, if the sequence number, or the explicit nonce of TLS 1.2 AES-GCM (RFC 5288 3), would wrap. */
+/* Moves <state> <records> records on, so that its holder's first record is the one with that number. Returns true; or
+ * false, with <state> as it was, if the sequence number, or the explicit nonce of TLS 1.2 AES-GCM (RFC 5288 3), would
+ * wrap. */
 bool tx_state_advance(struct tx_state *state, uint64_t records);
 
 /* Returns a text for <error> that names the field; never NULL, never to be freed. */

@@ -202,7 +202,8 @@ static int run_workers(struct agent *agent)
 {
 	static const struct worker_program program = {worker_start, worker_drain, worker_stop, agent_started};
 	const struct direct_settings *direct = &agent->config->direct;
-	int result = worker_run(&program, agent->config->workers, direct->enabled ? direct->grace : AGENT_GRACE_S, agent);
+	int result =
+		worker_run(&program, agent->config->workers, direct->enabled ? direct->grace : AGENT_GRACE_S, agent);
 
 	log_notice("disc-spoa ended");
 	admin_stop(agent->admin);

@@ -14,10 +14,10 @@
 #include "log.h"
 #include "secret.h"
 
-#define ROUTES_S 5.0      /* how often routes to nodes are looked up */
-#define COUNT_S 1.0       /* how often steering is asked for its counters */
+#define ROUTES_S 5.0        /* how often routes to nodes are looked up */
+#define COUNT_S 1.0         /* how often steering is asked for its counters */
 #define DRAIN_SETTLES_S 0.8 /* some pings: by then it is known of all nodes that drain at the same time */
-#define FLOW_AGE_S 3600.0 /* a flow without a packet for so long belongs to nobody */
+#define FLOW_AGE_S 3600.0   /* a flow without a packet for so long belongs to nobody */
 #define ERROR_MAX 256
 
 struct direct_path {
@@ -225,7 +225,8 @@ static void on_node_drains(void *context, struct node *node)
 	direct->drains_since[node->index] = ev_now(direct->owner.loop);
 }
 
-/* Takes back what nodes have that drain. Not at once: another one that begins to drain at the same time is no replica. */
+/* Takes back what nodes have that drain. Not at once: another one that begins to drain at the same time is no replica.
+ */
 static void recall_from_draining(struct direct_path *direct)
 {
 	const struct spoa_config *config = direct->owner.config;

@@ -114,8 +114,8 @@ void loan_node_lost(struct loan *loan);
 /* Takes the connection back before the end of the body, if the node has it: this agent drains. */
 void loan_recall(struct loan *loan);
 
-/* The node drains: as loan_recall() if another node can go on. Otherwise it stays where it is: a node that drains finishes what it
- * has. */
+/* The node drains: as loan_recall() if another node can go on. Otherwise it stays where it is: a node that drains
+ * finishes what it has. */
 void loan_node_drains(struct loan *loan);
 
 /* This agent ends now: resets the client and tells HAProxy. */

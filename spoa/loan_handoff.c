@@ -215,7 +215,8 @@ static bool has_replica(const struct loan *loan)
 	return false;
 }
 
-/* Whether the node is down, or drains and somebody else is there. One that drains still takes what it has prepared for. */
+/* Whether the node is down, or drains and somebody else is there. One that drains still takes what it has prepared for.
+ */
 static bool is_leaving(const struct loan *loan)
 {
 	switch (node_link_readiness(loan->environment->links[loan->node->index])) {
@@ -331,8 +332,8 @@ const char *loan_client_sent(struct loan *loan, const struct control_client_data
 	return NULL;
 }
 
-/* Whether the client is alive, but has no reason yet to acknowledge what the node sends: its window is shut, or it still gets what
- * was sent before the handoff. */
+/* Whether the client is alive, but has no reason yet to acknowledge what the node sends: its window is shut, or it
+ * still gets what was sent before the handoff. */
 static bool is_slow(struct loan *loan)
 {
 	struct steering_seen seen;

@@ -278,7 +278,8 @@ static void etag_is_that_of_every_copy_with_the_same_name_and_time(void **state)
 	read_etag(replica, "object", second);
 	assert_string_not_equal(first, second);
 	file_source_free(replica);
-	assert_int_equal(unlink("root/object") + unlink("replica/object") + unlink("replica/namesake") + rmdir("replica"), 0);
+	assert_int_equal(
+		unlink("root/object") + unlink("replica/object") + unlink("replica/namesake") + rmdir("replica"), 0);
 }
 
 static void file_of_this_clock_tick_is_not_settled(void **state)
