@@ -393,7 +393,7 @@ site_serves_references() {
 	local version
 	for version in "" --tls12; do
 		tls_client $version "get:$(refer '/internal/10m?fake=dies-mid-body')" send response eof
-		cut_or_complete 10m
+		cut_complete_or_reset 10m
 		client_did_not_say "^body 10485760 "
 	done
 	site_serves_references
