@@ -5,7 +5,7 @@
 load "$E2E_DIR/helper"
 
 setup_file() {
-	lab_start
+	lab_start agent_timeout=300ms
 }
 
 teardown_file() {

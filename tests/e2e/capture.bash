@@ -3,8 +3,9 @@
 # wire. For labs with hosts of their own.
 # shellcheck shell=bash
 
-# capture_start: from now on; one at a time.
+# capture_start: from now on; one at a time, so that one which a test has left behind ends.
 capture_start() {
+	! process_running capture || process_stop capture
 	rm -f "$LAB/capture.log"
 	process_start capture "$(PATH=$PATH:/usr/sbin command -v tcpdump)" -U -n -s 0 \
 		-B 131072 -i client -w "$LAB/capture.pcap" "tcp port $SITE_PORT or udp port 9"

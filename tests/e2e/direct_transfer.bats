@@ -224,6 +224,7 @@ resident() {
 # How loans ended so far.
 loans_ended() {
 	on lb curl -sS "http://$LAB_ADDRESS:$SPOA_ADMIN/metrics" | grep -E '^disc_spoa_(loans|completed|handoffs)' | grep -v ' 0$'
+	grep '^id=' "$LAB/haproxy.log" | grep -v ' path=direct ' | tail -n 5
 }
 
 map_entries() {

@@ -33,9 +33,9 @@ teardown_file() {
 	lab_stop
 }
 
-# Targets of one file that the pool's hash spreads over both nodes.
+# Targets of one file, which the pool's hash of the path spreads over both nodes.
 variants() {
-	printf "$1?%s\n" 1 2 3 4
+	printf "/v%s$1\n" 1 2 3 4
 }
 
 # body_arrives TARGET FILE [CURL ARGUMENT]...
@@ -96,7 +96,7 @@ relayed() {
 @test_each_mode "a body of 100 MB" {
 	body_arrives /100m 100m
 	path_is_as_mode
-	body_arrives "/100m?2" 100m
+	body_arrives /v1/100m 100m
 	path_is_as_mode
 }
 

@@ -32,6 +32,7 @@ lab_prepare() {
 		[min_size]=1            # bytes; smaller bodies are declined by the nodes
 		[server_timeout]=10s    # HAProxy's timeout server
 		[client_timeout]=30s    # and timeout client
+		[agent_timeout]=5s      # of SPOE, hello and processing: long, for a machine without a free CPU
 		[bufsize]=16384         # HAProxy's tune.bufsize
 		[retries]=2             # HAProxy's retries
 		[redispatch]=1          # HAProxy's option redispatch
@@ -69,7 +70,7 @@ lab_prepare() {
 	fi
 	export N1_SERVER_ADDRESS N2_SERVER_ADDRESS
 	SERVER_TIMEOUT=${set[server_timeout]} CLIENT_TIMEOUT=${set[client_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]}
-	RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
+	AGENT_TIMEOUT=${set[agent_timeout]} RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
 	# With a direct section disc-spoa has one worker.
 	[ -z "$LAB_NETWORK" ] || set[workers]=1
 	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]}
@@ -77,7 +78,7 @@ lab_prepare() {
 	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
 	export LAB_WORKERS
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
-	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH
+	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH AGENT_TIMEOUT
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
 	# What the shipped haproxy.cfg wants to know.
