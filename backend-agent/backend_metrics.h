@@ -37,6 +37,8 @@
 	X(HANDOFFS, COUNTER, "disc_backend_handoffs_total{result=\"restored\"}", "Connections that agents handed off") \
 	X(HANDOFFS_REFUSED, COUNTER, "disc_backend_handoffs_total{result=\"refused\"}",                                \
 	  "Connections that agents handed off")                                                                        \
+	X(UNCLAIMED, COUNTER, "disc_backend_direct_unclaimed_total",                                                   \
+	  "Bodies sent on the fetch hop since no agent handed their connection off")                                   \
 	X(HANDED_BACK, COUNTER, "disc_backend_handbacks_total", "Connections that were given back")                    \
 	X(GONE_CLIENT, COUNTER, "disc_backend_direct_gone_total{cause=\"client\"}",                                    \
 	  "Clones with nothing to give back")                                                                          \

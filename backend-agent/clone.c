@@ -46,10 +46,26 @@ static void release_body(struct clone *clone)
 	clone->body = NULL;
 }
 
+/* The announcer will be told by the caller, or was. */
+static struct clone_announcer take_announcer(struct clone *clone)
+{
+	struct clone_announcer announcer = clone->announcer;
+
+	clone->announcer.settled = NULL;
+	return announcer;
+}
+
+static void settle(struct clone_announcer announcer, struct sealed_body *body)
+{
+	if (announcer.settled != NULL)
+		announcer.settled(announcer.context, body);
+}
+
 /* The last word was posted, but for the Result. */
 static void end(struct clone *clone, enum control_outcome outcome, const char *reason)
 {
 	const struct clone_shared *shared = clone->shared;
+	struct clone_announcer announcer = take_announcer(clone);
 	char digits[TICKET_TEXT_LEN + 1];
 
 	ticket_format(digits, &clone->ticket);
@@ -68,6 +84,24 @@ static void end(struct clone *clone, enum control_outcome outcome, const char *r
 	backend_count(BACKEND_OFFLOADS_ACTIVE, -1);
 	clone->state = CLONE_ENDED;
 	shared->ended(shared->context, clone);
+	settle(announcer, NULL);
+}
+
+/* No connection came, for <why>: ends a clone in WAITING. The Result is the announcer's, who gets the body. */
+static void surrender(struct clone *clone, const char *why)
+{
+	const struct clone_shared *shared = clone->shared;
+	struct clone_announcer announcer = take_announcer(clone);
+	struct sealed_body *body = clone->body;
+	char digits[TICKET_TEXT_LEN + 1];
+
+	ticket_format(digits, &clone->ticket);
+	log_debug("direct: %.8s is sent on the fetch hop instead: %s", digits, why);
+	backend_count(BACKEND_UNCLAIMED, 1);
+	clone->body = NULL;
+	clone->state = CLONE_ENDED;
+	shared->ended(shared->context, clone);
+	settle(announcer, body);
 }
 
 static enum backend_metric metric_of(enum control_gone_cause cause)
@@ -94,6 +128,29 @@ void clone_drop(struct clone *clone, enum control_gone_cause cause, enum control
 	backend_count(metric_of(cause), 1);
 	clone_report_gone(clone, cause, acknowledged_records(clone), reason);
 	end(clone, outcome, reason);
+}
+
+/* As surrender(), and tells the agent. */
+static void give_up_waiting(struct clone *clone, const char *why)
+{
+	backend_count(BACKEND_GONE_RECALLED, 1);
+	clone_report_gone(clone, CONTROL_GONE_RECALLED, 0, why);
+	surrender(clone, why);
+}
+
+void clone_channel_lost(struct clone *clone)
+{
+	if (checked(clone)->state == CLONE_WAITING)
+		surrender(clone, "the control channel was lost");
+	else
+		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED, "the control channel was lost");
+}
+
+void clone_cancel(struct clone *clone, const char *why)
+{
+	(void)take_announcer(checked(clone));
+	if (clone->state == CLONE_WAITING)
+		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_ABORTED, why);
 }
 
 static void lose_client(struct clone *clone, const char *reason)
@@ -281,7 +338,9 @@ static void begin_to_await_tail(struct clone *clone, enum clone_state state)
 void clone_recall(struct clone *clone, bool discard)
 {
 	(void)checked(clone);
-	if (clone->state == CLONE_WAITING)
+	if (clone->state == CLONE_WAITING && !discard)
+		give_up_waiting(clone, "recalled before the handoff");
+	else if (clone->state == CLONE_WAITING)
 		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_EXPIRED, "recalled before the handoff");
 	else if (discard)
 		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_ABORTED, "discarded by the agent");
@@ -427,6 +486,7 @@ static void watch(struct clone *clone, int fd)
 
 void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen)
 {
+	struct clone_announcer announcer;
 	char reason[REASON_MAX];
 	int fd;
 
@@ -446,12 +506,13 @@ void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen)
 	watch(clone, fd);
 	set_state(clone, CLONE_TRANSMITTING);
 	clone->advanced = clone->since;
+	announcer = take_announcer(clone);
 	clone_report_reply(clone, "");
 	transmit(clone);
+	settle(announcer, NULL);
 }
 
-struct clone *clone_new(const struct clone_shared *shared, const struct ticket *ticket, uint64_t channel,
-			struct sealed_body *body, struct control_text etag, uint64_t offset)
+struct clone *clone_new(const struct clone_shared *shared, const struct clone_terms *terms, struct sealed_body *body)
 {
 	struct clone *clone = calloc(1, sizeof(*clone));
 
@@ -459,13 +520,14 @@ struct clone *clone_new(const struct clone_shared *shared, const struct ticket *
 		return NULL;
 	clone->magic = MAGIC;
 	clone->shared = shared;
-	clone->ticket = *ticket;
-	clone->channel = channel;
+	clone->ticket = terms->ticket;
+	clone->channel = terms->channel;
+	clone->announcer = terms->announcer;
 	clone->body = body;
 	clone->fd = -1;
 	set_state(clone, CLONE_WAITING);
 	backend_count(BACKEND_OFFLOADS_ACTIVE, 1);
-	clone_report_prepared(clone, etag, offset, sealed_body_layout(body)->length);
+	clone_report_prepared(clone, terms->etag, terms->offset, sealed_body_layout(body)->length);
 	return clone;
 }
 
@@ -497,8 +559,7 @@ void clone_tick(struct clone *clone, double now)
 
 	if (clone->state == CLONE_WAITING) {
 		if (now - clone->since > settings->handoff_wait)
-			clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_EXPIRED,
-				   "the Handoff did not come in time");
+			give_up_waiting(clone, "the Handoff did not come in time");
 		return;
 	}
 	if (is_closed(clone->fd)) {

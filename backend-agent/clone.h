@@ -9,6 +9,7 @@
  *      |                                                                                              |
  *      |                                                    ended <--(Handback)-----------------------+
  *      +--> ended (HandoffReply with a reason)              ended (Gone): from every state
+ *      +--> ended (recalled, channel lost, no Handoff in time): nothing was sealed, the body goes back to its announcer
  *
  * "Tail fits": the client has all but TCP_SEND_TAIL_MAX bytes acknowledged. However a clone ends, the socket says
  * nothing to the client, its keys are wiped, and the offer's Result follows. A clone belongs to one loop. Every
@@ -40,6 +41,24 @@ enum clone_state {
 
 struct clone;
 
+/* Where the body was announced: the fetch hop, whose answer is still open. */
+struct clone_announcer {
+	/* WAITING is over, and so is the announcer's part in it. <body> is NULL if the agent has disposed of the
+	 * connection; else none came, nothing was sealed, and <body>, which is the callee's now, is to be sent on the
+	 * fetch hop. */
+	void (*settled)(void *context, struct sealed_body *body);
+	void *context;
+};
+
+/* What a clone is made for. */
+struct clone_terms {
+	struct ticket ticket;
+	uint64_t channel; /* of the agent */
+	struct control_text etag;
+	uint64_t offset; /* of the body in the object that <etag> names */
+	struct clone_announcer announcer;
+};
+
 /* What all clones of one loop share. */
 struct clone_shared {
 	struct ev_loop *loop;
@@ -55,7 +74,8 @@ struct clone {
 	uint32_t magic;
 	const struct clone_shared *shared;
 	struct ticket ticket;
-	uint64_t channel; /* of the agent */
+	uint64_t channel;                 /* of the agent */
+	struct clone_announcer announcer; /* none once it was told */
 	enum clone_state state;
 	double since;             /* when it entered the state, see ticket_clock() */
 	struct sealed_body *body; /* owned; NULL once all of it is written */
@@ -76,8 +96,7 @@ struct clone {
 
 /* Makes a clone in WAITING for <body>, which it then owns, and posts Prepared. Returns it, or NULL when memory is
  * exhausted; <body> is the caller's then. */
-struct clone *clone_new(const struct clone_shared *shared, const struct ticket *ticket, uint64_t channel,
-			struct sealed_body *body, struct control_text etag, uint64_t offset);
+struct clone *clone_new(const struct clone_shared *shared, const struct clone_terms *terms, struct sealed_body *body);
 
 /* The connection came: restores it and begins to transmit, or posts why it cannot. */
 void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen);
@@ -89,6 +108,12 @@ void clone_recall(struct clone *clone, bool discard);
 
 /* Ends it at once: the agent, or this node, is no longer there for it. <cause> and <reason> are posted. */
 void clone_drop(struct clone *clone, enum control_gone_cause cause, enum control_outcome outcome, const char *reason);
+
+/* The agent's channel is closed: nobody is left who could hand off or take back. */
+void clone_channel_lost(struct clone *clone);
+
+/* The announcer is gone, for <why>: a clone that still waits for its connection is dropped, and does not call back. */
+void clone_cancel(struct clone *clone, const char *why);
 
 /* The body's source has more, or has failed. */
 void clone_fed(struct clone *clone);

@@ -55,7 +55,7 @@ static void on_order(void *context, const struct clone_order *order)
 		clone_recall(clone, true);
 		break;
 	case CLONE_ORDER_CHANNEL_LOST:
-		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED, "the control channel was lost");
+		clone_channel_lost(clone);
 		break;
 	}
 }
@@ -110,16 +110,16 @@ void clone_set_free(struct clone_set *set)
 	free(set);
 }
 
-struct clone *clone_set_add(struct clone_set *set, const struct ticket *ticket, uint64_t channel,
-			    struct sealed_body *body, struct control_text etag, uint64_t offset)
+struct clone *clone_set_add(struct clone_set *set, const struct clone_terms *terms, struct sealed_body *body)
 {
 	struct clone *clone;
 
-	if (set->count >= set->max || clone_table_add(set->inbox.table, ticket, channel, &set->inbox) < 0)
+	if (set->count >= set->max ||
+	    clone_table_add(set->inbox.table, &terms->ticket, terms->channel, &set->inbox) < 0)
 		return NULL;
-	clone = clone_new(&set->shared, ticket, channel, body, etag, offset);
+	clone = clone_new(&set->shared, terms, body);
 	if (clone == NULL) {
-		clone_table_remove(set->inbox.table, ticket);
+		clone_table_remove(set->inbox.table, &terms->ticket);
 		return NULL;
 	}
 	HASH_ADD(hh, set->clones, ticket, sizeof(clone->ticket), clone);
@@ -132,8 +132,8 @@ void clone_set_cancel(struct clone_set *set, const struct ticket *ticket, const 
 {
 	struct clone *clone = find(set, ticket);
 
-	if (clone != NULL && clone->state == CLONE_WAITING)
-		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_ABORTED, why);
+	if (clone != NULL)
+		clone_cancel(clone, why);
 }
 
 size_t clone_set_count(const struct clone_set *set)

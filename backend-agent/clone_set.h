@@ -21,11 +21,9 @@ void clone_set_free(struct clone_set *set);
 
 /* Makes a clone as clone_new() does. Returns it, or NULL if there are too many or memory is exhausted; <body> is the
  * caller's then. */
-struct clone *clone_set_add(struct clone_set *set, const struct ticket *ticket, uint64_t channel,
-			    struct sealed_body *body, struct control_text etag, uint64_t offset);
+struct clone *clone_set_add(struct clone_set *set, const struct clone_terms *terms, struct sealed_body *body);
 
-/* The announcement of <ticket> did not get through, for <why>: a clone that still waits for its connection is dropped.
- */
+/* The announcer of <ticket> is gone, for <why>: see clone_cancel(). */
 void clone_set_cancel(struct clone_set *set, const struct ticket *ticket, const char *why);
 
 size_t clone_set_count(const struct clone_set *set);

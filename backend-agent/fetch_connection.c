@@ -348,6 +348,7 @@ static void on_peer_ended(struct fetch_connection *connection)
 		/* A client that ends its side may still want an ordinary response. HAProxy that ends a spliced one has
 		 * lost its client, and an origin is not kept at work for one that is probably gone. */
 		if (connection->exchange.transfer.kind == FETCH_BODY_SEALED ||
+		    connection->exchange.transfer.kind == FETCH_BODY_OPEN ||
 		    connection->exchange.transfer.kind == FETCH_BODY_RELAYED)
 			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the peer went away");
 		break;

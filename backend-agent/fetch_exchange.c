@@ -8,10 +8,6 @@
 #include "file_body.h"
 #include "log.h"
 
-#define TOKEN                                                                                                  \
-	'.' /* the one byte of body of a direct answer: HAProxy holds it back until the connection is returned \
-	     */
-
 #define TOO_SHORT "the body is shorter than offload.min-size"
 
 static void report(struct fetch_exchange *exchange, uint64_t channel, enum control_outcome outcome, const char *reason)
@@ -83,19 +79,19 @@ static int begin_transfer(struct fetch_exchange *exchange, const struct announce
 
 	fetch_answer_describe(&exchange->answer, &head);
 	head.date = time(NULL);
-	head.chunked = is_chunked(exchange);
+	head.chunked = is_chunked(exchange) || exchange->has_clone;
 	head.close = !exchange->keep_alive;
 	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
 	head.announcement = announcement;
 	if (content_length > 0)
 		head.content_length = content_length;
+	if (exchange->has_clone)
+		head.has_content_length = false;
 	len = response_head_format(bytes, RESPONSE_HEAD_MAX, &head);
 	if (len == 0)
 		return -1;
 	if (exchange->answer.has_text && !exchange->head_only)
 		len += fetch_answer_text(&exchange->answer, bytes + len);
-	if (exchange->has_clone)
-		bytes[len++] = TOKEN;
 	return fetch_transfer_init(&exchange->transfer, bytes, len);
 }
 
@@ -166,17 +162,40 @@ static void on_clone_fed(void *clone)
 	clone_fed(clone);
 }
 
+static void on_body_fed(void *context)
+{
+	struct fetch_exchange *exchange = context;
+
+	exchange->fed(exchange->context);
+}
+
+/* The clone waits no more. */
+static void on_settled(void *context, struct sealed_body *body)
+{
+	struct fetch_exchange *exchange = context;
+
+	exchange->has_clone = false;
+	if (body == NULL) {
+		fetch_transfer_close(&exchange->transfer);
+	} else {
+		if (exchange->answered != NULL)
+			http_stream_redirect(exchange->answered, on_body_fed, exchange);
+		fetch_transfer_set_chunk(&exchange->transfer, body);
+	}
+	exchange->fed(exchange->context);
+}
+
 /* Hands <body> to a clone, if this node, the agent and the body are fit for it. Returns false if not: <body> stays the
  * caller's. */
 static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offer *offer, struct sealed_body *body)
 {
 	const struct fetch_answer *answer = &exchange->answer;
-	struct control_text etag;
+	struct clone_terms terms = {
+		.ticket = exchange->ticket, .channel = offer->terms.channel, .announcer = {on_settled, exchange}};
 	struct clone *clone;
-	uint64_t offset;
 
-	if (exchange->service->clones == NULL || offer->terms.direct_min == 0 ||
-	    answer->length < offer->terms.direct_min || !locate(answer, &etag, &offset))
+	if (exchange->service->clones == NULL || exchange->http_1_0 || offer->terms.direct_min == 0 ||
+	    answer->length < offer->terms.direct_min || !locate(answer, &terms.etag, &terms.offset))
 		return false;
 	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images,
 	 * reproducible builds), and then another object of the same size may have the same. */
@@ -184,7 +203,7 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
 		return false;
 	}
-	clone = clone_set_add(exchange->service->clones, &exchange->ticket, offer->terms.channel, body, etag, offset);
+	clone = clone_set_add(exchange->service->clones, &terms, body);
 	if (clone == NULL)
 		return false;
 	if (answer->origin != NULL)
@@ -200,15 +219,12 @@ static enum fetch_exchange_status announce(struct fetch_exchange *exchange, stru
 	const struct record_layout *layout = sealed_body_layout(body);
 	struct announcement announcement = {ANNOUNCEMENT_SPLICE, exchange->ticket, offer->state.seq, layout->records,
 					    layout->length};
-	uint64_t content_length = layout->ciphertext;
 	struct fetch_answer *answer = &exchange->answer;
 	int begun;
 
-	if (make_clone(exchange, offer, body)) {
+	if (make_clone(exchange, offer, body))
 		announcement.kind = ANNOUNCEMENT_DIRECT;
-		content_length = 1;
-	}
-	begun = begin_transfer(exchange, &announcement, content_length);
+	begun = begin_transfer(exchange, &announcement, layout->ciphertext);
 	/* It is the body's now. */
 	answer->source = NULL;
 	answer->origin = NULL;
@@ -219,8 +235,10 @@ static enum fetch_exchange_status announce(struct fetch_exchange *exchange, stru
 		return FETCH_EXCHANGE_FAILED;
 	}
 	ticket_table_release(exchange->service->tickets, offer);
-	if (exchange->has_clone)
+	if (exchange->has_clone) {
+		fetch_transfer_set_open(&exchange->transfer);
 		return begun < 0 ? FETCH_EXCHANGE_FAILED : FETCH_EXCHANGE_READY;
+	}
 	fetch_transfer_set_sealed(&exchange->transfer, body);
 	backend_count(BACKEND_OFFLOADS_ACTIVE, 1);
 	return FETCH_EXCHANGE_READY;
@@ -295,7 +313,7 @@ static void reset(struct fetch_exchange *exchange)
 	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
 	exchange->may_be_rest = false;
 	exchange->waiting = exchange->has_clone = false;
-	exchange->stream = NULL;
+	exchange->stream = exchange->answered = NULL;
 	exchange->channel = 0;
 }
 
@@ -413,8 +431,8 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 		decline(exchange, ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
 			"the fetch went away");
 	}
-	if (exchange->has_clone && status != FETCH_TRANSFER_DONE)
-		clone_set_cancel(exchange->service->clones, &exchange->ticket, "the announcement did not get through");
+	if (exchange->has_clone)
+		clone_set_cancel(exchange->service->clones, &exchange->ticket, "the fetch went away");
 	exchange->has_clone = false;
 	if (status == FETCH_TRANSFER_BROKEN)
 		backend_count(BACKEND_FILES_CHANGED, 1);

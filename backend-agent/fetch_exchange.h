@@ -32,7 +32,7 @@ struct fetch_exchange {
 	struct ticket ticket;
 	struct ticket_waiter waiter;
 	bool waiting;
-	bool has_clone;               /* the body was announced as direct: it is the clone's */
+	bool has_clone;               /* the body was announced as direct, and its clone waits for a connection */
 	struct http_stream *stream;   /* of the origin, until its answer came */
 	struct http_stream *answered; /* afterwards: the one behind answer.source while answer.origin is set */
 	uint64_t channel;             /* of the offer: who is told the outcome of a sealed body */

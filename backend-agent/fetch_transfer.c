@@ -1,16 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fetch_transfer.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#define CHUNK_HEAD_MAX 19u /* 16 hexadecimal digits, CRLF, a terminating zero */
+#define CHUNK_END "\r\n0\r\n\r\n"
+#define NO_CHUNK "1\r\n." CHUNK_END
+#define FRAME_MAX (CHUNK_HEAD_MAX + sizeof(NO_CHUNK)) /* bytes behind the head that an open body may take */
+
 int fetch_transfer_init(struct fetch_transfer *transfer, const void *head, size_t len)
 {
 	*transfer = (struct fetch_transfer){.head_len = len, .plain = {.object = {.fd = -1}}};
-	transfer->head = malloc(len);
+	transfer->head = malloc(len + FRAME_MAX);
 	if (transfer->head == NULL)
 		return -1;
 	memcpy(transfer->head, head, len);
@@ -34,6 +42,35 @@ void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_bo
 {
 	transfer->kind = FETCH_BODY_SEALED;
 	transfer->sealed = body;
+}
+
+static void append_to_head(struct fetch_transfer *transfer, const char *bytes, size_t len)
+{
+	memcpy(transfer->head + transfer->head_len, bytes, len);
+	transfer->head_len += len;
+}
+
+void fetch_transfer_set_open(struct fetch_transfer *transfer)
+{
+	transfer->kind = FETCH_BODY_OPEN;
+}
+
+void fetch_transfer_close(struct fetch_transfer *transfer)
+{
+	assert(transfer->kind == FETCH_BODY_OPEN);
+	transfer->kind = FETCH_BODY_NONE;
+	append_to_head(transfer, NO_CHUNK, sizeof(NO_CHUNK) - 1);
+}
+
+void fetch_transfer_set_chunk(struct fetch_transfer *transfer, struct sealed_body *body)
+{
+	char head[CHUNK_HEAD_MAX];
+	int len = snprintf(head, sizeof(head), "%" PRIx64 "\r\n", sealed_body_layout(body)->ciphertext);
+
+	assert(transfer->kind == FETCH_BODY_OPEN && len > 0 && (size_t)len < sizeof(head));
+	append_to_head(transfer, head, (size_t)len);
+	transfer->chunk_open = true;
+	fetch_transfer_set_sealed(transfer, body);
 }
 
 void fetch_transfer_release(struct fetch_transfer *transfer)
@@ -95,6 +132,15 @@ static enum fetch_transfer_status starved(struct fetch_transfer *transfer, int f
 	return status == FETCH_TRANSFER_DONE ? FETCH_TRANSFER_STARVED : status;
 }
 
+/* All of the sealed body was sent: what is left is the end of its chunk, if it is one. */
+static enum fetch_transfer_status end_sealed(struct fetch_transfer *transfer, int fd)
+{
+	if (transfer->chunk_open)
+		append_to_head(transfer, CHUNK_END, sizeof(CHUNK_END) - 1);
+	transfer->chunk_open = false;
+	return send_head(transfer, fd, 0);
+}
+
 static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
 {
 	for (;;) {
@@ -108,7 +154,7 @@ static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, i
 		case SEALED_BODY_WAITING:
 			return starved(transfer, fd);
 		case SEALED_BODY_END:
-			return FETCH_TRANSFER_DONE;
+			return end_sealed(transfer, fd);
 		case SEALED_BODY_CHANGED:
 		case SEALED_BODY_READ_FAILED:
 			*why = sealed_body_fault(transfer->sealed);
@@ -200,6 +246,8 @@ enum fetch_transfer_status fetch_transfer_send(struct fetch_transfer *transfer, 
 		return send_relayed(transfer, fd, budget, why);
 	case FETCH_BODY_PLAIN:
 		return send_plain(transfer, fd, budget, why);
+	case FETCH_BODY_OPEN:
+		return starved(transfer, fd);
 	case FETCH_BODY_NONE:
 		break;
 	}

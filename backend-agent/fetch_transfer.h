@@ -5,6 +5,7 @@
 #ifndef DISC_FETCH_TRANSFER_H
 #define DISC_FETCH_TRANSFER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,12 +13,14 @@
 #include "relayed_body.h"
 #include "sealed_body.h"
 
-enum fetch_body { FETCH_BODY_NONE, FETCH_BODY_PLAIN, FETCH_BODY_RELAYED, FETCH_BODY_SEALED };
+enum fetch_body { FETCH_BODY_NONE, FETCH_BODY_OPEN, FETCH_BODY_PLAIN, FETCH_BODY_RELAYED, FETCH_BODY_SEALED };
 
 struct fetch_transfer {
-	uint8_t *head; /* owned; with the text of an answer that has one */
+	uint8_t *head; /* owned; with the text of an answer that has one, and with what frames the chunks of an open
+			  body */
 	size_t head_len, head_sent;
 	enum fetch_body kind;
+	bool chunk_open; /* <sealed> is one chunk, whose end is still to be written */
 	struct plain_body plain;
 	struct relayed_body *relayed;
 	struct sealed_body *sealed;
@@ -27,7 +30,7 @@ struct fetch_transfer {
 enum fetch_transfer_status {
 	FETCH_TRANSFER_DONE,      /* the last byte left for the kernel */
 	FETCH_TRANSFER_BLOCKED,   /* the socket takes nothing now */
-	FETCH_TRANSFER_STARVED,   /* the body's source has nothing now */
+	FETCH_TRANSFER_STARVED,   /* the body's source has nothing now, or the body is open */
 	FETCH_TRANSFER_YIELDED,   /* <budget> is spent: let others work, then go on */
 	FETCH_TRANSFER_PEER_GONE, /* the connection is broken */
 	FETCH_TRANSFER_BROKEN,    /* the object changed or cannot be read: close without the rest */
@@ -40,6 +43,16 @@ void fetch_transfer_set_plain(struct fetch_transfer *transfer, struct file_objec
 			      uint64_t length);
 void fetch_transfer_set_relayed(struct fetch_transfer *transfer, struct relayed_body *body); /* takes it over */
 void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body);   /* takes it over */
+
+/* A chunked body (RFC 9112 7.1) of which it is not known yet whether its bytes will be sent here: one of the two behind
+ * follows. */
+void fetch_transfer_set_open(struct fetch_transfer *transfer);
+
+/* They are not: one byte, which means nothing, ends the open body. */
+void fetch_transfer_close(struct fetch_transfer *transfer);
+
+/* They are: <body>, which is taken over, is the only chunk of the open body. */
+void fetch_transfer_set_chunk(struct fetch_transfer *transfer, struct sealed_body *body);
 
 /* Frees all that <transfer> holds; keys are wiped. */
 void fetch_transfer_release(struct fetch_transfer *transfer);

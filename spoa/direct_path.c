@@ -45,43 +45,24 @@ static void loan_ended(void *context, struct loan *loan)
 		direct->owner.settled(direct->owner.context);
 }
 
-static void tell_lost(struct direct_path *direct, struct lending_connection *connection, uint64_t number)
-{
-	const struct lending_message lost = {.type = LENDING_LOST, .loan = number, .cause = LENDING_CAUSE_AGENT};
-
-	spoa_metrics_add(direct->owner.metrics, SPOA_LOANS_LOST_AGENT, 1);
-	lending_send(connection, &lost);
-}
-
-/* Nothing is known of what was lent: not even how to go on. */
+/* HAProxy goes on by the splice path: nothing was done to the connection that it lent. <why> is for the log; <fd> is -1
+ * if it did not get here; <loan>, which may be NULL, is not lent. */
 static void refuse_loan(struct direct_path *direct, struct lending_connection *connection,
-			const struct lending_message *message, int fd)
+			const struct lending_message *message, int fd, struct loan *loan, const char *why)
 {
-	struct tcp_fault fault;
-	char digits[TICKET_TEXT_LEN + 1];
-
-	ticket_format(digits, &message->ticket);
-	log_warning("ticket %.8s is unknown: the connection that HAProxy lent for it is lost", digits);
-	if (tcp_disconnect(fd, &fault) < 0)
-		log_debug("a client could not be reset: %s: %s", fault.call, strerror(fault.error));
-	(void)close(fd);
-	tell_lost(direct, connection, message->loan);
-}
-
-/* The client is HAProxy's to close: nobody else has its connection. <loan>, which may be NULL, is not lent. */
-static void lose_unreceived(struct direct_path *direct, struct lending_connection *connection,
-			    const struct lending_message *message, struct loan *loan)
-{
+	const struct lending_message refused = {.type = LENDING_REFUSED, .loan = message->loan};
 	struct loan_environment *environment = &direct->environment;
 	char digits[TICKET_TEXT_LEN + 1], note[LOG_LIMIT_NOTE_MAX];
 
 	ticket_format(digits, &message->ticket);
 	if (log_limit_allow(&environment->losses, ev_now(environment->loop), note))
-		log_warning("no descriptor is left for the connection that HAProxy lent for ticket %.8s: it is lost%s",
-			    digits, note);
+		log_warning("ticket %.8s takes the splice path: %s%s", digits, why, note);
+	if (fd >= 0)
+		(void)close(fd);
 	if (loan)
-		loan_give_up(loan);
-	tell_lost(direct, connection, message->loan);
+		loan_decline(loan);
+	spoa_metrics_add(direct->owner.metrics, SPOA_LOANS_REFUSED, 1);
+	lending_send(connection, &refused);
 }
 
 static const char *on_lend(void *context, struct lending_connection *connection, const struct lending_message *message,
@@ -91,11 +72,11 @@ static const char *on_lend(void *context, struct lending_connection *connection,
 	struct loan *loan = loan_table_find(&direct->table, &message->ticket);
 
 	if (fd < 0 && (!loan || loan->state == LOAN_OFFERED)) {
-		lose_unreceived(direct, connection, message, loan);
+		refuse_loan(direct, connection, message, fd, loan, "no descriptor is left for its connection");
 		return NULL;
 	}
 	if (!loan) {
-		refuse_loan(direct, connection, message, fd);
+		refuse_loan(direct, connection, message, fd, NULL, "it is unknown to this agent");
 		return NULL;
 	}
 	if (loan->state != LOAN_OFFERED || !loan_table_number(&direct->table, loan, connection, message->loan)) {

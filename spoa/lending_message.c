@@ -26,6 +26,8 @@ static size_t length_of(uint8_t type)
 		return AT_LEND_BYTES + 8;
 	case LENDING_ABANDON:
 	case LENDING_RETURNED:
+	case LENDING_TAKEN:
+	case LENDING_REFUSED:
 		return AT_REST;
 	case LENDING_LOST:
 		return AT_REST + 16;

@@ -18,6 +18,8 @@ enum lending_type {
 	LENDING_RETURNED = 3, /* agent to HAProxy: all records were written, the connection lives */
 	LENDING_LOST = 4,     /* agent to HAProxy: bytes, cause */
 	LENDING_PROGRESS = 5, /* agent to HAProxy: bytes */
+	LENDING_TAKEN = 6,    /* agent to HAProxy: from now on it is not as it was lent */
+	LENDING_REFUSED = 7,  /* agent to HAProxy: it is as it was lent, and not wanted: take the splice path */
 };
 
 enum lending_cause {

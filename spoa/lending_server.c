@@ -113,6 +113,18 @@ static void queue_packet(struct lending_connection *connection, const struct pac
 	ev_io_start(connection->server->loop, &connection->writable);
 }
 
+/* Returns whether <packet> was sent, behind all that were to be sent before. */
+static bool try_to_send(struct lending_connection *connection, const struct packet *packet)
+{
+	if (byte_queue_length(&connection->waiting) > 0)
+		return false;
+	if (send_packet(connection, packet))
+		return true;
+	if (errno != EAGAIN)
+		break_connection(connection);
+	return false;
+}
+
 void lending_send(struct lending_connection *connection, const struct lending_message *message)
 {
 	struct packet packet;
@@ -121,16 +133,19 @@ void lending_send(struct lending_connection *connection, const struct lending_me
 	if (connection->broken)
 		return;
 	packet.len = lending_message_encode(packet.bytes, message);
-	if (byte_queue_length(&connection->waiting) == 0) {
-		if (send_packet(connection, &packet))
-			return;
-		if (errno != EAGAIN) {
-			break_connection(connection);
-			return;
-		}
-	}
-	if (message->type != LENDING_PROGRESS)
+	if (!try_to_send(connection, &packet) && !connection->broken && message->type != LENDING_PROGRESS)
 		queue_packet(connection, &packet);
+}
+
+bool lending_send_now(struct lending_connection *connection, const struct lending_message *message)
+{
+	struct packet packet;
+
+	assert(connection->magic == MAGIC);
+	if (connection->broken)
+		return false;
+	packet.len = lending_message_encode(packet.bytes, message);
+	return try_to_send(connection, &packet);
 }
 
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)

@@ -6,6 +6,7 @@
 #define DISC_LENDING_SERVER_H
 
 #include <ev.h>
+#include <stdbool.h>
 
 #include "address.h"
 #include "lending_message.h"
@@ -38,5 +39,9 @@ void lending_server_free(struct lending_server *server);
 
 /* Sends <message>, now or when HAProxy reads; PROGRESS is left out if it does not. */
 void lending_send(struct lending_connection *connection, const struct lending_message *message);
+
+/* Sends <message> now. Returns whether HAProxy will read it whatever becomes of this process; false if it does not read
+ * what was sent before, or is gone: nothing was sent. */
+bool lending_send_now(struct lending_connection *connection, const struct lending_message *message);
 
 #endif

@@ -11,6 +11,8 @@
 #include "loan_internal.h"
 #include "log.h"
 
+#define TAKE_AGAIN_S 0.02
+
 static struct loan *loan_of(void *data)
 {
 	struct loan *loan = data;
@@ -63,6 +65,17 @@ static void tell_lender(struct loan *loan, enum lending_type type, enum lending_
 
 	if (loan->lender)
 		lending_send(loan->lender, &message);
+}
+
+bool loan_take(struct loan *loan)
+{
+	const struct lending_message message = {.type = LENDING_TAKEN, .loan = loan->number};
+
+	if (!loan->taken)
+		loan->taken = lending_send_now(loan->lender, &message);
+	if (!loan->taken)
+		loan_set_timer(loan, TAKE_AGAIN_S, 0.);
+	return loan->taken;
 }
 
 void loan_return(struct loan *loan)
@@ -280,6 +293,14 @@ void loan_lend(struct loan *loan, struct lending_connection *lender, uint64_t nu
 	spoa_metrics_add(environment->metrics, SPOA_LOANS, 1);
 	spoa_metrics_add(environment->metrics, SPOA_LOANS_TOTAL, 1);
 	loan_try_handoff(loan);
+}
+
+void loan_decline(struct loan *loan)
+{
+	assert(loan->state == LOAN_OFFERED);
+	if (loan->body.etag && !loan->node_gone)
+		(void)loan_send_recall(loan, false);
+	end(loan, "declined");
 }
 
 void loan_abandon(struct loan *loan)

@@ -64,7 +64,8 @@ struct loan {
 	uint64_t number;
 	uint64_t announced; /* bytes of records that HAProxy expects */
 	int fd;
-	bool live; /* <fd> is the connection, not its placeholder */
+	bool taken; /* HAProxy was told: it cannot go on with <fd> by itself any more */
+	bool live;  /* <fd> is the connection, not its placeholder */
 	/* The connection, from HANDING on */
 	struct tcp_state frozen; /* its records begin at frozen.send_next */
 	double frozen_at;        /* see loan_clock() */
@@ -94,6 +95,9 @@ void loan_free(struct loan *loan);
 
 /* HAProxy lent the connection <fd>, which the loan owns from now on, for <bytes> of records. In OFFERED only. */
 void loan_lend(struct loan *loan, struct lending_connection *lender, uint64_t number, uint64_t bytes, int fd);
+
+/* In OFFERED: this agent does without the connection. The node sends the body on the fetch hop. */
+void loan_decline(struct loan *loan);
 
 /* HAProxy closed the connection, or is gone itself. Not in OFFERED. */
 void loan_abandon(struct loan *loan);

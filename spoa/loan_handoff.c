@@ -194,6 +194,8 @@ static void hand_off_if_fit(struct loan *loan)
 		try_again(loan);
 		return;
 	}
+	if (!loan_take(loan))
+		return;
 	if (!route_of(loan, &flow) || steering_hold(loan->environment->steering, &flow) < 0)
 		loan_complete(loan, LOAN_CAUSE_STEERING, 0);
 	else

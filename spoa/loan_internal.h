@@ -21,6 +21,10 @@ void loan_lose(struct loan *loan, enum lending_cause cause, const char *why);
 /* Nobody wants the connection any more, and nobody uses it: resets the client and ends the loan. */
 void loan_discarded(struct loan *loan);
 
+/* In WAITING, before the first change to the connection: tells HAProxy that it must not go on with it by itself should
+ * this process end. Returns true if it knows; else it will be told at the next try, in a moment. */
+bool loan_take(struct loan *loan);
+
 /* Seconds on a clock that never jumps. */
 double loan_clock(void);
 

@@ -123,6 +123,8 @@ static void start(struct loan *loan, uint64_t from, size_t apart)
 void loan_complete(struct loan *loan, enum loan_cause cause, uint64_t from)
 {
 	assert(loan->live && !loan->completion);
+	if (loan->state == LOAN_WAITING && !loan_take(loan))
+		return;
 	if (loan->state == LOAN_WAITING && !loan->node_gone)
 		(void)loan_send_recall(loan, true);
 	spoa_metrics_count_completion(loan->environment->metrics, cause);

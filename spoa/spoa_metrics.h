@@ -31,6 +31,8 @@
 	X(HANDOFFS, COUNTER, "disc_spoa_handoffs_total", "connections that were handed to a node")                    \
 	X(HANDOFFS_FAILED, COUNTER, "disc_spoa_handoffs_failed_total",                                                \
 	  "handoffs that the node refused or did not answer")                                                         \
+	X(LOANS_REFUSED, COUNTER, "disc_spoa_loans_refused_total",                                                    \
+	  "client connections that were not taken: HAProxy goes on by the splice path")                               \
 	X(LOANS_RETURNED, COUNTER, "disc_spoa_loans_returned_total",                                                  \
 	  "connections that HAProxy got back with all bytes written")                                                 \
 	X(LOANS_RECALLED, COUNTER, "disc_spoa_loans_recalled_total",                                                  \

@@ -198,14 +198,75 @@ breaks() {
 	site_serves
 }
 
-@test "without agent, a direct announcement is refused and the body served all the same" {
+# spliced_body FAKE: nobody takes the connection, so that the records come by the fetch hop.
+spliced_body() {
+	local version name
+	for version in "" --tls12; do
+		for name in 1 100k 2m; do
+			tls_client $version "get:/$name?fake=$1" get:/16385 send response response
+			equal "exit status" "$client_status" 0
+			client_said "^body $(stat -c %s "$SUITE/www/$name") $(sum_of "$name")$"
+			client_said "^body 16385 $(sum_of 16385)$"
+			path_is splice "$id .*fake=$1"
+			reason_is - "$id .*fake=$1"
+			equal end "$(logged end "$id .*fake=$1")" ----
+			wait_until all_threads_lend
+		done
+	done
+}
+
+@test "a connection that nobody takes: the body takes the splice path" {
+	spliced_body direct-refuses
+	spliced_body direct-refuses-late
+}
+
+@test "an agent that is gone before it takes a connection: the body takes the splice path" {
+	spliced_body direct-vanishes
+	spliced_body direct-vanishes-late
+	grep -q 'lending socket .* closed: the agent is gone; 0 connections were lent and are lost, 1 take the splice path' "$LAB/haproxy.log"
+}
+
+@test "a connection that nobody takes, and a node that dies then: a visibly broken transfer" {
+	local fake
+	for fake in direct-refuses-cut direct-vanishes-cut; do
+		tls_client "get:/2m?fake=$fake" send response
+		cut_or_complete 2m
+		client_said '^cut '
+		path_is splice
+		equal end "$(logged end)" SD--
+		wait_until all_threads_lend
+		site_serves
+	done
+}
+
+@test "without agent, a body announced as direct takes the splice path" {
 	process_stop lending-agent
 	wait_until no_thread_lends
-	fetch "/100k?fake=direct"
+	spliced_without_agent --tlsv1.3
+	spliced_without_agent --tlsv1.2 --tls-max 1.2
+}
+
+spliced_without_agent() {
+	fetch "/2m?fake=direct-vanishes" "$@"
 	equal status "$status" 200
-	body_is 100k
-	path_is proxy
-	reason_is no-lender
+	body_is 2m
+	path_is splice
+	reason_is -
+}
+
+@test "a node that goes away while the agent has the connection changes nothing, nor does what it sends" {
+	local fake version
+	patient_haproxy
+	for fake in direct-alone direct-twice direct-twice-cut; do
+		for version in "" --tls12; do
+			tls_client $version "get:/100k?fake=$fake" get:/16385 send response response
+			equal "exit status" "$client_status" 0
+			client_said "^body 102400 $(sum_of 100k)$"
+			client_said "^body 16385 $(sum_of 16385)$"
+			path_is direct "$id .*fake=$fake"
+			equal end "$(logged end "$id .*fake=$fake")" ----
+		done
+	done
 }
 
 no_thread_lends() {

@@ -28,6 +28,7 @@ class Response:
         self.headers = [tuple(line.split(": ", 1)) for line in lines[1:] if line]
         self.before = b""  # sent in front of the head
         self.body_limit = None  # bytes of the body passed on before the connection is cut
+        self.changed_framing = False  # the body does not come as the head says
 
     def get(self, name):
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
@@ -40,6 +41,10 @@ class Response:
 
     def add(self, name, value):
         self.headers.append((name, value))
+
+    def body_length(self):
+        """Bytes; of a direct answer, which is chunked, those that stand for the body."""
+        return int(self.get("Content-Length") or 1)
 
     def announced(self):
         return (self.get("Disc-Body") or "").startswith(("splice", "direct"))
@@ -215,6 +220,7 @@ def no_content_length(response, exchange):
 def chunked(response, exchange):
     response.remove("Content-Length")
     response.add("Transfer-Encoding", "chunked")
+    response.changed_framing = True
 
 
 @fault
@@ -361,7 +367,7 @@ def dies_after_headers(response, exchange):
 
 @fault
 def dies_mid_body(response, exchange):
-    response.body_limit = int(response.get("Content-Length")) // 2
+    response.body_limit = response.body_length() // 2
 
 
 @fault
@@ -372,7 +378,7 @@ def dies_at_record_edge(response, exchange):
 
 @fault
 def dies_one_byte_short(response, exchange):
-    response.body_limit = int(response.get("Content-Length")) - 1
+    response.body_limit = response.body_length() - 1
 
 
 @fault
@@ -405,14 +411,40 @@ def never_answers(response, exchange):
 # --- the direct path: lending_agent has the records, HAProxy gets one byte ---
 
 
-def divert(response, exchange, note, early=False):
+def divert(response, exchange, note, instead=None):
+    """<instead>, called with the exchange and the records, sends something else than that byte."""
     kind, rest = response.get("Disc-Body").split("; ", 1)
     ticket = re.search(r"ticket=(\w+)", rest).group(1)
     response.set("Disc-Body", f"direct; {rest}")
-    response.set("Content-Length", "1")
+    response.remove("Content-Length")
+    response.add("Transfer-Encoding", "chunked")
     exchange.divert = os.path.join(exchange.server.records, ticket)
     exchange.divert_note = note
-    exchange.early = early
+    exchange.instead = instead
+
+
+def hold_back(exchange, records):
+    exchange.hold()
+
+
+def send_records(exchange, records):
+    """As a node does whose agent goes away before it hands a connection off."""
+    exchange.send_chunk(records)
+
+
+def send_records_later(exchange, records):
+    time.sleep(0.3)
+    exchange.send_chunk(records)
+
+
+def send_records_in_vain(exchange, records):
+    """Half of them: the connection is moved all the same."""
+    exchange.client.sendall(b"%x\r\n" % len(records) + records[: len(records) // 2])
+    exchange.cut()
+
+
+def cut_at_once(exchange, records):
+    exchange.cut()
 
 
 for name in ("direct", "direct-slow", "direct-stalls", "direct-lost-client", "direct-lost-node", "direct-dies", "direct-garbage",
@@ -421,11 +453,22 @@ for name in ("direct", "direct-slow", "direct-stalls", "direct-lost-client", "di
 
 # The loan ends before HAProxy has the byte.
 for name in ("direct-lost-node", "direct-dies", "direct-holds"):
-    FAULTS[f"{name}-early"] = lambda response, exchange, note=name: divert(response, exchange, note, early=True)
+    FAULTS[f"{name}-early"] = lambda response, exchange, note=name: divert(response, exchange, note, hold_back)
+
+# Nobody takes the connection.
+for name in ("direct-refuses", "direct-vanishes"):
+    FAULTS[name] = lambda response, exchange, note=name: divert(response, exchange, note, send_records)
+    FAULTS[f"{name}-late"] = lambda response, exchange, note=name: divert(response, exchange, note, send_records_later)
+    FAULTS[f"{name}-cut"] = lambda response, exchange, note=name: divert(response, exchange, note, send_records_in_vain)
+
+# The server goes away, the agent does not.
+FAULTS["direct-alone"] = lambda response, exchange: divert(response, exchange, "direct-slow", cut_at_once)
+FAULTS["direct-twice"] = lambda response, exchange: divert(response, exchange, "direct-slow", send_records)
+FAULTS["direct-twice-cut"] = lambda response, exchange: divert(response, exchange, "direct-slow", send_records_in_vain)
 
 
 @fault
 def direct_wrong_length(response, exchange):
-    """Two bytes of body where one is to stand for it."""
+    """A body that cannot be the records, should nobody take the connection."""
     response.set("Disc-Body", response.get("Disc-Body").replace("splice", "direct"))
     response.set("Content-Length", "2")

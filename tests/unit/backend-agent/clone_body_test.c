@@ -127,6 +127,7 @@ static void body_beyond_the_nodes_capacity_is_spliced(void **state)
 {
 	struct direct_lab *lab = *state;
 
+	lab->keeps_fetches = true;
 	for (unsigned i = 0; i < LAB_CLONES_MAX; i++) {
 		lab_fetch(lab, "/body", "", 1);
 		assert_non_null(strstr(lab_response, "Disc-Body: direct;"));
@@ -184,6 +185,37 @@ static void origin_that_broke_off_before_the_handoff_ends_the_clone(void **state
 	assert_int_equal(lab->result.records, 0);
 }
 
+static void origins_body_goes_on_on_the_fetch_hop(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	script("200 OK", "ETag: \"v1\"\r\n");
+	fronted.origin.hold = 1000000;
+	lab_fetch(lab, "/from-origin", "", 1);
+	assert_non_null(strstr(lab_response, "Disc-Body: direct;"));
+	lab_recall(lab, false);
+	lab_await(lab, CONTROL_GONE, 1);
+	origin_release(&fronted.origin);
+	lab_fetch_ends_with_records(lab, LAB_BODY_SIZE);
+	lab_await(lab, CONTROL_RESULT, 1);
+	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_SEALED);
+}
+
+static void origin_that_breaks_off_then_breaks_the_fetch_hop_off(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	script("200 OK", "ETag: \"v1\"\r\n");
+	fronted.origin.hold = 1000000;
+	lab_fetch(lab, "/from-origin", "", 1);
+	lab_recall(lab, false);
+	lab_await(lab, CONTROL_GONE, 1);
+	origin_drop(&fronted.origin);
+	lab_await(lab, CONTROL_RESULT, 1);
+	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_FAILED);
+	lab_fetch_is_cut(lab);
+}
+
 static void origins_range_has_its_place(void **state)
 {
 	struct direct_lab *lab = *state;
@@ -226,6 +258,8 @@ int main(void)
 		LAB_TEST(body_beyond_the_nodes_capacity_is_spliced),
 		FRONTED_TEST(origin_that_breaks_off_ends_the_clone),
 		FRONTED_TEST(origin_that_broke_off_before_the_handoff_ends_the_clone),
+		FRONTED_TEST(origins_body_goes_on_on_the_fetch_hop),
+		FRONTED_TEST(origin_that_breaks_off_then_breaks_the_fetch_hop_off),
 		FRONTED_TEST(origins_body_reaches_the_client_as_it_comes),
 		FRONTED_TEST(origins_range_has_its_place),
 		FRONTED_TEST(body_without_a_place_or_a_name_is_spliced),

@@ -47,18 +47,87 @@ static void second_handoff_of_a_ticket_closes_the_channel(void **state)
 	run_until(lab->loop, end_is_closed, &lab->agent, "the channel is closed");
 }
 
-static void handoff_that_never_comes_is_given_up(void **state)
+static void assert_sent_on_the_fetch_hop(struct direct_lab *lab)
+{
+	lab_fetch_ends_with_records(lab, LAB_BODY_SIZE);
+	lab_await(lab, CONTROL_RESULT, 1);
+	assert_int_equal(lab->counts[CONTROL_GONE], 1);
+	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_SEALED);
+	assert_int_equal(lab->result.bytes, LAB_BODY_SIZE);
+}
+
+static void handoff_that_never_comes_leaves_the_body_to_the_fetch_hop(void **state)
 {
 	struct direct_lab *lab = *state;
 
 	lab->settings.handoff_wait = 0.3;
 	lab_fetch(lab, "/body", "", 1);
-	lab_await(lab, CONTROL_RESULT, 1);
-	assert_int_equal(lab->counts[CONTROL_GONE], 1);
+	lab_await(lab, CONTROL_GONE, 1);
 	assert_int_equal(lab->gone.cause, CONTROL_GONE_RECALLED);
 	assert_string_equal(lab->reason, "the Handoff did not come in time");
+	assert_sent_on_the_fetch_hop(lab);
+}
+
+static void recall_before_the_handoff_leaves_the_body_to_the_fetch_hop(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_fetch(lab, "/body", "", 1);
+	lab_recall(lab, false);
+	lab_await(lab, CONTROL_GONE, 1);
+	assert_int_equal(lab->gone.cause, CONTROL_GONE_RECALLED);
+	assert_sent_on_the_fetch_hop(lab);
+	/* It is too late for a connection. */
+	lab_connect(lab, 4);
+	lab_hand_off(lab, false);
+	lab_await(lab, CONTROL_HANDOFF_REPLY, 1);
+	assert_string_not_equal(lab->reason, "");
+}
+
+static void discard_before_the_handoff_leaves_nothing_to_the_fetch_hop(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_fetch(lab, "/body", "", 1);
+	lab_recall(lab, true);
+	lab_await(lab, CONTROL_RESULT, 1);
+	assert_int_equal(lab->counts[CONTROL_GONE], 1);
 	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_EXPIRED);
+	lab_fetch_ends_without_records(lab);
+}
+
+static void channel_lost_before_the_handoff_leaves_the_body_to_the_fetch_hop(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_fetch(lab, "/body", "Range: bytes=0-99999\r\n", 1);
+	assert_non_null(strstr(lab_response, "Disc-Body: direct;"));
+	lab_await(lab, CONTROL_PREPARED, 1);
+	channel_close(lab->agent.channel, "the test closes it");
+	lab_fetch_ends_with_records(lab, 100000);
+	assert_int_equal(backend_metric_value(BACKEND_OFFLOADS_ACTIVE), 0);
+}
+
+static void fetch_that_ends_before_the_handoff_ends_the_clone(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_fetch(lab, "/body", "", 1);
+	lab_close_fetch(lab);
+	lab_await(lab, CONTROL_RESULT, 1);
+	assert_int_equal(lab->gone.cause, CONTROL_GONE_RECALLED);
+	assert_string_equal(lab->reason, "the fetch went away");
 	assert_int_equal(lab->result.records, 0);
+}
+
+static void fetch_that_ends_after_the_handoff_changes_nothing(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_transmit(lab, 4);
+	lab_close_fetch(lab);
+	lab_client_reads(lab, WHOLE);
+	lab_assert_received(lab, LAB_BODY_SIZE);
 }
 
 /* The load balancer goes on with what was frozen: the client notices nothing. */
@@ -85,6 +154,7 @@ static void missing_vip_is_named_and_the_agent_can_go_on(void **state)
 	lab_await(lab, CONTROL_HANDOFF_REPLY, 1);
 	direct_net_run(lab->net, NET_NODE, "ip addr add " NET_VIP4 "/32 dev lo");
 	assert_string_equal(lab->reason, "the VIP 192.0.2.1 is not on this node");
+	lab_fetch_ends_without_records(lab);
 	lab_await(lab, CONTROL_RESULT, 1);
 	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_FAILED);
 	assert_int_equal(lab->result.records, 0);
@@ -148,7 +218,9 @@ static void whole_body_reaches_the_client(void **state)
 
 	assert_int_equal(lab->hello.direct, 1);
 	transfer_whole_body(lab, 4);
-	assert_non_null(strstr(lab_response, "Content-Length: 1\r\n"));
+	assert_non_null(strstr(lab_response, "Transfer-Encoding: chunked\r\n"));
+	assert_null(strstr(lab_response, "Content-Length:"));
+	lab_fetch_ends_without_records(lab);
 	assert_non_null(strstr(lab_response, "; seq=1; records=385; length=6291533\r\n"));
 	assert_int_equal(lab->prepared.offset, 0);
 	assert_int_equal(lab->prepared.length, LAB_BODY_SIZE);
@@ -468,7 +540,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LAB_TEST(handoff_of_an_unknown_ticket_is_refused),
 		LAB_TEST(second_handoff_of_a_ticket_closes_the_channel),
-		LAB_TEST(handoff_that_never_comes_is_given_up),
+		LAB_TEST(handoff_that_never_comes_leaves_the_body_to_the_fetch_hop),
+		LAB_TEST(recall_before_the_handoff_leaves_the_body_to_the_fetch_hop),
+		LAB_TEST(discard_before_the_handoff_leaves_nothing_to_the_fetch_hop),
+		LAB_TEST(channel_lost_before_the_handoff_leaves_the_body_to_the_fetch_hop),
+		LAB_TEST(fetch_that_ends_before_the_handoff_ends_the_clone),
+		LAB_TEST(fetch_that_ends_after_the_handoff_changes_nothing),
 		LAB_TEST(missing_vip_is_named_and_the_agent_can_go_on),
 		LAB_TEST(address_that_is_no_vip_is_refused),
 		LAB_TEST(unknown_congestion_control_is_named),

@@ -278,7 +278,7 @@ static void start_fetching(struct direct_lab *lab)
 			   .send_timeout = 20,
 			   .ticket_wait = 1,
 			   .max_header_size = 4096,
-			   .max_connections = LAB_CLONES_MAX,
+			   .max_connections = LAB_CLONES_MAX + 2,
 			   .offload_min_size = 1},
 		.content = &lab->content,
 		.tickets = lab->tickets,
@@ -328,7 +328,7 @@ static struct direct_lab *make_lab(void)
 
 	assert_non_null(lab);
 	lab->net = &net;
-	lab->client = lab->lb = -1;
+	lab->client = lab->lb = lab->fetch = -1;
 	lab->loop = ev_loop_new(EVFLAG_AUTO);
 	lab->content = (struct fetch_content){NULL, file_source_new(lab_root), content_types_new(NULL), index_names};
 	assert_non_null(lab->content.files);
@@ -358,6 +358,7 @@ static void free_lab(struct direct_lab *lab)
 	content_types_free(lab->content.types);
 	ev_loop_destroy(lab->loop);
 	free(lab->received);
+	free(lab->fetched);
 	free(lab);
 }
 
@@ -366,6 +367,8 @@ int direct_lab_close(void **state)
 	struct direct_lab *lab = *state;
 
 	lab_disconnect(lab);
+	lab->keeps_fetches = false;
+	lab_close_fetch(lab);
 	if (lab->agent.channel != NULL)
 		channel_close(lab->agent.channel, "the test ends");
 	fetch_server_stop(lab->fetch_server);
@@ -403,7 +406,7 @@ static void run_process(struct direct_lab *lab)
 			   .send_timeout = 20,
 			   .ticket_wait = 1,
 			   .max_header_size = 4096,
-			   .max_connections = LAB_CLONES_MAX,
+			   .max_connections = LAB_CLONES_MAX + 2,
 			   .offload_min_size = 1},
 		.tickets = {.wait_s = 1, .remember_s = 60, .max_waiting = 64, .max_used = 6400},
 		.control_listen = lab->control_address,
@@ -478,6 +481,8 @@ int direct_lab_close_process(void **state)
 		(void)lab_await_process(lab);
 	}
 	lab_disconnect(lab);
+	lab->keeps_fetches = false;
+	lab_close_fetch(lab);
 	if (lab->agent.channel != NULL)
 		channel_close(lab->agent.channel, "the test ends");
 	direct_net_run(lab->net, NET_NODE, "tc qdisc del dev eth0 clsact 2>/dev/null; true");

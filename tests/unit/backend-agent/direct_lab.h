@@ -50,8 +50,16 @@ struct direct_lab {
 	struct tcp_frozen frozen; /* what the node has, or what came back from it */
 	uint8_t client_data[65536];
 	size_t client_data_len;
-	unsigned ticket; /* the last number of one */
-	int client, lb;  /* both ends of the client's connection; -1: none */
+	unsigned ticket;                 /* the last number of one */
+	bool keeps_fetches;              /* lab_fetch() does not close the one before */
+	int fetches[LAB_CLONES_MAX + 2]; /* whose answers are not looked at any more */
+	unsigned fetch_count;
+	int fetch; /* the last one; -1: none */
+	ev_io fetch_reader;
+	uint8_t *fetched; /* its answer */
+	size_t fetched_len, fetched_cap;
+	bool fetch_ended;
+	int client, lb; /* both ends of the client's connection; -1: none */
 	ev_io client_reader;
 	uint8_t *received; /* by the client */
 	size_t received_len, received_cap, wanted;
@@ -90,9 +98,19 @@ void lab_send(struct direct_lab *lab, const struct control_message *message);
 void lab_await(struct direct_lab *lab, enum control_type type, unsigned count);
 
 /* Offers a lease with sequence 1 and <direct_min>, and fetches <target> with <headers> under its ticket. Afterwards
- * lab->response begins with what the node answered. */
+ * lab_response is the head of the node's answer. */
 void lab_fetch(struct direct_lab *lab, const char *target, const char *headers, uint64_t direct_min);
 extern char lab_response[4096];
+
+/* The answer of the last fetch, which was announced as direct, ends without the records: the agent disposes of the
+ * connection. */
+void lab_fetch_ends_without_records(struct direct_lab *lab);
+/* It has the records of <length> bytes of "/body" and ends. */
+void lab_fetch_ends_with_records(struct direct_lab *lab, size_t length);
+/* It ends, and neither with nor without them. */
+void lab_fetch_is_cut(struct direct_lab *lab);
+/* HAProxy closes it. */
+void lab_close_fetch(struct direct_lab *lab);
 
 /* Closes both ends of the client's connection. */
 void lab_disconnect(struct direct_lab *lab);

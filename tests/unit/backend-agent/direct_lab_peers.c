@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -28,34 +29,79 @@ static struct ticket ticket_of(unsigned number)
 	return ticket;
 }
 
-struct answer {
-	int fd;
-	size_t len;
-	bool ended;
-};
-
-/* The head, and the one byte behind it if it is a direct answer. */
-static bool answer_is_there(void *data)
+/* Where the answer's body begins, or NULL if the head is not there yet. */
+static const uint8_t *body_of_answer(const struct direct_lab *lab)
 {
-	struct answer *answer = data;
-	size_t room = sizeof(lab_response) - 1 - answer->len;
-	ssize_t n = room > 0 ? recv(answer->fd, lab_response + answer->len, room, MSG_DONTWAIT) : -1;
-	const char *end;
+	const uint8_t *end = memmem(lab->fetched, lab->fetched_len, "\r\n\r\n", 4);
 
-	if (n > 0)
-		answer->len += (size_t)n;
-	answer->ended = n == 0;
-	lab_response[answer->len] = '\0';
-	end = strstr(lab_response, "\r\n\r\n");
-	return answer->ended || (end != NULL && (strstr(lab_response, "direct;") == NULL || end[4] != '\0'));
+	return end != NULL ? end + 4 : NULL;
 }
 
-/* What has come is looked at by answer_is_there(). */
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+static bool head_is_there(void *data)
 {
-	(void)loop;
-	(void)watcher;
+	const struct direct_lab *lab = data;
+
+	return lab->fetch_ended || body_of_answer(lab) != NULL;
+}
+
+static bool end_is_there(void *data)
+{
+	const struct direct_lab *lab = data;
+	static const char end[] = "\r\n0\r\n\r\n";
+	size_t len = strlen(end);
+
+	return lab->fetch_ended ||
+	       (lab->fetched_len > len && memcmp(lab->fetched + lab->fetched_len - len, end, len) == 0);
+}
+
+static void on_fetch_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct direct_lab *lab = watcher->data;
+	ssize_t n;
+
 	(void)events;
+	if (lab->fetched_cap - lab->fetched_len < 262144) {
+		lab->fetched_cap = 2 * lab->fetched_cap + 262144;
+		lab->fetched = realloc(lab->fetched, lab->fetched_cap);
+		assert_non_null(lab->fetched);
+	}
+	n = recv(lab->fetch, lab->fetched + lab->fetched_len, 262144, MSG_DONTWAIT);
+	if (n > 0) {
+		lab->fetched_len += (size_t)n;
+	} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+		lab->fetch_ended = true;
+		ev_io_stop(loop, watcher);
+	}
+}
+
+void lab_close_fetch(struct direct_lab *lab)
+{
+	if (lab->fetch >= 0) {
+		ev_io_stop(lab->loop, &lab->fetch_reader);
+		assert_int_equal(close(lab->fetch), 0);
+	}
+	lab->fetch = -1;
+	while (!lab->keeps_fetches && lab->fetch_count > 0)
+		assert_int_equal(close(lab->fetches[--lab->fetch_count]), 0);
+}
+
+static void open_fetch(struct direct_lab *lab)
+{
+	if (lab->keeps_fetches && lab->fetch >= 0) {
+		ev_io_stop(lab->loop, &lab->fetch_reader);
+		lab->fetches[lab->fetch_count++] = lab->fetch;
+		lab->fetch = -1;
+	}
+	lab_close_fetch(lab);
+	lab->fetch = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(lab->fetch >= 0);
+	assert_int_equal(
+		connect(lab->fetch, (const struct sockaddr *)&lab->fetch_address.storage, lab->fetch_address.len), 0);
+	lab->fetched_len = 0;
+	lab->fetch_ended = false;
+	ev_io_init(&lab->fetch_reader, on_fetch_readable, lab->fetch, EV_READ);
+	lab->fetch_reader.data = lab;
+	ev_io_start(lab->loop, &lab->fetch_reader);
 }
 
 void lab_fetch(struct direct_lab *lab, const char *target, const char *headers, uint64_t direct_min)
@@ -69,23 +115,55 @@ void lab_fetch(struct direct_lab *lab, const char *target, const char *headers, 
 						    .client = {NET_CLIENT4, sizeof(NET_CLIENT4) - 1},
 						    .lease_id = lab->ticket,
 						    .direct_min = direct_min}};
-	struct answer answer = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
 	char request[1024];
-	ev_io readable;
+	size_t head_len;
 
 	lab_send(lab, &offer);
-	assert_true(answer.fd >= 0);
-	assert_int_equal(
-		connect(answer.fd, (const struct sockaddr *)&lab->fetch_address.storage, lab->fetch_address.len), 0);
+	open_fetch(lab);
 	(void)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %032x\r\n%s\r\n",
 		       target, lab->ticket, headers);
-	assert_int_equal(send(answer.fd, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
-	ev_io_init(&readable, on_readable, answer.fd, EV_READ);
-	ev_io_start(lab->loop, &readable);
-	run_until(lab->loop, answer_is_there, &answer, "the answer of the fetch hop");
-	ev_io_stop(lab->loop, &readable);
-	assert_false(answer.ended);
-	assert_int_equal(close(answer.fd), 0);
+	assert_int_equal(send(lab->fetch, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
+	run_until(lab->loop, head_is_there, lab, "the answer of the fetch hop");
+	assert_false(lab->fetch_ended);
+	head_len = (size_t)(body_of_answer(lab) - lab->fetched);
+	assert_true(head_len < sizeof(lab_response));
+	memcpy(lab_response, lab->fetched, head_len);
+	lab_response[head_len] = '\0';
+}
+
+void lab_fetch_ends_without_records(struct direct_lab *lab)
+{
+	static const char none[] = "1\r\n.\r\n0\r\n\r\n";
+
+	run_until(lab->loop, end_is_there, lab, "the end of the fetch hop's answer");
+	assert_int_equal(lab->fetched_len - strlen(lab_response), strlen(none));
+	assert_memory_equal(body_of_answer(lab), none, strlen(none));
+}
+
+void lab_fetch_ends_with_records(struct direct_lab *lab, size_t length)
+{
+	struct tx_state state = opening_state(1);
+	uint8_t *plain = malloc(length + 1);
+	size_t head_len, plain_len;
+	uint64_t opened;
+	char head[32];
+
+	run_until(lab->loop, end_is_there, lab, "the end of the fetch hop's answer");
+	head_len = (size_t)snprintf(head, sizeof(head), "%llx\r\n", (unsigned long long)lab_ciphertext(length));
+	assert_int_equal(lab->fetched_len, strlen(lab_response) + head_len + lab_ciphertext(length) + 7);
+	assert_memory_equal(body_of_answer(lab), head, head_len);
+	assert_non_null(plain);
+	assert_true(open_records(&state, body_of_answer(lab) + head_len, lab_ciphertext(length), plain, length,
+				 &plain_len, &opened));
+	assert_int_equal(plain_len, length);
+	assert_memory_equal(plain, lab_body, length);
+	free(plain);
+}
+
+void lab_fetch_is_cut(struct direct_lab *lab)
+{
+	run_until(lab->loop, end_is_there, lab, "the end of the fetch hop's answer");
+	assert_true(lab->fetch_ended);
 }
 
 /* --- client and load balancer ----------------------------------------------------------------------------------- */

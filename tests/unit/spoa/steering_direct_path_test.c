@@ -263,7 +263,7 @@ static int lend_one(const struct start *start, const struct lending_message *mes
 }
 
 /* The second connection is accepted before descriptors run out. */
-static int expect_one_loss(struct start *start, struct direct_path *direct)
+static int expect_one_refusal(struct start *start, struct direct_path *direct)
 {
 	struct lending_message message = {.type = LENDING_LEND, .loan = 7, .ticket = {{1}}, .bytes = 99};
 	uint8_t bytes[LENDING_MESSAGE_MAX];
@@ -288,22 +288,21 @@ static int expect_one_loss(struct start *start, struct direct_path *direct)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	if (len <= 0 || lending_message_decode(&message, bytes, (size_t)len) != LENDING_OK)
 		return 4;
-	if (message.type != LENDING_LOST || message.loan != 7 || message.cause != LENDING_CAUSE_AGENT)
+	if (message.type != LENDING_REFUSED || message.loan != 7)
 		return 5;
 	(void)ev_run(start->loop, EVRUN_NOWAIT);
 	return recv(haproxy, bytes, sizeof(bytes), MSG_DONTWAIT) < 0 && errno == EAGAIN ? 0 : 6;
 }
 
-static void without_a_descriptor_the_loan_is_lost_and_told(void **state)
+static void without_a_descriptor_the_loan_is_refused(void **state)
 {
-	struct start start = {.capabilities = ALL, .max_flows = 16, .check = expect_one_loss};
+	struct start start = {.capabilities = ALL, .max_flows = 16, .check = expect_one_refusal};
 	char said[1024];
 
 	LAB(state)
 	assert_int_equal(result_of(lab, &start, said, sizeof(said)), 0);
 	assert_string_equal(said,
-			    "<4>no descriptor is left for the connection that HAProxy lent for ticket 01000000: it "
-			    "is lost\n");
+			    "<4>ticket 01000000 takes the splice path: no descriptor is left for its connection\n");
 }
 
 /* --- nodes --- */
@@ -452,7 +451,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_needed_later_is_given_up),
 		cmocka_unit_test(a_direct_path_that_is_off_keeps_no_capability),
 		cmocka_unit_test(no_more_is_lent_than_there_are_descriptors_for),
-		cmocka_unit_test(without_a_descriptor_the_loan_is_lost_and_told),
+		cmocka_unit_test(without_a_descriptor_the_loan_is_refused),
 		cmocka_unit_test(a_node_that_is_silent_on_the_wire_is_named_once),
 		cmocka_unit_test(what_an_offer_finds_out_is_told_too),
 		cmocka_unit_test(a_route_that_does_not_do_is_named_when_the_reason_changes),

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# disc-spoa goes away before it has taken a connection: the body takes the splice path, under the ticket that it already has. The
+# fake node keeps the headers back until the test releases them, so the moment is certain.
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+setup_file() {
+	lab_network=1
+	lab_start fake=1
+}
+
+teardown_file() {
+	lab_stop
+}
+
+setup() {
+	mode=direct
+	WORK=$BATS_TEST_TMPDIR
+	process_running disc-spoa || spoa_start
+	nodes_alive
+	wait_until all_threads_lend
+}
+
+# asks [--tls12]: the node has what it will send, HAProxy has no header of it yet.
+asks() {
+	rm -f "$LAB/release"
+	tag=$BATS_TEST_NUMBER-$RANDOM
+	tls_client_in_background "$@" "get:/2m?fake=waits-for-release&$tag" send response get:/100k send response
+	wait_until fake_saw "$tag fake=waits-for-release node: 200 direct;"
+}
+
+# gets_all_by PATH: of the first body; what follows on the connection is served, too.
+gets_all_by() {
+	tls_client_wait
+	equal "exit status" "$client_status" 0
+	client_said "^body 2097152 $(sum_of 2m)$"
+	client_said "^body 102400 $(sum_of 100k)$"
+	path_is "$1" "$id .*$tag"
+	reason_is - "$id .*$tag"
+	equal end "$(logged end "$id .*$tag")" ----
+}
+
+direct_again() {
+	spoa_start
+	nodes_alive
+	wait_until all_threads_lend
+	site_serves
+	path_is direct
+}
+
+no_thread_lends() {
+	haproxy_cli 'show disc' | grep -q "^lending: 0 of $LAB_THREADS threads reach the agent"
+}
+
+one_is_lent() {
+	haproxy_cli 'show disc' | grep -q '^lent: '
+}
+
+sent_on_the_fetch_hop() {
+	cat "$LAB"/n[12].log | tail -n "+$node_log_mark" | grep -q ' is sent on the fetch hop instead: '
+}
+
+@test "the agent is killed before the headers came" {
+	local version
+	for version in "" --tls12; do
+		asks $version
+		process_stop disc-spoa KILL
+		wait_until no_thread_lends
+		touch "$LAB/release"
+		gets_all_by splice
+		direct_again
+	done
+}
+
+@test "the agent is killed with the connection lent, but not taken" {
+	local version
+	for version in "" --tls12; do
+		asks $version
+		process_signal disc-spoa STOP
+		touch "$LAB/release"
+		wait_until one_is_lent
+		process_signal disc-spoa KILL
+		process_wait disc-spoa
+		gets_all_by splice
+		wait_for_line "$LAB/haproxy.log" 'the agent is gone; 0 connections were lent and are lost, 1 take the splice path'
+		direct_again
+	done
+}
+
+@test "the agent is another one by the time the connection is lent" {
+	local version
+	for version in "" --tls12; do
+		asks $version
+		process_stop disc-spoa KILL
+		spoa_start
+		wait_until all_threads_lend
+		touch "$LAB/release"
+		gets_all_by splice
+		wait_for_line "$LAB/disc-spoa.log" 'takes the splice path: it is unknown to this agent'
+		nodes_alive
+		site_serves
+		path_is direct
+	done
+}
+
+@test "an agent that sleeps until the node waits no more completes the body" {
+	node_log_mark=$(($(cat "$LAB"/n[12].log | wc -l) + 1))
+	asks
+	process_signal disc-spoa STOP
+	touch "$LAB/release"
+	wait_until one_is_lent
+	wait_until sent_on_the_fetch_hop
+	process_signal disc-spoa CONT
+	gets_all_by direct
+	site_serves
+}
