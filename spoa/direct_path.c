@@ -100,29 +100,50 @@ static void on_abandon(void *context, struct lending_connection *connection, uin
 	loan_abandon(loan);
 }
 
-struct lender_gone {
+struct lender {
 	struct direct_path *direct;
 	const struct lending_connection *connection;
 };
 
 static void abandon_if_lent_by(void *context, struct loan *loan)
 {
-	const struct lender_gone *gone = context;
+	const struct lender *lender = context;
 
-	if (!loan->lender || loan->lender != gone->connection)
+	if (!loan->lender || loan->lender != lender->connection)
 		return;
-	loan_table_unnumber(&gone->direct->table, loan);
+	loan_table_unnumber(&lender->direct->table, loan);
 	loan_abandon(loan);
 }
 
 static void on_lender_closed(void *context, struct lending_connection *connection)
 {
-	struct lender_gone gone = {context, connection};
+	struct lender lender = {context, connection};
 
-	loan_table_each(&gone.direct->table, abandon_if_lent_by, &gone);
+	loan_table_each(&lender.direct->table, abandon_if_lent_by, &lender);
 }
 
-static const struct lending_events lending_events = {on_lend, on_abandon, on_lender_closed};
+static void recall_if_lent_by(void *context, struct loan *loan)
+{
+	const struct lender *lender = context;
+
+	if (loan->lender && loan->lender == lender->connection)
+		loan_recall(loan);
+}
+
+static void on_recall(void *context, struct lending_connection *connection)
+{
+	struct lender lender = {context, connection};
+
+	log_notice("HAProxy recalls the connections that it has lent");
+	loan_table_each(&lender.direct->table, recall_if_lent_by, &lender);
+}
+
+static const struct lending_events lending_events = {
+	.lend = on_lend,
+	.abandon = on_abandon,
+	.recall = on_recall,
+	.closed = on_lender_closed,
+};
 
 /* --- nodes --- */
 

@@ -28,6 +28,7 @@ static size_t length_of(uint8_t type)
 	case LENDING_RETURNED:
 	case LENDING_TAKEN:
 	case LENDING_REFUSED:
+	case LENDING_RECALL:
 		return AT_REST;
 	case LENDING_LOST:
 		return AT_REST + 16;
@@ -74,6 +75,8 @@ static enum lending_error check(const uint8_t *bytes, size_t len)
 		return LENDING_BAD_RESERVED;
 	if (bytes[AT_TYPE] == LENDING_LEND && load_u64(bytes + AT_LEND_BYTES) == 0)
 		return LENDING_BAD_BYTES;
+	if (bytes[AT_TYPE] == LENDING_RECALL && load_u64(bytes + AT_LOAN) != 0)
+		return LENDING_BAD_LOAN;
 	if (bytes[AT_TYPE] != LENDING_LOST)
 		return LENDING_OK;
 	if (bytes[AT_CAUSE] < LENDING_CAUSE_CLIENT || bytes[AT_CAUSE] > LENDING_CAUSE_AGENT)
@@ -135,6 +138,8 @@ const char *lending_error_text(enum lending_error error)
 		return "bytes: a connection is lent for no bytes at all";
 	case LENDING_BAD_CAUSE:
 		return "cause: unknown";
+	case LENDING_BAD_LOAN:
+		return "loan: all are recalled, not one";
 	}
 	return "unknown fault of a message";
 }

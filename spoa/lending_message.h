@@ -20,6 +20,7 @@ enum lending_type {
 	LENDING_PROGRESS = 5, /* agent to HAProxy: bytes */
 	LENDING_TAKEN = 6,    /* agent to HAProxy: from now on it is not as it was lent */
 	LENDING_REFUSED = 7,  /* agent to HAProxy: it is as it was lent, and not wanted: take the splice path */
+	LENDING_RECALL = 8,   /* HAProxy to agent, with loan 0: it wants all of this connection's loans back */
 };
 
 enum lending_cause {
@@ -44,6 +45,7 @@ enum lending_error {
 	LENDING_BAD_RESERVED, /* reserved bytes are not 0 */
 	LENDING_BAD_BYTES,    /* LEND without any byte of records */
 	LENDING_BAD_CAUSE,    /* unknown */
+	LENDING_BAD_LOAN,     /* RECALL of one loan */
 };
 
 /* Reads one message of <len> bytes, in either direction. Returns LENDING_OK, or the first fault found, with <message>

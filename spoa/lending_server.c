@@ -223,6 +223,11 @@ static const char *process(struct lending_connection *connection, const uint8_t 
 			return "ABANDON with a descriptor";
 		server->events->abandon(server->context, connection, message.loan);
 		return NULL;
+	case LENDING_RECALL:
+		if (cut || *fd_count != 0)
+			return "RECALL with a descriptor";
+		server->events->recall(server->context, connection);
+		return NULL;
 	default:
 		return "it sent a message that only agents send";
 	}

@@ -22,6 +22,8 @@ struct lending_events {
 			    int fd);
 	/* ABANDON came. */
 	void (*abandon)(void *context, struct lending_connection *connection, uint64_t loan);
+	/* RECALL came: all loans of <connection>. */
+	void (*recall)(void *context, struct lending_connection *connection);
 	/* <connection> is closed and will be freed when this returns: its loans are abandoned. */
 	void (*closed)(void *context, struct lending_connection *connection);
 };

@@ -78,6 +78,14 @@ bool loan_take(struct loan *loan)
 	return loan->taken;
 }
 
+void loan_refuse(struct loan *loan)
+{
+	assert(!loan->taken);
+	tell_lender(loan, LENDING_REFUSED, 0);
+	spoa_metrics_add(loan->environment->metrics, SPOA_LOANS_REFUSED, 1);
+	end(loan, "refused");
+}
+
 void loan_return(struct loan *loan)
 {
 	double now = ev_now(loan->environment->loop);
@@ -168,6 +176,11 @@ double loan_clock(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &now);
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+void loan_count_time(struct loan *loan, enum spoa_metric metric, double since)
+{
+	spoa_metrics_add(loan->environment->metrics, metric, (int64_t)((loan_clock() - since) * 1e6));
 }
 
 void loan_set_timer(struct loan *loan, double after, double repeat)
@@ -289,6 +302,7 @@ void loan_lend(struct loan *loan, struct lending_connection *lender, uint64_t nu
 	loan->live = true;
 	loan->state = LOAN_WAITING;
 	loan->lent_at = now;
+	loan->lent_clock = loan_clock();
 	loan->deadline = now + environment->config->direct.handoff_timeout;
 	spoa_metrics_add(environment->metrics, SPOA_LOANS, 1);
 	spoa_metrics_add(environment->metrics, SPOA_LOANS_TOTAL, 1);

@@ -55,10 +55,12 @@ struct loan {
 	const struct policy_route *route;
 	struct node *node; /* that the body was offered to */
 	struct lent_body body;
-	bool node_gone;  /* it does not wait for a Handoff any more */
-	ev_timer timer;  /* what for depends on the state */
-	double deadline; /* in WAITING, loop time */
-	double lent_at;  /* loop time */
+	bool node_gone;                /* it does not wait for a Handoff any more */
+	bool recalled;                 /* see loan_recall() */
+	ev_timer timer;                /* what for depends on the state */
+	double deadline;               /* in WAITING, loop time */
+	double lent_at;                /* loop time */
+	double lent_clock, held_clock; /* when it was lent, and held; see loan_clock() */
 	/* HAProxy's side, from LEND on */
 	struct lending_connection *lender; /* NULL once abandoned */
 	uint64_t number;
@@ -115,7 +117,7 @@ void loan_resulted(struct loan *loan);
 /* The node's channel is closed. */
 void loan_node_lost(struct loan *loan);
 
-/* Takes the connection back before the end of the body, if the node has it: this agent drains. */
+/* Takes the connection back before the end of the body, and goes on here: this agent drains, or HAProxy wants it. */
 void loan_recall(struct loan *loan);
 
 /* The node drains: as loan_recall() if another node can go on. Otherwise it stays where it is: a node that drains

@@ -53,6 +53,7 @@ int loan_put_back(struct loan *loan, const struct tcp_state *state, const struct
 {
 	struct tcp_fault fault = {.call = NULL};
 	char why[LOAN_REASON_MAX];
+	double begin = loan_clock();
 
 	if (tcp_fast_forward_queues(loan->fd, state, queues, &fault) == 0 && tcp_resume(loan->fd, state, &fault) == 0) {
 		loan->live = true;
@@ -60,8 +61,10 @@ int loan_put_back(struct loan *loan, const struct tcp_state *state, const struct
 		 */
 		steering_release(loan->environment->steering, &loan->frozen);
 		byte_queue_clear(&loan->input);
-		if (tcp_write_unsent(loan->fd, state, queues, &fault) == 0)
+		if (tcp_write_unsent(loan->fd, state, queues, &fault) == 0) {
+			loan_count_time(loan, SPOA_FAST_FORWARD_US, begin);
 			return 0;
+		}
 	}
 	(void)snprintf(why, sizeof(why), "%s: %s", fault.call, strerror(fault.error));
 	loan_count_failure(loan, why);
@@ -124,6 +127,7 @@ static void send_away(struct loan *loan)
 		loan_lose(loan, LENDING_CAUSE_AGENT, why);
 		return;
 	}
+	loan_count_time(loan, SPOA_FREEZE_US, loan->held_clock);
 	if (send_handoff(loan) < 0) {
 		if (put_back_frozen(loan) == 0)
 			loan_complete(loan, LOAN_CAUSE_CHANNEL, 0);
@@ -196,6 +200,7 @@ static void hand_off_if_fit(struct loan *loan)
 	}
 	if (!loan_take(loan))
 		return;
+	loan->held_clock = loan_clock();
 	if (!route_of(loan, &flow) || steering_hold(loan->environment->steering, &flow) < 0)
 		loan_complete(loan, LOAN_CAUSE_STEERING, 0);
 	else
@@ -248,6 +253,10 @@ void loan_try_handoff(struct loan *loan)
 		loan_lose(loan, LENDING_CAUSE_NODE, "the node told HAProxy of another length than this agent");
 	else if (environment->draining)
 		loan_complete(loan, LOAN_CAUSE_DRAIN, 0);
+	else if (loan->recalled)
+		loan_complete(loan, LOAN_CAUSE_RECALLED, 0);
+	else if ((loan->node_gone || is_leaving(loan)) && !loan->taken && !has_replica(loan))
+		loan_refuse(loan);
 	else if (loan->node_gone || is_leaving(loan))
 		loan_complete(loan, LOAN_CAUSE_CHANNEL, 0);
 	else
@@ -286,12 +295,13 @@ const char *loan_handoff_replied(struct loan *loan, const struct control_handoff
 	}
 	loan->answered = true;
 	loan->state = LOAN_AWAY;
+	loan_count_time(loan, SPOA_HANDOFF_US, loan->lent_clock);
 	loan_set_timer(loan, LATE_FACTOR * environment->config->direct.handoff_timeout, 0.);
 	route = route_of(loan, &loan->frozen);
 	if (!route || steering_redirect(environment->steering, &loan->frozen, route) < 0) {
 		(void)loan_send_recall(loan, true);
 		loan_take_over(loan, "its packets cannot be sent on any more");
-	} else if (environment->draining) {
+	} else if (environment->draining || loan->recalled) {
 		loan_recall(loan);
 	}
 	return NULL;
@@ -397,6 +407,7 @@ const char *loan_drained(struct loan *loan)
 
 void loan_recall(struct loan *loan)
 {
+	loan->recalled = true;
 	if (loan->state == LOAN_WAITING) {
 		loan_try_handoff(loan);
 		return;

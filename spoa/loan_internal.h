@@ -25,8 +25,15 @@ void loan_discarded(struct loan *loan);
  * this process end. Returns true if it knows; else it will be told at the next try, in a moment. */
 bool loan_take(struct loan *loan);
 
+/* In WAITING, as long as HAProxy was not told: it goes on by the splice path with what its node sends. Ends the loan.
+ */
+void loan_refuse(struct loan *loan);
+
 /* Seconds on a clock that never jumps. */
 double loan_clock(void);
+
+/* Adds the time since <since>, of loan_clock(), to a counter of microseconds. */
+void loan_count_time(struct loan *loan, enum spoa_metric metric, double since);
 
 void loan_set_timer(struct loan *loan, double after, double repeat);
 

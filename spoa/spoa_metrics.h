@@ -31,6 +31,12 @@
 	X(HANDOFFS, COUNTER, "disc_spoa_handoffs_total", "connections that were handed to a node")                    \
 	X(HANDOFFS_FAILED, COUNTER, "disc_spoa_handoffs_failed_total",                                                \
 	  "handoffs that the node refused or did not answer")                                                         \
+	X(HANDOFF_US, COUNTER, "disc_spoa_handoff_microseconds_total",                                                \
+	  "time until a node had the connection, from LEND on, of all handoffs together")                             \
+	X(FREEZE_US, COUNTER, "disc_spoa_freeze_microseconds_total",                                                  \
+	  "of it, for holding the flow, freezing the socket and making it mute")                                      \
+	X(FAST_FORWARD_US, COUNTER, "disc_spoa_fast_forward_microseconds_total",                                      \
+	  "time to make the socket live again and to let its packets through, of all returns together")               \
 	X(LOANS_REFUSED, COUNTER, "disc_spoa_loans_refused_total",                                                    \
 	  "client connections that were not taken: HAProxy goes on by the splice path")                               \
 	X(LOANS_RETURNED, COUNTER, "disc_spoa_loans_returned_total",                                                  \

@@ -85,6 +85,32 @@ got_all() {
 	process_wait "$node"
 }
 
+recalled_since() {
+	[ "$(metric disc_spoa_loans_recalled_total)" -gt "$1" ]
+}
+
+@test "disc direct off: what is lent comes back, new bodies are spliced; disc direct on: direct again" {
+	local version before
+	for version in "" --tls12; do
+		capture_start
+		reads_slowly $version
+		before=$(metric disc_spoa_loans_recalled_total)
+		haproxy_cli 'disc direct off'
+		wait_until recalled_since "$before"
+		haproxy_cli 'show disc' | grep '^lending: .*, switched off$'
+		got_all
+		path_is direct "$id .*/100m"
+		path_is splice "$id .*/100k"
+		equal end "$(logged end "$id .*/100m")" ----
+		haproxy_cli 'disc direct on'
+		fetch /100k
+		body_is 100k
+		path_is direct
+		capture_sound --bytes $((104857600 + 2 * 102400))
+	done
+	wait_until nothing_lent
+}
+
 @test "no replica: the client sees a broken transfer" {
 	local other
 	reads_slowly

@@ -392,9 +392,10 @@ site_serves_references() {
 @test_each_mode "a node that dies in the middle of the body is a visibly broken transfer" {
 	local version
 	for version in "" --tls12; do
-		tls_client $version "get:$(refer '/internal/10m?fake=dies-mid-body')" send response eof
+		tls_client $version "get:$(refer '/internal/10m?fake=dies-mid-body')" send response
 		cut_complete_or_reset 10m
-		client_did_not_say "^body 10485760 "
+		# On the direct path the other node may send it, or the same one: only the fetch hop has died.
+		[ "$mode" = direct ] || client_did_not_say "^body 10485760 "
 	done
 	site_serves_references
 }

@@ -53,7 +53,7 @@ offload_dies() {
 dies_late() {
 	local version
 	for version in "" --tls12; do
-		tls_client $version "get:/$2?fake=$1" send response eof
+		tls_client $version "get:/$2?fake=$1" send response
 		cut_complete_or_reset "$2"
 		fake_saw " fake=$1 "
 	done

@@ -22,6 +22,8 @@ static const uint8_t progress[] = {1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 static const uint8_t taken[] = {1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
 static const uint8_t refused[] = {1, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
 
+static const uint8_t recall[] = {1, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+
 static struct lending_message round_trip(const uint8_t *bytes, size_t len)
 {
 	uint8_t again[LENDING_MESSAGE_MAX];
@@ -50,6 +52,7 @@ static void messages_have_the_documented_bytes(void **state)
 	assert_int_equal(round_trip(progress, sizeof(progress)).bytes, 772);
 	assert_int_equal(round_trip(taken, sizeof(taken)).type, LENDING_TAKEN);
 	assert_int_equal(round_trip(refused, sizeof(refused)).type, LENDING_REFUSED);
+	assert_int_equal(round_trip(recall, sizeof(recall)).type, LENDING_RECALL);
 }
 
 /* <bytes> with <value> at <at>. */
@@ -75,7 +78,8 @@ static void malformed_fields_are_refused(void **state)
 	refuses(lend, sizeof(lend), 0, 2, LENDING_BAD_VERSION);
 	refuses(lend, sizeof(lend), 1, 0, LENDING_BAD_TYPE);
 	refuses(lend, sizeof(lend), 1, 6, LENDING_BAD_LENGTH);
-	refuses(lend, sizeof(lend), 1, 8, LENDING_BAD_TYPE);
+	refuses(lend, sizeof(lend), 1, 9, LENDING_BAD_TYPE);
+	refuses(recall, sizeof(recall), 15, 1, LENDING_BAD_LOAN);
 	for (size_t at = 2; at < 8; at++)
 		refuses(abandon, sizeof(abandon), at, 1, LENDING_BAD_RESERVED);
 	refuses(lost, sizeof(lost), 24, 0, LENDING_BAD_CAUSE);

@@ -29,7 +29,7 @@ struct fixture {
 	struct ev_loop *loop;
 	struct lending_server *server;
 	struct lending_connection *connection; /* of the last LEND */
-	unsigned lent, lost, abandoned, closed;
+	unsigned lent, lost, abandoned, recalled, closed;
 	struct lending_message message;
 	int haproxy; /* HAProxy's end */
 	const char *verdict;
@@ -64,13 +64,24 @@ static void on_abandon(void *context, struct lending_connection *connection, uin
 	fixture->message.loan = loan;
 }
 
+static void on_recall(void *context, struct lending_connection *connection)
+{
+	(void)connection;
+	((struct fixture *)context)->recalled++;
+}
+
 static void on_closed(void *context, struct lending_connection *connection)
 {
 	(void)connection;
 	((struct fixture *)context)->closed++;
 }
 
-static const struct lending_events events = {on_lend, on_abandon, on_closed};
+static const struct lending_events events = {
+	.lend = on_lend,
+	.abandon = on_abandon,
+	.recall = on_recall,
+	.closed = on_closed,
+};
 
 static int connect_haproxy(const struct fixture *fixture)
 {
@@ -181,6 +192,11 @@ static bool was_closed(void *data)
 	return ((struct fixture *)data)->closed > 0;
 }
 
+static bool was_recalled(void *data)
+{
+	return ((struct fixture *)data)->recalled > 0;
+}
+
 static void lend_brings_a_descriptor_and_abandon_a_number(void **state)
 {
 	struct fixture *fixture = *state;
@@ -195,6 +211,8 @@ static void lend_brings_a_descriptor_and_abandon_a_number(void **state)
 	assert_memory_equal(&fixture->message.ticket, &lend.ticket, sizeof(lend.ticket));
 	send_message(fixture->haproxy, &abandon, NULL, 0);
 	run_until(fixture->loop, was_abandoned, fixture, "ABANDON");
+	send_message(fixture->haproxy, &(struct lending_message){.type = LENDING_RECALL}, NULL, 0);
+	run_until(fixture->loop, was_recalled, fixture, "RECALL");
 	assert_int_equal(fixture->message.loan, 8);
 	assert_int_equal(fixture->closed, 0);
 }
