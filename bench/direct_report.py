@@ -9,8 +9,9 @@ import plot
 
 PATHS = ("direct", "splice", "relay")
 COSTS = ("haproxy_us", "spoa_us", "lb_us", "machine_us", "sent", "received", "forwarded", "forwarded_packets",
-         "site", "p50_us", "p99_us", "rate")
+         "site", "p50_us", "p99_us", "rate", "handoff_us", "freeze_us", "fast_forward_us")
 CYCLE_BUDGET_US = 165  # that a handoff adds at most
+STEP_BUDGET_US = 50  # that each of its two steps on the LB takes at most
 FLAT_FROM = 64 << 10
 FLAT = 1.25  # at most, the direct path's CPU at any size over that at FLAT_FROM, at one pace
 NOISY_US = 100000  # of the machine's CPU time a second while idle: then it is not the lab's
@@ -144,7 +145,7 @@ def judge_crossover(sizes):
 
 
 def show_cycles(seen):
-    print(f"\n  {seen.cycle_size} requests, back to back, as the client saw them (disc-spoa has no metric for it)"
+    print(f"\n  {seen.cycle_size} requests, back to back, as the client saw them"
           f"\n  {'path':6} {'connections':>11} {'p50 us':>9} {'min':>9} {'max':>9} {'p99 us':>9} {'min':>9} {'max':>9} "
           f"{'a second':>9}")
     for connections, path in ((connections, path) for connections in seen.cycles for path in PATHS):
@@ -161,6 +162,15 @@ def judge_cycles(seen):
     print(f"\n  A whole handoff cycle adds {p50[0]:.0f} us ({p50[1]:.0f} to {p50[2]:.0f}) to the splice path's median, "
           f"{p99[0]:.0f} us to its p99.\n  Budget: {CYCLE_BUDGET_US} us at the median, "
           f"{'held' if p50[0] <= CYCLE_BUDGET_US else 'MISSED'}.")
+    judge_steps(alone["direct"])
+
+
+def judge_steps(runs):
+    handoff, freeze, back = (lab.spread(column(runs, name)) for name in ("handoff_us", "freeze_us", "fast_forward_us"))
+    print(f"  By disc-spoa's own clock a node has a connection {handoff[0]:.0f} us ({handoff[1]:.0f} to {handoff[2]:.0f}) after "
+          f"it was lent.\n  Freeze and steer: {freeze[0]:.0f} us ({freeze[1]:.0f} to {freeze[2]:.0f}); fast-forward: {back[0]:.0f} us "
+          f"({back[1]:.0f} to {back[2]:.0f}). Budget: {STEP_BUDGET_US} us each, "
+          f"{'held' if max(freeze[0], back[0]) <= STEP_BUDGET_US else 'MISSED'}.")
 
 
 def series(seen):
