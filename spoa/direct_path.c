@@ -291,7 +291,8 @@ static bool can_be_direct(struct direct_path *direct, const struct control_offer
 	       breaker_allows(&environment->breakers[route - environment->config->policy.routes],
 			      ev_now(environment->loop)) &&
 	       node_link_direct(environment->links[node->index]) &&
-	       direct_routes_usable(&direct->routes, node, family, &environment->routes[node->index][family]);
+	       direct_routes_usable(&direct->routes, node, family, &environment->routes[node->index][family],
+				    ev_now(environment->loop));
 }
 
 void direct_path_expect(struct direct_path *direct, struct control_offer *offer, const struct policy_route *route,

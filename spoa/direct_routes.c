@@ -8,6 +8,7 @@
 #include "log.h"
 
 #define ERROR_MAX 256
+#define ASK_AGAIN_S 0.25 /* the kernel, about a neighbour: it needs seconds itself to find one silent */
 
 static const char *host_of(const struct address *address, char text[static INET6_ADDRSTRLEN])
 {
@@ -54,6 +55,7 @@ static bool find(struct direct_routes *routes, struct steering *steering, const 
 
 	if (node->direct[family].len == 0)
 		return true;
+	route->usable_at = 0;
 	route->known = steering_route_find(steering, &node->direct[family], &route->route, error, sizeof(error)) == 0;
 	if (!route->known) {
 		tell(routes, node, family, DIRECT_NO_ROUTE, error);
@@ -84,12 +86,22 @@ size_t direct_routes_find(struct direct_routes *routes, struct steering *steerin
 	return unreachable;
 }
 
-bool direct_routes_usable(struct direct_routes *routes, const struct node *node, size_t family,
-			  struct node_route *route)
+bool direct_route_usable(struct node_route *route, double now)
 {
 	if (!route->known)
 		return false;
-	if (steering_route_usable(&route->route))
+	if (route->usable_at > 0 && now - route->usable_at < ASK_AGAIN_S)
+		return true;
+	route->usable_at = steering_route_usable(&route->route) ? now : 0;
+	return route->usable_at > 0;
+}
+
+bool direct_routes_usable(struct direct_routes *routes, const struct node *node, size_t family,
+			  struct node_route *route, double now)
+{
+	if (!route->known)
+		return false;
+	if (direct_route_usable(route, now))
 		return true;
 	tell_silent(routes, node, family, route);
 	return false;

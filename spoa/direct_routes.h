@@ -27,9 +27,12 @@ struct direct_routes {
 size_t direct_routes_find(struct direct_routes *routes, struct steering *steering, const struct node *nodes,
 			  size_t count, struct node_route found[][2]);
 
+/* Whether packets can be sent by <route> at the loop time <now>, as the kernel said a moment ago at most. */
+bool direct_route_usable(struct node_route *route, double now);
+
 /* Whether packets can be sent to <node> by <route>, its route of <family> (0: IPv4, 1: IPv6). If the kernel has found
  * out meanwhile that it is silent, this is told at once, and <route> no longer known. */
 bool direct_routes_usable(struct direct_routes *routes, const struct node *node, size_t family,
-			  struct node_route *route);
+			  struct node_route *route, double now);
 
 #endif

@@ -18,7 +18,8 @@ struct loan;
 
 /* How one node is reached by one address family. */
 struct node_route {
-	bool known; /* <route> holds */
+	bool known;       /* <route> holds */
+	double usable_at; /* loop time when its neighbour was last known to be no silent one; 0: never */
 	struct steering_route route;
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "direct_routes.h"
 #include "loan_internal.h"
 #include "log.h"
 
@@ -168,9 +169,10 @@ static void freeze(struct loan *loan, const struct tcp_state *flow)
 /* Where packets of <flow> are sent to the node; NULL if they cannot be. */
 static const struct steering_route *route_of(const struct loan *loan, const struct tcp_state *flow)
 {
-	const struct node_route *route = &loan->environment->routes[loan->node->index][flow->family == 6];
+	struct loan_environment *environment = loan->environment;
+	struct node_route *route = &environment->routes[loan->node->index][flow->family == 6];
 
-	return route->known && steering_route_usable(&route->route) ? &route->route : NULL;
+	return direct_route_usable(route, ev_now(environment->loop)) ? &route->route : NULL;
 }
 
 /* The node is there and HAProxy expects what was prepared: looks whether the connection is fit. */

@@ -410,7 +410,7 @@ static void what_an_offer_finds_out_is_told_too(void **state)
 	hear(&saved, &errors);
 	assert_int_equal(netns_call(&lab->lb, look_for_node, &look), 0);
 	assert_int_equal(netns_enter(&lab->lb), 0);
-	for (int i = 0; direct_routes_usable(&look.routes, &look.node, 0, &look.found[0][0]) && i < 1000; i++)
+	for (int i = 0; direct_routes_usable(&look.routes, &look.node, 0, &look.found[0][0], 1. + i) && i < 1000; i++)
 		(void)usleep(10000);
 	assert_int_equal(netns_leave(), 0);
 	assert_false(look.found[0][0].known);
