@@ -38,12 +38,27 @@ static void on_ended(void *context, struct clone *clone)
 	set->ended(set->context);
 }
 
+/* The clone has ended while this order was on its way to it. */
+static void answer_late_order(struct clone_set *set, const struct clone_order *order)
+{
+	static const char reason[] = "it came too late";
+	const struct control_message message = {
+		.type = CONTROL_HANDOFF_REPLY,
+		.u.handoff_reply = {.ticket = order->ticket, .reason = {reason, sizeof(reason) - 1}},
+	};
+
+	if (order->kind == CLONE_ORDER_HANDOFF)
+		(void)agent_outbox_post(set->shared.outbox, order->channel, &message);
+}
+
 static void on_order(void *context, const struct clone_order *order)
 {
 	struct clone *clone = find(context, &order->ticket);
 
-	if (clone == NULL)
+	if (clone == NULL) {
+		answer_late_order(context, order);
 		return;
+	}
 	switch (order->kind) {
 	case CLONE_ORDER_HANDOFF:
 		clone_hand_off(clone, order->frozen);

@@ -126,8 +126,9 @@ static void recall_if_lent_by(void *context, struct loan *loan)
 {
 	const struct lender *lender = context;
 
-	if (loan->lender && loan->lender == lender->connection)
-		loan_recall(loan);
+	/* What is only announced is not lent any more, whoever was to. */
+	if (loan->state == LOAN_OFFERED || (loan->lender && loan->lender == lender->connection))
+		loan_recall_for_lender(loan);
 }
 
 static void on_recall(void *context, struct lending_connection *connection)

@@ -80,7 +80,10 @@ bool loan_take(struct loan *loan)
 
 void loan_refuse(struct loan *loan)
 {
-	assert(!loan->taken);
+	assert(loan->state == LOAN_WAITING && !loan->taken);
+	/* If its channel is closed, it has done so by itself. */
+	if (!loan->node_gone)
+		(void)loan_send_recall(loan, false);
 	tell_lender(loan, LENDING_REFUSED, 0);
 	spoa_metrics_add(loan->environment->metrics, SPOA_LOANS_REFUSED, 1);
 	end(loan, "refused");
@@ -312,7 +315,7 @@ void loan_lend(struct loan *loan, struct lending_connection *lender, uint64_t nu
 void loan_decline(struct loan *loan)
 {
 	assert(loan->state == LOAN_OFFERED);
-	if (loan->body.etag && !loan->node_gone)
+	if (!loan->node_gone)
 		(void)loan_send_recall(loan, false);
 	end(loan, "declined");
 }
@@ -335,9 +338,16 @@ void loan_abandon(struct loan *loan)
 		}
 		break;
 	case LOAN_WAITING:
-		if (loan->body.etag && !loan->node_gone)
-			(void)loan_send_recall(loan, true);
-		break;
+		if (loan->taken) {
+			if (!loan->node_gone)
+				(void)loan_send_recall(loan, true);
+			break;
+		}
+		/* HAProxy may go on with it: the socket is as it was. */
+		if (!loan->node_gone)
+			(void)loan_send_recall(loan, false);
+		end(loan, "abandoned untouched");
+		return;
 	case LOAN_DISCARDING:
 		return;
 	default:

@@ -56,7 +56,7 @@ struct loan {
 	struct node *node; /* that the body was offered to */
 	struct lent_body body;
 	bool node_gone;                /* it does not wait for a Handoff any more */
-	bool recalled;                 /* see loan_recall() */
+	bool recalled;                 /* see loan_recall_for_lender() */
 	ev_timer timer;                /* what for depends on the state */
 	double deadline;               /* in WAITING, loop time */
 	double lent_at;                /* loop time */
@@ -117,8 +117,11 @@ void loan_resulted(struct loan *loan);
 /* The node's channel is closed. */
 void loan_node_lost(struct loan *loan);
 
-/* Takes the connection back before the end of the body, and goes on here: this agent drains, or HAProxy wants it. */
+/* Takes the connection back before the end of the body, if the node has it, and goes on here: this agent drains. */
 void loan_recall(struct loan *loan);
+
+/* The same for HAProxy, who wants none of it to leave any more. */
+void loan_recall_for_lender(struct loan *loan);
 
 /* The node drains: as loan_recall() if another node can go on. Otherwise it stays where it is: a node that drains
  * finishes what it has. */

@@ -246,7 +246,7 @@ void loan_try_handoff(struct loan *loan)
 
 	if (!loan->body.etag) {
 		if (loan->node_gone || now >= loan->deadline)
-			loan_lose(loan, LENDING_CAUSE_NODE, "the node did not say what its body is");
+			loan_refuse(loan);
 		else
 			loan_set_timer(loan, loan->deadline - now, 0.);
 		return;
@@ -257,8 +257,6 @@ void loan_try_handoff(struct loan *loan)
 		loan_complete(loan, LOAN_CAUSE_DRAIN, 0);
 	else if (loan->recalled)
 		loan_complete(loan, LOAN_CAUSE_RECALLED, 0);
-	else if ((loan->node_gone || is_leaving(loan)) && !loan->taken && !has_replica(loan))
-		loan_refuse(loan);
 	else if (loan->node_gone || is_leaving(loan))
 		loan_complete(loan, LOAN_CAUSE_CHANNEL, 0);
 	else
@@ -409,7 +407,6 @@ const char *loan_drained(struct loan *loan)
 
 void loan_recall(struct loan *loan)
 {
-	loan->recalled = true;
 	if (loan->state == LOAN_WAITING) {
 		loan_try_handoff(loan);
 		return;
@@ -424,6 +421,16 @@ void loan_recall(struct loan *loan)
 	spoa_metrics_add(loan->environment->metrics, SPOA_LOANS_RECALLED, 1);
 	loan->state = LOAN_RECALLING;
 	ev_timer_stop(loan->environment->loop, &loan->timer);
+}
+
+void loan_recall_for_lender(struct loan *loan)
+{
+	if (loan->state == LOAN_OFFERED) {
+		loan_decline(loan);
+		return;
+	}
+	loan->recalled = true;
+	loan_recall(loan);
 }
 
 void loan_node_drains(struct loan *loan)

@@ -25,8 +25,8 @@ void loan_discarded(struct loan *loan);
  * this process end. Returns true if it knows; else it will be told at the next try, in a moment. */
 bool loan_take(struct loan *loan);
 
-/* In WAITING, as long as HAProxy was not told: it goes on by the splice path with what its node sends. Ends the loan.
- */
+/* In WAITING, as long as HAProxy was not told that the connection is taken: it goes on by the splice path, with what
+ * the node sends on the fetch hop then. Ends the loan. */
 void loan_refuse(struct loan *loan);
 
 /* Seconds on a clock that never jumps. */

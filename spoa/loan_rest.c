@@ -120,9 +120,25 @@ static void start(struct loan *loan, uint64_t from, size_t apart)
 		loan_lose(loan, LENDING_CAUSE_AGENT, "out of memory or descriptors");
 }
 
+/* Whether a node of the pool could make the body, the loan's own among them. */
+static bool anyone_is_ready(const struct loan *loan)
+{
+	const struct node_pool *pool = &loan->environment->config->pools[loan->route->pool];
+
+	for (size_t i = 0; i < pool->count; i++) {
+		if (node_link_readiness(loan->environment->links[pool->members[i]->index]) == NODE_LINK_READY)
+			return true;
+	}
+	return false;
+}
+
 void loan_complete(struct loan *loan, enum loan_cause cause, uint64_t from)
 {
 	assert(loan->live && !loan->completion);
+	if (loan->state == LOAN_WAITING && !loan->taken && !anyone_is_ready(loan)) {
+		loan_refuse(loan);
+		return;
+	}
 	if (loan->state == LOAN_WAITING && !loan_take(loan))
 		return;
 	if (loan->state == LOAN_WAITING && !loan->node_gone)

@@ -239,6 +239,36 @@ spliced_body() {
 	done
 }
 
+@test "a connection that nobody takes, and a server whose body is not the records: a visibly broken transfer" {
+	local fake version
+	patient_haproxy
+	for fake in direct-refuses-few direct-refuses-none; do
+		for version in "" --tls12; do
+			tls_client $version "get:/100k?fake=$fake" send response
+			equal "exit status" "$client_status" 4
+			cut_or_complete 100k
+			client_said '^cut '
+			path_is splice
+			not equal end "$(logged end)" ----
+		done
+	done
+	site_serves
+}
+
+@test "a server that is silent for timeout server, and longer, while the agent has the connection changes nothing" {
+	local version
+	haproxy_differs=1
+	CLIENT_TIMEOUT=90s SERVER_TIMEOUT=1s haproxy_again
+	for version in "" --tls12; do
+		tls_client $version "get:/100k?fake=direct-silent" get:/16385 send response response
+		equal "exit status" "$client_status" 0
+		client_said "^body 102400 $(sum_of 100k)$"
+		client_said "^body 16385 $(sum_of 16385)$"
+		path_is direct "$id .*fake=direct-silent"
+		equal end "$(logged end "$id .*fake=direct-silent")" ----
+	done
+}
+
 @test "without agent, a body announced as direct takes the splice path" {
 	process_stop lending-agent
 	wait_until no_thread_lends

@@ -397,6 +397,8 @@ site_serves_references() {
 		# On the direct path the other node may send it, or the same one: only the fetch hop has died.
 		[ "$mode" = direct ] || client_did_not_say "^body 10485760 "
 	done
+	# What disc-spoa has completed then has left from here.
+	[ "$mode" != direct ] || egress_mark
 	site_serves_references
 }
 

@@ -443,6 +443,15 @@ def send_records_in_vain(exchange, records):
     exchange.cut()
 
 
+def send_too_few_records(exchange, records):
+    exchange.send_chunk(records[:-100])
+
+
+def send_no_records(exchange, records):
+    """One byte, though nobody has taken the connection."""
+    exchange.send_chunk(b".")
+
+
 def cut_at_once(exchange, records):
     exchange.cut()
 
@@ -461,7 +470,11 @@ for name in ("direct-refuses", "direct-vanishes"):
     FAULTS[f"{name}-late"] = lambda response, exchange, note=name: divert(response, exchange, note, send_records_later)
     FAULTS[f"{name}-cut"] = lambda response, exchange, note=name: divert(response, exchange, note, send_records_in_vain)
 
-# The server goes away, the agent does not.
+for name, instead in (("few", send_too_few_records), ("none", send_no_records)):
+    FAULTS[f"direct-refuses-{name}"] = lambda response, exchange, instead=instead: divert(response, exchange, "direct-refuses", instead)
+
+# The server says nothing more, or goes away; the agent does not.
+FAULTS["direct-silent"] = lambda response, exchange: divert(response, exchange, "direct-slow", hold_back)
 FAULTS["direct-alone"] = lambda response, exchange: divert(response, exchange, "direct-slow", cut_at_once)
 FAULTS["direct-twice"] = lambda response, exchange: divert(response, exchange, "direct-slow", send_records)
 FAULTS["direct-twice-cut"] = lambda response, exchange: divert(response, exchange, "direct-slow", send_records_in_vain)
