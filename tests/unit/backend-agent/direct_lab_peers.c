@@ -32,7 +32,7 @@ static struct ticket ticket_of(unsigned number)
 /* Where the answer's body begins, or NULL if the head is not there yet. */
 static const uint8_t *body_of_answer(const struct direct_lab *lab)
 {
-	const uint8_t *end = memmem(lab->fetched, lab->fetched_len, "\r\n\r\n", 4);
+	const uint8_t *end = lab->fetched != NULL ? memmem(lab->fetched, lab->fetched_len, "\r\n\r\n", 4) : NULL;
 
 	return end != NULL ? end + 4 : NULL;
 }
