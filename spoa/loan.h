@@ -2,13 +2,18 @@
 /* Loan: one body on the direct path (doc/direct-path.md), from the offer that allows it until HAProxy has the client's
  * connection back or knows that it is lost.
  *
- *   OFFERED --LEND--> WAITING --(tail short: hold, freeze, Handoff)--> HANDING --HandoffReply--> AWAY --Drained-->
- * RETURNING |                 |                                                |                      | \ |
- *      |(no LEND)        |(not fit)                                       |(refused)    (recall) |   +-> RECALLING    |
- * Handback v                 v                                                v                      | \        v ended
- * COMPLETING <--(seated)-- TAKING_OVER <---(node gone or silent)--------------+------------+--> RETURNED | \ or
- * COMPLETING |   +--(no node has it)--> LOST
- *                        +--(all is written)--> RETURNED
+ *   OFFERED      --LEND-->                         WAITING       --nobody lends--> ended
+ *   WAITING      --tail short: hold, Handoff-->    HANDING       --not fit--> COMPLETING, or refused if no node could
+ *   HANDING      --HandoffReply-->                 AWAY          --refused by the node--> COMPLETING
+ *   AWAY         --Drained-->                      RETURNING     --recall--> RECALLING
+ *   RECALLING    --Drained-->                      RETURNING
+ *   RETURNING    --Handback, all is written-->     returned      --Handback, not all--> COMPLETING
+ *   HANDING to RETURNING --node gone or silent-->  TAKING_OVER
+ *   TAKING_OVER  --seated-->                       COMPLETING    --no node has it--> lost
+ *   COMPLETING   --all is written-->               returned      --no node has it--> lost
+ *
+ * Returned, lost and refused are told to HAProxy and end the loan. Refused: it was not touched (see loan_take()), and
+ * HAProxy goes on by the splice path.
  *
  * ABANDON in HANDING, AWAY, RECALLING or RETURNING leads to DISCARDING until the node has dropped the connection;
  * elsewhere it ends the loan at once. Where the client's connection is: at HAProxy's socket, live, in WAITING and

@@ -198,20 +198,26 @@ breaks() {
 	site_serves
 }
 
+# arrives_by PATH FAKE FILE: on both versions of TLS, whole, and what is asked for behind it is served too.
+arrives_by() {
+	local version
+	for version in "" --tls12; do
+		tls_client $version "get:/$3?fake=$2" get:/16385 send response response
+		equal "exit status" "$client_status" 0
+		client_said "^body $(stat -c %s "$SUITE/www/$3") $(sum_of "$3")$"
+		client_said "^body 16385 $(sum_of 16385)$"
+		path_is "$1" "$id .*fake=$2"
+		reason_is - "$id .*fake=$2"
+		equal end "$(logged end "$id .*fake=$2")" ----
+		wait_until all_threads_lend
+	done
+}
+
 # spliced_body FAKE: nobody takes the connection, so that the records come by the fetch hop.
 spliced_body() {
-	local version name
-	for version in "" --tls12; do
-		for name in 1 100k 2m; do
-			tls_client $version "get:/$name?fake=$1" get:/16385 send response response
-			equal "exit status" "$client_status" 0
-			client_said "^body $(stat -c %s "$SUITE/www/$name") $(sum_of "$name")$"
-			client_said "^body 16385 $(sum_of 16385)$"
-			path_is splice "$id .*fake=$1"
-			reason_is - "$id .*fake=$1"
-			equal end "$(logged end "$id .*fake=$1")" ----
-			wait_until all_threads_lend
-		done
+	local name
+	for name in 1 100k 2m; do
+		arrives_by splice "$1" "$name"
 	done
 }
 
@@ -256,17 +262,9 @@ spliced_body() {
 }
 
 @test "a server that is silent for timeout server, and longer, while the agent has the connection changes nothing" {
-	local version
 	haproxy_differs=1
 	CLIENT_TIMEOUT=90s SERVER_TIMEOUT=1s haproxy_again
-	for version in "" --tls12; do
-		tls_client $version "get:/100k?fake=direct-silent" get:/16385 send response response
-		equal "exit status" "$client_status" 0
-		client_said "^body 102400 $(sum_of 100k)$"
-		client_said "^body 16385 $(sum_of 16385)$"
-		path_is direct "$id .*fake=direct-silent"
-		equal end "$(logged end "$id .*fake=direct-silent")" ----
-	done
+	arrives_by direct direct-silent 100k
 }
 
 @test "without agent, a body announced as direct takes the splice path" {
@@ -285,17 +283,10 @@ spliced_without_agent() {
 }
 
 @test "a node that goes away while the agent has the connection changes nothing, nor does what it sends" {
-	local fake version
+	local fake
 	patient_haproxy
 	for fake in direct-alone direct-twice direct-twice-cut; do
-		for version in "" --tls12; do
-			tls_client $version "get:/100k?fake=$fake" get:/16385 send response response
-			equal "exit status" "$client_status" 0
-			client_said "^body 102400 $(sum_of 100k)$"
-			client_said "^body 16385 $(sum_of 16385)$"
-			path_is direct "$id .*fake=$fake"
-			equal end "$(logged end "$id .*fake=$fake")" ----
-		done
+		arrives_by direct "$fake" 100k
 	done
 }
 
