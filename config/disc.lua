@@ -231,10 +231,11 @@ local function reference_owner(headers)
         return nil, "backend-content-length is no number"
     end
     if not fields["backend-ip"]:match("^[%x.:]+$") or not fields["backend-port"]:match("^[1-9]%d*$") then
-        return nil, "it names no address"
+        return nil, "backend-ip and backend-port are no address"
     end
     local server = server_at(fields["backend-ip"], fields["backend-port"])
-    return server, not server and "no server of " .. backend_name .. " has the address it names" or nil
+    return server, not server and ("no server of %s has the address it names, %s port %s"):format(backend_name,
+        fields["backend-ip"], fields["backend-port"]) or nil
 end
 
 core.register_action("disc-reference", { "http-res" }, function(txn)

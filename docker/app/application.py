@@ -6,7 +6,7 @@ crosses this process is the same few hundred bytes for every file.
 """
 from urllib.parse import quote
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 application = Flask(__name__)
 
@@ -23,7 +23,10 @@ def page():
 
 @application.route("/download/<name>", methods=["GET", "POST"])
 def download(name):
-    # Here a real one would look at the session and at its database.
+    # Here a real one would look at the session and at its database. What was posted is read first: an answer that comes
+    # before the whole request cannot be followed.
+    while request.stream.read(65536):
+        pass
     answer = Response(content_type="application/octet-stream")
     answer.headers["X-Accel-Redirect"] = "/internal/" + quote(name)
     answer.headers["Content-Disposition"] = "attachment; filename*=UTF-8''" + quote(name)

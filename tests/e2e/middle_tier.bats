@@ -215,6 +215,59 @@ body_is_described_by_node() {
 	site_serves_references
 }
 
+@test_each_mode "rules: the application's end where the reference is followed, then come the node's, and the frontend's once" {
+	fetch "/ruled$(refer /internal/100k)" --data-binary posted
+	equal status "$status" 200
+	body_is 100k
+	one_is X-Before yes
+	absent X-After
+	absent Set-Cookie
+	one_is X-Nodes-Rule 'GET txn=txn req= res='
+	one_is X-Frontend-Times 1
+	no_reference
+	path_is_as_mode
+	fetch /ruled/raw/plain
+	one_is X-After yes
+	one_is X-Frontend-Times 1
+	grep -qi '^set-cookie: OF_RULED=raw' "$headers"
+}
+
+# --- leases ---
+
+@test_each_mode "a lease taken before the application answered ends there, and the body has one of its own" {
+	local version
+	for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
+		fetch "/leased$(refer /internal/100k)" $version
+		equal status "$status" 200
+		body_is 100k
+		no_reference
+		path_is_as_mode
+	done
+}
+
+@test_each_mode "what an agent said about the application's request is forgotten" {
+	fetch "/leased$(refer '/internal/100k?lease=none')"
+	equal status "$status" 200
+	body_is 100k
+	path_is proxy
+	equal action "$(logged action)" -
+}
+
+@test_each_mode "leases that end and bodies that are leased take turns on one connection" {
+	local version i steps=()
+	for ((i = 0; i < 8; i++)); do
+		steps+=("get:/leased$(refer /internal/100k)" send response get:/leased/raw/plain send response
+			"get:/leased$(refer '/internal/16385?lease=none')" send response get:/internal/16385 send response)
+	done
+	for version in "" --tls12; do
+		tls_client $version "${steps[@]}"
+		equal "exit status" "$client_status" 0
+		client_said "^body 102400 $(sum_of 100k)$" 8
+		client_said "^body 16385 $(sum_of 16385)$" 16
+		client_said "^body 6 $(printf 'plain\n' | sha256sum | cut -d' ' -f1)$" 8
+	done
+}
+
 # --- methods, ranges, conditions ---
 
 # posted FILE: what fetch uploaded arrived at the application as FILE, and 10m came back.
@@ -235,6 +288,11 @@ posted() {
 @test_each_mode "a POST of 10 MB returns final data" {
 	fetch /flask/report/10m -H 'Expect:' --data-binary "@$SUITE/www/10m"
 	posted 10m
+}
+
+@test_each_mode "a POST of 100 MB returns final data" {
+	fetch /flask/report/10m -H 'Expect:' -X POST -T "$SUITE/www/100m"
+	posted 100m
 }
 
 @test_each_mode "a POST with Expect: 100-continue returns final data" {
@@ -308,6 +366,40 @@ posted() {
 	equal X-Application "$(header X-Application)" flask
 	no_reference
 	path_is proxy
+}
+
+@test_each_mode "several ranges: the node says of what type they are" {
+	fetch "$(refer '/internal/100k?fake=several-ranges' reference "add=$(quoted 'Content-Type: application/x-raw')")" -r 0-0,2-2
+	equal status "$status" 206
+	one_is Content-Type 'multipart/byteranges; boundary=lab'
+	equal X-Application "$(header X-Application)" raw
+	body_is 100k
+}
+
+# condition STATUS FIELD: of a range of the node's file.
+condition() {
+	fetch /flask/file/100k -r 0-9 -H "$2"
+	equal "status for $2" "$status" "$1"
+	case $1 in
+	200) body_is 100k ;;
+	206) cmp "$body" <(head -c 10 "$SUITE/www/100k") ;;
+	304) [ ! -s "$body" ] ;;
+	esac
+	no_reference
+}
+
+@test_each_mode "conditions are judged by the node's validators" {
+	local etag modified
+	fetch /flask/file/100k -I
+	etag=$(header ETag) modified=$(header Last-Modified)
+	condition 206 "If-Range: $etag"
+	condition 200 'If-Range: "other"'
+	condition 206 "If-Match: $etag"
+	condition 412 'If-Match: "other"'
+	condition 304 "If-Modified-Since: $modified"
+	condition 206 'If-Modified-Since: Sat, 01 Jan 2000 00:00:00 GMT'
+	condition 206 "If-Unmodified-Since: $modified"
+	condition 412 'If-Unmodified-Since: Sat, 01 Jan 2000 00:00:00 GMT'
 }
 
 @test_each_mode "an application that says 206 itself gets the node's status" {
@@ -473,19 +565,44 @@ refused() {
 	site_serves_references
 }
 
-@test_each_mode "of two references, none or one is followed, and of a very long one nothing" {
-	local before
+@test_each_mode "of two references the last one counts" {
 	fetch "$(refer /internal/16385 reference "add=$(quoted 'X-Accel-Redirect: /secret')")"
+	equal status "$status" 502
 	not grep -q SECRET "$body"
 	no_reference
 	fetch "$(refer /internal/../secret reference "add=$(quoted 'X-Accel-Redirect: /internal/1')")"
-	not grep -q SECRET "$body"
+	equal status "$status" 200
+	body_is 1
 	no_reference
+}
+
+@test_each_mode "a very long reference is followed" {
+	local before
 	before=$(nodes_asked .)
 	fetch "/raw/reference?add=$(printf 'X-Accel-Redirect:%%20/internal/1?%06000d' 0)"
 	equal status "$status" 200
 	body_is 1
 	equal "requests of the nodes" "$(nodes_asked .)" $((before + 1))
+}
+
+@test_each_mode "a refused reference is logged, without its query" {
+	fetch "$(refer '/internal/../secret?token=1')"
+	equal status "$status" 502
+	wait_for_line "$LAB/haproxy.log" \
+		'disc-redispatch: response from server raw/raw refused: its reference is outside of the prefix: "/internal/\.\./secret" in backend nodes\.'
+	not grep token=1 <(grep disc-redispatch: "$LAB/haproxy.log")
+}
+
+@test_each_mode "interim responses reach the client, without references" {
+	local from version
+	for from in "" /untrusted; do for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2" --http2; do
+		fetch "$from$(refer /internal/100k interim)" $version
+		equal status "$status" 200
+		grep -q '^HTTP/[12.]* 103' "$headers"
+		grep -qi '^link: </hint>' "$headers"
+		no_reference
+		[ -n "$from" ] || body_is 100k
+	done; done
 }
 
 @test_each_mode "an empty reference is none" {
@@ -740,7 +857,7 @@ study_from() {
 
 # sessions_left: of servers and backends, current sessions and queue.
 sessions_left() {
-	haproxy_cli 'show stat' | awk -F , '$1 ~ /^(flask|raw|single|kept|untrusted|study|nodes)$/ && $3 + $5 > 0 { print $1 "/" $2 ": " $5 }'
+	haproxy_cli 'show stat' | awk -F , '$1 ~ /^(flask|raw|single|kept|untrusted|study|ruled|nodes)$/ && $3 + $5 > 0 { print $1 "/" $2 ": " $5 }'
 }
 
 nothing_left() {

@@ -9,6 +9,8 @@ source "$E2E_DIR/middle_tier.bash"
 setup_file() {
 	lab_prepare config="$ROOT/haproxy.cfg+$ROOT/config/middle-tier.cfg"
 	apps_prepare
+	mkdir "$LAB/www/public"
+	ln "$SUITE/www/100k" "$LAB/www/public/"
 	export DISC_APPLICATION=$MIDDLE_BIND DISC_APPLICATION_PATH=/flask/
 	node_start n1
 	node_start n2
@@ -56,9 +58,24 @@ logged_as() {
 	fetch '/flask/file/100k?h2' --http2
 	body_is 100k
 	logged_as '/flask/file/100k\?h2' 'path=proxy .*reason=mux'
-	fetch /internal/100k
+	fetch /public/100k
 	body_is 100k
-	logged_as /internal/100k 'path=splice .*reason=-'
+	logged_as /public/100k 'path=splice .*reason=-'
+}
+
+# By any name that a node would take for it.
+@test "what only the application gives away is refused to clients, however they spell it" {
+	local path
+	for path in /internal/100k //internal/100k /./internal/100k /public/../internal/100k /public/%2e%2e/internal/100k /%69nternal/100k \
+		/internal%2f100k /%2finternal/100k /internal//100k /internal/./100k '/internal/100k?x' /public/..%2finternal%2f100k; do
+		fetch "$path" --path-as-is
+		equal "status for $path" "$status" 404
+		[ "$(stat -c %s "$body")" -lt 1000 ]
+	done
+	for path in /%zz/../%69nternal/100k /internal%/100k /%; do
+		fetch "$path" --path-as-is
+		equal "status for $path" "$status" 400
+	done
 }
 
 @test "the application is sent no ticket, and its path takes no lease before it answers" {

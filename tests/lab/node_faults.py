@@ -11,8 +11,8 @@ PATIENCE = 30  # seconds
 FAULTS = {}
 # What does not need an announcement that it could change.
 ALWAYS = {"unasked", "early-hints-always", "waits-for-release", "long-headers", "never-answers", "dies-before-headers",
-          "dies-in-headers", "error-500", "rival-headers", "sends-reference", "tells-request", "dies-after-headers", "dies-mid-body",
-          "dies-at-record-edge", "dies-one-byte-short"}
+          "dies-in-headers", "error-500", "rival-headers", "several-ranges", "sends-reference", "tells-request",
+          "dies-after-headers", "dies-mid-body", "dies-at-record-edge", "dies-one-byte-short"}
 
 
 class Cut(Exception):
@@ -289,6 +289,13 @@ def rival_headers(response, exchange):
     response.add("X-Node", "node")
     response.add("Server", "node")
     response.add("Digest", "sha-256=bm9kZQ==")
+
+
+@fault
+def several_ranges(response, exchange):
+    """As a node that cuts several ranges; the body stays what it was."""
+    response.status = "HTTP/1.1 206 Partial Content"
+    response.set("Content-Type", "multipart/byteranges; boundary=lab")
 
 
 @fault
