@@ -39,6 +39,8 @@
 	  "Connections that agents handed off")                                                                        \
 	X(UNCLAIMED, COUNTER, "disc_backend_direct_unclaimed_total",                                                   \
 	  "Bodies sent on the fetch hop since no agent handed their connection off")                                   \
+	X(UNREACHABLE, COUNTER, "disc_backend_direct_unreachable_total",                                               \
+	  "Bodies not sent directly since this node has no route to the client")                                       \
 	X(HANDED_BACK, COUNTER, "disc_backend_handbacks_total", "Connections that were given back")                    \
 	X(GONE_CLIENT, COUNTER, "disc_backend_direct_gone_total{cause=\"client\"}",                                    \
 	  "Clones with nothing to give back")                                                                          \

@@ -125,6 +125,11 @@ void clone_set_free(struct clone_set *set)
 	free(set);
 }
 
+bool clone_set_reaches(const struct clone_set *set, const struct direct_client *client)
+{
+	return direct_client_reachable(set->shared.settings, client);
+}
+
 struct clone *clone_set_add(struct clone_set *set, const struct clone_terms *terms, struct sealed_body *body)
 {
 	struct clone *clone;

@@ -155,6 +155,7 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 		.lease_id = offer->lease_id,
 		.channel = agent->number,
 		.direct_min = offer->direct_min,
+		.client = direct_client_parse(offer->client.data, offer->client.len),
 		.rest_offset = offer->rest_offset,
 	};
 	enum ticket_offer_status status;

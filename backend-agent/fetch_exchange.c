@@ -203,6 +203,8 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
 		return false;
 	}
+	if (!clone_set_reaches(exchange->service->clones, &offer->terms.client))
+		return false;
 	clone = clone_set_add(exchange->service->clones, &terms, body);
 	if (clone == NULL)
 		return false;

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "direct_client.h"
 #include "ticket.h"
 #include "tx_state.h"
 
@@ -39,6 +40,7 @@ struct ticket_terms {
 	uint64_t lease_id;     /* HAProxy's, for logs */
 	uint64_t channel;      /* number of the control channel it came on */
 	uint64_t direct_min;   /* bytes of plaintext from which "direct" may be announced; 0: never */
+	struct direct_client client; /* whose connection it is */
 	const char *rest_etag; /* for the rest of a body: the entity tag that its object must have; else NULL */
 	uint64_t rest_offset;  /* and the byte of the object that the rest must begin with */
 };

@@ -388,7 +388,7 @@ const char *loan_gone(struct loan *loan, const struct control_gone *message)
 			return "GONE has more bytes than the body";
 		loan_tell_progress(loan, message->bytes);
 		if (message->cause == CONTROL_GONE_CLIENT)
-			loan_lose(loan, LENDING_CAUSE_CLIENT, reason);
+			loan_node_gave_client_up(loan, reason);
 		else
 			loan_take_over(loan, reason);
 		return NULL;

@@ -10,9 +10,11 @@
 #include "loan_internal.h"
 #include "log.h"
 
+#define FLAG_RST 4 /* RFC 9293 3.1 */
 #define POLL_MIN_S 0.001
 #define POLL_MAX_S 0.02
 #define LATE_FACTOR 2. /* times handoff-timeout: a client that acknowledged nothing by then is not reached */
+#define NOT_ACKNOWLEDGED "nothing that it sends is acknowledged by the client"
 
 /* --- messages to the node --- */
 
@@ -358,6 +360,28 @@ static bool is_slow(struct loan *loan)
 	return seen.window == 0 || (advances && (int32_t)(seen.acknowledged - loan->frozen.send_next) < 0);
 }
 
+/* Whether the client was not reached by anything of the body, and has not reset the connection: the node's way to it may
+ * be blocked. */
+static bool is_unreached(struct loan *loan)
+{
+	struct steering_seen seen;
+
+	if (loan->acknowledged > 0 || steering_seen(loan->environment->steering, &loan->frozen, &seen) < 0)
+		return false;
+	return !seen.any || (!(seen.tcp_flags & FLAG_RST) &&
+			     (int32_t)(seen.acknowledged - loan->frozen.send_next) <= 0);
+}
+
+void loan_node_gave_client_up(struct loan *loan, const char *why)
+{
+	if (loan->state != LOAN_AWAY || !is_unreached(loan)) {
+		loan_lose(loan, LENDING_CAUSE_CLIENT, why);
+		return;
+	}
+	loan_count_failure(loan, NOT_ACKNOWLEDGED);
+	loan_take_over(loan, why);
+}
+
 void loan_node_is_late(struct loan *loan)
 {
 	if (loan->state == LOAN_AWAY) {
@@ -367,7 +391,7 @@ void loan_node_is_late(struct loan *loan)
 			loan_set_timer(loan, LATE_FACTOR * loan->environment->config->direct.handoff_timeout, 0.);
 			return;
 		}
-		loan_count_failure(loan, "nothing that it sends is acknowledged by the client");
+		loan_count_failure(loan, NOT_ACKNOWLEDGED);
 	} else if (loan->state == LOAN_HANDING) {
 		loan_count_failure(loan, "it did not answer in time");
 	}

@@ -271,21 +271,78 @@ vip() {
 	says "node n[12] \(192\.0\.2\.7[78]\) gets no connections|a handoff failed: nothing that it sends is acknowledged"
 }
 
-@test "a blocked way from the nodes to clients: nothing false arrives, the route goes by splice" {
-	local name i
+# block: what nodes send to clients is lost.
+block() {
+	local name
 	for name in n1 n2; do
 		on $name nft "add table inet blocked; add chain inet blocked out { type filter hook output priority 0; };
 			add rule inet blocked out ip saddr $LAB_ADDRESS drop"
 	done
+}
+
+@test "a blocked way from the nodes to clients: the load balancer sends the bodies, the route goes by splice" {
+	local i
+	block
+	handoffs_mark
 	for i in 1 2 3; do
 		tls_client "get:/100k?$i" send response
-		cut_complete_or_reset 100k
+		equal "exit status" "$client_status" 0
+		client_said "^body 102400 $(sum_of 100k)$"
 	done
-	for i in 4 5; do
-		fetched "/100k?$i" 100k
-	done
-	path_is splice
+	says 'node n[12]: a handoff failed: nothing that it sends is acknowledged by the client'
+	equal "handoffs that failed" $(($(metric disc_spoa_handoffs_failed_total) - failed_mark)) 3
+	# For 3 s, of which the third client may have taken some to get the rest from here.
+	says 'route direct: 3 handoffs failed in a row, its bodies take the splice path for 3 s'
 	unblock
+}
+
+has_handed_off() {
+	[ "$(metric disc_spoa_handoffs_total)" -gt "$handed_mark" ]
+}
+
+# The agent waits for 2 s.
+@test "a blocked way, and a node that waits for the client for less time than the agent for the node" {
+	local name
+	for name in n1 n2; do
+		process_stop $name
+		NODE_DIRECT=${NODE_DIRECT/client-timeout = 3.0/client-timeout = 1.0} node_start $name
+	done
+	nodes_alive
+	wait_until goes_direct
+	block
+	handoffs_mark
+	tls_client_in_background get:/100k send "wait:$WORK/go" get:/16385 send response response
+	wait_until has_handed_off
+	touch "$WORK/go"
+	tls_client_wait
+	equal "exit status" "$client_status" 0
+	client_said "^body 102400 $(sum_of 100k)$"
+	client_said "^body 16385 $(sum_of 16385)$"
+	says 'a handoff failed: nothing that it sends is acknowledged by the client'
+	says 'taken over: the client acknowledged nothing for direct.client-timeout'
+	unblock
+	process_stop n1
+	process_stop n2
+}
+
+@test "nodes without a route to the client: no connection is asked for, the bodies are spliced" {
+	local name before
+	before=$(($(node_metric n1 disc_backend_direct_unreachable_total) + $(node_metric n2 disc_backend_direct_unreachable_total)))
+	handoffs_mark
+	for name in n1 n2; do
+		on $name ip route del default
+	done
+	fetched "/100k?unreachable" 100k
+	path_is splice
+	equal "bodies that nodes found unreachable" \
+		$(($(node_metric n1 disc_backend_direct_unreachable_total) + $(node_metric n2 disc_backend_direct_unreachable_total))) $((before + 1))
+	cat "$LAB"/n[12].log | grep -q '^<4>direct: no route to the client .*: Network is unreachable: its bodies take the splice path'
+	for name in n1 n2; do
+		on $name ip route add default via 192.0.2.1
+	done
+	went_away 0
+	fetched "/100k?reachable" 100k
+	path_is direct
 }
 
 @test "a node behind a smaller MTU transmits all the same" {

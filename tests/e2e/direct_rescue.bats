@@ -17,9 +17,7 @@ teardown_file() {
 setup() {
 	mode=direct
 	WORK=$BATS_TEST_TMPDIR
-	process_running n1 || node_start n1
-	process_running n2 || node_start n2
-	nodes_alive
+	node_start_if_ended
 }
 
 # reads_slowly [--tls12]: a client reads slowly, its connection is at a node.
@@ -50,15 +48,61 @@ got_all() {
 @test "a node that is killed: a replica's bytes go on, and so does keep-alive" {
 	local version
 	for version in "" --tls12; do
+		capture_start
 		rm -f "$WORK"/*
 		reads_slowly $version
-		process_signal "$node" KILL
-		process_wait "$node"
-		wait_until agent_says "$node" down
+		node_is_killed
 		got_all
+		# The kernel of its host sends what the clone had queued.
+		capture_sound --stale-host --bytes 104857600
 		node_start "$node"
 		nodes_alive
 	done
+}
+
+# The agent takes the connection over.
+node_is_killed() {
+	local before
+	before=$(metric 'disc_spoa_completed_total{cause="takeover"}')
+	process_signal "$node" KILL
+	process_wait "$node"
+	wait_until agent_says "$node" down
+	equal takeovers "$(metric 'disc_spoa_completed_total{cause="takeover"}')" $((before + 1))
+}
+
+@test "a node that is killed, over IPv6" {
+	local address=$LAB_ADDRESS6
+	capture_start
+	reads_slowly
+	node_is_killed
+	got_all
+	capture_sound --stale-host --bytes 104857600
+}
+
+@test "a node that is killed after it has read a request of the client's: that is served too" {
+	local version
+	for version in "" --tls12; do
+		rm -f "$WORK"/*
+		node_start_if_ended
+		tls_client_in_background $version get:/100m send final body:300000 get:/16385 send "touch:$WORK/reading" "wait:$WORK/go" rest \
+			response get:/100k send response
+		wait_until test -e "$WORK/reading"
+		node=$(sed -nE 's/.* offload to node (n[12]), .*/\1/p' "$LAB/disc-spoa.log" | tail -n 1)
+		wait_until node_has_read
+		node_is_killed
+		got_all
+		client_said "^body 16385 $(sum_of 16385)$"
+	done
+}
+
+node_start_if_ended() {
+	process_running n1 || node_start n1
+	process_running n2 || node_start n2
+	nodes_alive
+}
+
+node_has_read() {
+	[ "$(node_metric "$node" disc_backend_direct_client_bytes_total)" -gt 0 ]
 }
 
 @test "a node that is killed while the client reads at full speed" {

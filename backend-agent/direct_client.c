@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "direct_client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "backend_metrics.h"
+#include "log.h"
+#include "route_lookup.h"
+
+#define SAY_INTERVAL_S 10
+
+struct direct_client direct_client_parse(const char *text, size_t len)
+{
+	struct direct_client client = {.family = 0};
+	char terminated[INET6_ADDRSTRLEN];
+
+	if (len >= sizeof(terminated))
+		return client;
+	memcpy(terminated, text, len);
+	terminated[len] = '\0';
+	if (inet_pton(AF_INET, terminated, client.address) == 1)
+		client.family = 4;
+	else if (inet_pton(AF_INET6, terminated, client.address) == 1)
+		client.family = 6;
+	return client;
+}
+
+/* Whether a line may be written: one in SAY_INTERVAL_S for all threads. */
+static bool may_say(void)
+{
+	static atomic_llong next;
+	long long now = (long long)time(NULL), due = atomic_load(&next);
+
+	return now >= due && atomic_compare_exchange_strong(&next, &due, now + SAY_INTERVAL_S);
+}
+
+static void say(const struct direct_client *client, int error)
+{
+	char text[INET6_ADDRSTRLEN] = "?";
+
+	backend_count(BACKEND_UNREACHABLE, 1);
+	if (!may_say())
+		return;
+	(void)inet_ntop(client->family == 4 ? AF_INET : AF_INET6, client->address, text, sizeof(text));
+	log_warning("direct: no route to the client %s: %s: its bodies take the splice path (see --check-vip --client)",
+		    text, strerror(error));
+}
+
+static bool is_without_route(const struct direct_client *client, const uint8_t *source)
+{
+	struct route_found found;
+
+	return route_lookup(client->family, client->address, source, &found) < 0 &&
+	       (errno == ENETUNREACH || errno == EHOSTUNREACH || errno == EACCES);
+}
+
+bool direct_client_reachable(const struct direct_settings *settings, const struct direct_client *client)
+{
+
+	for (size_t i = 0; i < settings->vip_count; i++) {
+		const struct direct_vip *vip = &settings->vips[i];
+
+		if (vip->family != client->family)
+			continue;
+		/* Without a source as well: an address that this host has lost looks the same, and the handoff names it. */
+		if (!is_without_route(client, vip->address) || !is_without_route(client, NULL))
+			return true;
+		say(client, errno);
+		return false;
+	}
+	return true;
+}
