@@ -66,7 +66,8 @@ bool direct_client_reachable(const struct direct_settings *settings, const struc
 
 		if (vip->family != client->family)
 			continue;
-		/* Without a source as well: an address that this host has lost looks the same, and the handoff names it. */
+		/* Without a source as well: an address that this host has lost looks the same, and the handoff names
+		 * it. */
 		if (!is_without_route(client, vip->address) || !is_without_route(client, NULL))
 			return true;
 		say(client, errno);

@@ -28,7 +28,8 @@ struct http_stream {
 	struct body_source body; /* first */
 	struct http_source *source;
 	CURL *easy;
-	struct curl_slist *lines; /* of the request */
+	char *target; /* of the request, and its header lines */
+	struct curl_slist *lines;
 	struct origin_head head;
 	bool head_only;
 	bool attached; /* the multi has the easy handle */
@@ -81,11 +82,15 @@ static void detach(struct http_stream *stream)
 
 static void fail(struct http_stream *stream, int status, const char *fault, const char *detail)
 {
+	const struct http_source_settings *settings = stream->source->settings;
+
 	/* The head's or body's own fault is the better one: libcurl only knows that we refused it. */
 	if (stream->body.fault == NULL)
 		stream->body.fault = fault;
-	log_warning("origin: %s%s%s%s",
-		    stream->head.complete ? "an answer broke off: " : "no answer: ", stream->body.fault,
+	/* Without its query, which may be secret. */
+	log_warning("origin %s: %.*s: %s: %s%s%s", settings->unix_path != NULL ? settings->unix_path : settings->base,
+		    (int)strcspn(stream->target, "?"), stream->target,
+		    stream->head.complete ? "an answer broke off" : "no answer", stream->body.fault,
 		    detail[0] != '\0' ? ": " : "", detail);
 	backend_count(BACKEND_ORIGIN_FAULTS, 1);
 	stream->failed = true;
@@ -390,6 +395,7 @@ static void free_stream(struct body_source *body)
 	if (stream->is_told)
 		DL_DELETE(stream->source->told, stream);
 	curl_easy_cleanup(stream->easy);
+	free(stream->target);
 	curl_slist_free_all(stream->lines);
 	origin_head_release(&stream->head);
 	stream_buffer_release(&stream->buffer);
@@ -400,7 +406,7 @@ static const struct body_source_type http_body_type = {look, read_body, free_str
 
 /* --- requests ---------------------------------------------------------------------------------------------------- */
 
-static CURLcode set_request(struct http_stream *stream, const char *target)
+static CURLcode set_request(struct http_stream *stream)
 {
 	const struct http_source_settings *settings = stream->source->settings;
 	CURL *easy = stream->easy;
@@ -412,7 +418,7 @@ static CURLcode set_request(struct http_stream *stream, const char *target)
 			result = curl_easy_setopt(easy, option, value); \
 	} while (0)
 	SET(CURLOPT_URL, settings->base);
-	SET(CURLOPT_REQUEST_TARGET, target);
+	SET(CURLOPT_REQUEST_TARGET, stream->target);
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	if (settings->unix_path != NULL)
 		SET(CURLOPT_UNIX_SOCKET_PATH, settings->unix_path);
@@ -444,13 +450,12 @@ static CURLcode set_request(struct http_stream *stream, const char *target)
 /* Hands the stream to libcurl. Returns false when memory is exhausted. */
 static bool start(struct http_stream *stream, const struct fetch_request *request)
 {
-	char *target = http_request_target(request);
 	bool ok;
 
+	stream->target = http_request_target(request);
 	stream->lines = http_request_lines(request);
 	stream->easy = curl_easy_init();
-	ok = target != NULL && stream->lines != NULL && stream->easy != NULL && set_request(stream, target) == CURLE_OK;
-	free(target);
+	ok = stream->target != NULL && stream->lines != NULL && stream->easy != NULL && set_request(stream) == CURLE_OK;
 	if (!ok || curl_multi_add_handle(stream->source->multi, stream->easy) != CURLM_OK)
 		return false;
 	stream->attached = true;

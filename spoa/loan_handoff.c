@@ -360,16 +360,16 @@ static bool is_slow(struct loan *loan)
 	return seen.window == 0 || (advances && (int32_t)(seen.acknowledged - loan->frozen.send_next) < 0);
 }
 
-/* Whether the client was not reached by anything of the body, and has not reset the connection: the node's way to it may
- * be blocked. */
+/* Whether the client was not reached by anything of the body, and has not reset the connection: the node's way to it
+ * may be blocked. */
 static bool is_unreached(struct loan *loan)
 {
 	struct steering_seen seen;
 
 	if (loan->acknowledged > 0 || steering_seen(loan->environment->steering, &loan->frozen, &seen) < 0)
 		return false;
-	return !seen.any || (!(seen.tcp_flags & FLAG_RST) &&
-			     (int32_t)(seen.acknowledged - loan->frozen.send_next) <= 0);
+	return !seen.any ||
+	       (!(seen.tcp_flags & FLAG_RST) && (int32_t)(seen.acknowledged - loan->frozen.send_next) <= 0);
 }
 
 void loan_node_gave_client_up(struct loan *loan, const char *why)

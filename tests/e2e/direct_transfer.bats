@@ -275,5 +275,6 @@ cycles() {
 		[[ $DISC_BIN_SPOA == */asan/* ]] || [ "$(resident $name)" -le $((${memory[$name]} + 1000)) ]
 	done
 	equal "steered flows" "$(map_entries)" 0
-	equal "structures of loans in HAProxy" "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_loan .* ([0-9]+) used.*/\1/p')" 0
+	# HAProxy's threads keep those that were in use at a time.
+	[ "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_loan .* ([0-9]+) used.*/\1/p')" -le 100 ]
 }

@@ -256,8 +256,8 @@ answers_more_than() {
 		path_is proxy
 		no_disc_header
 	done
-	grep -q 'origin: no answer: it cannot be reached' "$LAB/n1.log"
-	grep -q 'origin: no answer: it cannot be reached' "$LAB/n2.log"
+	grep -qE 'origin [^ ]+: /v[0-9]+/100k: no answer: it cannot be reached' "$LAB/n1.log"
+	grep -qE 'origin [^ ]+: /v[0-9]+/100k: no answer: it cannot be reached' "$LAB/n2.log"
 	origin_start
 	served 100k
 }
