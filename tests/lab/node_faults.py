@@ -134,9 +134,10 @@ def overflowing_length(response, exchange):
 
 @fault
 def wrapping_arithmetic(response, exchange):
-    """length + 22 * records is the announced Content-Length modulo 2^64, and only so."""
+    """length + 22 * records is the Content-Length (of a direct body: what it should be) modulo 2^64, and only so."""
     records = 2**60 + 1
-    response.announce(records=records, length=(int(response.get("Content-Length")) - 22 * records) % 2**64)
+    total = int(response.get("Content-Length") or int(response.parameter("length")) + 22 * int(response.parameter("records")))
+    response.announce(records=records, length=(total - 22 * records) % 2**64)
 
 
 @fault
@@ -186,7 +187,7 @@ def trailing_bytes(response, exchange):
 
 @fault
 def unknown_kind(response, exchange):
-    response.set("Disc-Body", response.get("Disc-Body").replace("splice", "teleport", 1))
+    response.set("Disc-Body", re.sub("^[a-z]+", "teleport", response.get("Disc-Body")))
 
 
 @fault
