@@ -12,10 +12,9 @@ teardown_file() {
 	lab_stop
 }
 
-# served_by_haproxy [REASON]: 20 requests on each TLS version, intact and not spliced.
+# served_by_haproxy: 20 requests on each TLS version, intact and proxied.
 served_by_haproxy() {
 	local version targets=() i
-	mode=splice
 	for ((i = 0; i < 20; i++)); do
 		targets+=("/100k?n=$i")
 	done
@@ -27,35 +26,33 @@ served_by_haproxy() {
 	done
 }
 
-# spliced_again: after the fault is over.
-spliced_again() {
-	mode=splice
+# offloaded_again: after the fault is over.
+offloaded_again() {
 	nodes_alive
-	wait_until splices
+	wait_until offloads
 }
 
-splices() {
-	fetch /100k && [ "$(logged path)" = splice ] && body_is 100k
+offloads() {
+	fetch /100k && [ "$(logged path)" = "$mode" ] && body_is 100k
 }
 
-@test "the agent killed: HAProxy serves everything itself; restarted: splices again" {
+@test_each_path "the agent killed: HAProxy serves everything itself; restarted: offloads again" {
 	process_stop disc-spoa KILL
 	served_by_haproxy
 	spoa_start
-	spliced_again
+	offloaded_again
 }
 
-@test "the agent stopped with TERM and restarted" {
+@test_each_path "the agent stopped with TERM and restarted" {
 	process_stop disc-spoa
 	equal "exit status of disc-spoa" "$ended_with" 0
 	served_by_haproxy
 	spoa_start
-	spliced_again
+	offloaded_again
 }
 
-@test "the agent hangs: requests wait no longer than the processing timeout" {
+@test_each_path "the agent hangs: requests wait no longer than the processing timeout" {
 	local started
-	mode=splice
 	process_signal disc-spoa STOP
 	started=$SECONDS
 	fetch /100k
@@ -65,12 +62,11 @@ splices() {
 	[ $((SECONDS - started)) -le 3 ]
 	served_by_haproxy
 	process_signal disc-spoa CONT
-	spliced_again
+	offloaded_again
 }
 
-@test "an agent that hung answers too late: nothing is spliced by a ticket of before" {
+@test_each_path "an agent that hung answers too late: nothing is offloaded by a ticket of before" {
 	local i
-	mode=splice
 	process_signal disc-spoa STOP
 	tls_client get:/100k?late send response get:/16385 send response
 	equal "exit status" "$client_status" 0
@@ -78,7 +74,7 @@ splices() {
 	client_said "^body 16385 $(sum_of 16385)$"
 	process_signal disc-spoa CONT
 	path_is proxy "$id .*late"
-	spliced_again
+	offloaded_again
 }
 
 @test "the agent's policy passes: served ordinarily, its reason is in the log, on one connection as often as you like" {
@@ -97,9 +93,8 @@ splices() {
 	done
 }
 
-@test "a node that hangs is given up within a second, and its share goes to the other" {
+@test_each_path "a node that hangs is given up within a second, and its share goes to the other" {
 	local node other
-	mode=splice
 	fetch /100k
 	node=$(logged server)
 	other=$([ "$node" = n1 ] && echo n2 || echo n1)
@@ -110,15 +105,14 @@ splices() {
 	fetch /100k
 	equal status "$status" 200
 	body_is 100k
-	path_is splice
+	path_is "$mode"
 	equal server "$(logged server)" "$other"
 	process_signal "$node" CONT
-	spliced_again
+	offloaded_again
 }
 
-@test "a node that hangs between offer and fetch: an ordinary answer, or an error in bounded time, never a wrong byte" {
+@test_each_path "a node that hangs between offer and fetch: an ordinary answer, or an error in bounded time, never a wrong byte" {
 	local node
-	mode=splice
 	fetch /100k
 	node=$(logged server)
 	process_signal "$node" STOP
@@ -131,5 +125,5 @@ splices() {
 	502 | 503 | 504) ;;
 	*) echo "curl ended with $result, status $(cat "$WORK/code")"; return 1 ;;
 	esac
-	spliced_again
+	offloaded_again
 }

@@ -5,7 +5,6 @@
 #
 # tests/lab/fake_node stands between HAProxy and the real nodes: "?fake=NAME" chooses the lie. The nodes really seal under
 # each lease, so that the recorder sees what giving it up is worth.
-# not plain: nobody announces anything there.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -51,51 +50,51 @@ truth() {
 	done
 }
 
-@test_each_mode "announced: another ticket" {
+@test_each_path "announced: another ticket" {
 	lie wrong-ticket 'bad-ticket'
 }
 
-@test_each_mode "announced: the ticket in upper case" {
+@test_each_path "announced: the ticket in upper case" {
 	lie uppercase-ticket 'bad-ticket'
 }
 
-@test_each_mode "announced: half a ticket" {
+@test_each_path "announced: half a ticket" {
 	lie short-ticket 'bad-ticket'
 }
 
-@test_each_mode "announced: no ticket" {
+@test_each_path "announced: no ticket" {
 	lie missing-ticket 'bad-ticket'
 }
 
-@test_each_mode "announced: another sequence number" {
+@test_each_path "announced: another sequence number" {
 	lie wrong-seq 'bad-seq'
 }
 
-@test_each_mode "announced: sequence number 0" {
+@test_each_path "announced: sequence number 0" {
 	lie seq-zero 'bad-seq'
 }
 
-@test_each_mode "announced: a sequence number over 64 bits that wraps to the right one" {
+@test_each_path "announced: a sequence number over 64 bits that wraps to the right one" {
 	lie overflowing-seq 'bad-seq'
 }
 
-@test_each_mode "announced: no sequence number" {
+@test_each_path "announced: no sequence number" {
 	lie missing-seq 'bad-seq'
 }
 
-@test_each_mode "announced: one record too many" {
+@test_each_path "announced: one record too many" {
 	lie wrong-records 'bad-records'
 }
 
-@test_each_mode "announced: no records" {
+@test_each_path "announced: no records" {
 	lie no-records 'bad-records'
 }
 
-@test_each_mode "announced: a record count over 64 bits that wraps to the right one" {
+@test_each_path "announced: a record count over 64 bits that wraps to the right one" {
 	lie overflowing-records 'bad-records'
 }
 
-@test_each_mode "announced: a length one too small" {
+@test_each_path "announced: a length one too small" {
 	if [ "$mode" = direct ]; then
 		is_found_out_by_agent wrong-length
 	else
@@ -117,19 +116,19 @@ is_found_out_by_agent() {
 	grep -q 'the node told HAProxy of another length than this agent' "$LAB/disc-spoa.log"
 }
 
-@test_each_mode "announced: length 0" {
+@test_each_path "announced: length 0" {
 	lie length-zero 'bad-length'
 }
 
-@test_each_mode "announced: a length over 64 bits that wraps to the right one" {
+@test_each_path "announced: a length over 64 bits that wraps to the right one" {
 	lie overflowing-length 'bad-length'
 }
 
-@test_each_mode "announced: no length" {
+@test_each_path "announced: no length" {
 	lie missing-length 'bad-length'
 }
 
-@test_each_mode "announced: numbers whose sum is right modulo 2^64 only" {
+@test_each_path "announced: numbers whose sum is right modulo 2^64 only" {
 	lie wrapping-arithmetic 'bad-length'
 }
 
@@ -145,55 +144,55 @@ is_found_out_by_agent() {
 	lie no-content-length 'bad-content-length'
 }
 
-@test_each_mode "announced: a chunked body" {
+@test_each_path "announced: a chunked body" {
 	lie chunked 'bad-content-length|retry'
 }
 
-@test_each_mode "announced: leading zeros" {
+@test_each_path "announced: leading zeros" {
 	lie leading-zeros 'bad-seq'
 }
 
-@test_each_mode "announced: a signed number" {
+@test_each_path "announced: a signed number" {
 	lie signed-number 'bad-length'
 }
 
-@test_each_mode "announced: a hexadecimal number" {
+@test_each_path "announced: a hexadecimal number" {
 	lie hexadecimal-number 'bad-(length|syntax)'
 }
 
-@test_each_mode "announced: a parameter more" {
+@test_each_path "announced: a parameter more" {
 	lie trailing-bytes 'bad-syntax'
 }
 
-@test_each_mode "announced: a kind that does not exist" {
+@test_each_path "announced: a kind that does not exist" {
 	lie unknown-kind 'bad-kind'
 }
 
-@test_each_mode "announced: an empty value" {
+@test_each_path "announced: an empty value" {
 	lie empty-announcement 'bad-kind'
 }
 
-@test_each_mode "announced: two spaces between parameters" {
+@test_each_path "announced: two spaces between parameters" {
 	lie two-spaces 'bad-ticket'
 }
 
-@test_each_mode "announced: two announcements, both alike" {
+@test_each_path "announced: two announcements, both alike" {
 	lie twice 'bad-duplicate'
 }
 
-@test_each_mode "announced: two announcements, splice and none" {
+@test_each_path "announced: two announcements, splice and none" {
 	lie twice-contradicting 'bad-duplicate'
 }
 
-@test_each_mode "announced: records behind a 304" {
+@test_each_path "announced: records behind a 304" {
 	lie splice-with-304 'bad-status'
 }
 
-@test_each_mode "announced: records behind a 204" {
+@test_each_path "announced: records behind a 204" {
 	lie splice-with-204 'bad-status'
 }
 
-@test_each_mode "headers over one record beside a good announcement are not spliced" {
+@test_each_path "headers over one record beside a good announcement are not spliced" {
 	lie big-headers bad-headers
 }
 
@@ -210,7 +209,7 @@ unasked() {
 	fi
 }
 
-@test_each_mode "announced to a request without a ticket, in each mux" {
+@test_each_path "announced to a request without a ticket, in each mux" {
 	local asked=$mode
 	mode=plain
 	unasked --tlsv1.3
@@ -223,7 +222,7 @@ unasked() {
 	site_serves
 }
 
-@test_each_mode "wrong announcements are counted and logged with the server's name and the field" {
+@test_each_path "wrong announcements are counted and logged with the server's name and the field" {
 	local rejected
 	rejected=$(count rejected)
 	fetch '/100k?fake=wrong-seq'
@@ -231,27 +230,27 @@ unasked() {
 	wait_for_line "$LAB/haproxy.log" '^DiSC: wrong announcement from server nodes/n[12]: seq; nothing of it was forwarded'
 }
 
-@test_each_mode "other Disc- headers of a node never reach the client" {
+@test_each_path "other Disc- headers of a node never reach the client" {
 	truth extra-disc-headers
 }
 
-@test_each_mode "103 of the node before the announced response" {
+@test_each_path "103 of the node before the announced response" {
 	truth early-hints-first
 }
 
-@test_each_mode "100 of the node before the announced response" {
+@test_each_path "100 of the node before the announced response" {
 	truth continue-first
 }
 
-@test_each_mode "announced: in a 103" {
+@test_each_path "announced: in a 103" {
 	lie announcement-in-103 bad-status
 }
 
-@test_each_mode "headers that come byte by byte" {
+@test_each_path "headers that come byte by byte" {
 	truth one-byte-at-a-time
 }
 
-@test_each_mode "a Content-Encoding of the node's own is passed on with the records" {
+@test_each_path "a Content-Encoding of the node's own is passed on with the records" {
 	fetch '/100k?fake=content-encoding'
 	equal status "$status" 200
 	equal Content-Encoding "$(header Content-Encoding)" gzip

@@ -106,11 +106,10 @@ first_path() {
 	client_said "^body 1 $(sum_of 1)$"
 }
 
-@test "an offloaded response costs at most two KeyUpdates, and none is sent on an idle connection" {
-	mode=splice
+@test_each_path "an offloaded response costs at most two KeyUpdates, and none is sent on an idle connection" {
 	tls_client get:/100k?first send response
 	all_answered 1
-	path_is splice "$id .*first"
+	path_is "$mode" "$id .*first"
 	# One in front of the response's headers; the one that leaves the leased generation waits for the next own data.
 	equal "KeyUpdates after one response" "$(sed -n 's/^keyupdates //p' "$WORK/client")" 1
 	tls_client get:/100k?first send response get:/0 send response
@@ -125,8 +124,7 @@ first_path() {
 	equal KeyUpdates "$(sed -n 's/^keyupdates //p' "$WORK/client")" 0
 }
 
-@test "at most 4 KeyUpdates in 1.5 s: GnuTLS closes above 8 a second" {
-	mode=splice
+@test_each_path "at most 4 KeyUpdates in 1.5 s: GnuTLS closes above 8 a second" {
 	local steps=() i
 	for ((i = 0; i < 40; i++)); do
 		steps+=(get:/100k send response)

@@ -15,7 +15,6 @@ teardown_file() {
 
 # served_in_spite_of FAULT REASON
 served_in_spite_of() {
-	mode=splice
 	fetch "/100k?fake=$1"
 	equal status "$status" 200
 	body_is 100k
@@ -25,13 +24,13 @@ served_in_spite_of() {
 	equal retries "$(logged retries)" +0
 	fetch /100k
 	body_is 100k
-	path_is splice
+	path_is "$mode"
 }
 
-@test "a wrong announcement" {
+@test_each_path "a wrong announcement" {
 	served_in_spite_of wrong-seq bad-seq
 }
 
-@test "a node that dies before its headers" {
+@test_each_path "a node that dies before its headers" {
 	served_in_spite_of offload-dies-before-headers retry
 }

@@ -36,7 +36,6 @@ dies_early() {
 # offload_dies NAME [VERSION]...: the same, but asked without a ticket the nodes answer: the client sees nothing of it.
 offload_dies() {
 	local version versions=("" --tls12)
-	mode=splice
 	[ $# = 1 ] || versions=("${@:2}")
 	for version in "${versions[@]}"; do
 		tls_client $version "get:/100k?fake=$1" send response get:/100k?good send response
@@ -45,7 +44,7 @@ offload_dies() {
 		fake_saw " fake=$1 "
 		path_is proxy "$id .*fake=$1"
 		reason_is retry "$id .*fake=$1"
-		path_is splice "$id .*GET /100k\?good"
+		path_is "$mode" "$id .*GET /100k\?good"
 	done
 }
 
@@ -72,15 +71,15 @@ dies_late() {
 	dies_early never-answers ''
 }
 
-@test "an offload whose node dies before its headers becomes an ordinary response" {
+@test_each_path "an offload whose node dies before its headers becomes an ordinary response" {
 	offload_dies offload-dies-before-headers
 }
 
-@test "an offload whose node dies within its headers becomes an ordinary response" {
+@test_each_path "an offload whose node dies within its headers becomes an ordinary response" {
 	offload_dies offload-dies-in-headers
 }
 
-@test "an offload whose node never answers becomes an ordinary response" {
+@test_each_path "an offload whose node never answers becomes an ordinary response" {
 	offload_dies offload-never-answers ''
 }
 
@@ -196,9 +195,8 @@ dies_late() {
 	nodes_alive
 }
 
-@test "both nodes dead: 503 in bounded time, and service again when they are back" {
+@test_each_path "both nodes dead: 503 in bounded time, and service again when they are back" {
 	local name
-	mode=splice
 	for name in n1 n2; do
 		process_stop $name KILL
 		process_stop fake-$name KILL
@@ -214,5 +212,5 @@ dies_late() {
 	fetch /100k
 	equal status "$status" 200
 	body_is 100k
-	path_is splice
+	path_is "$mode"
 }

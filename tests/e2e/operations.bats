@@ -112,9 +112,8 @@ transfer_goes_on() {
 	path_is_as_mode
 }
 
-@test "a draining node gets no new offers" {
+@test_each_path "a draining node gets no new offers" {
 	local node other
-	mode=splice
 	fetch /100m -r 0-99
 	node=$(logged server)
 	other=$([ "$node" = n1 ] && echo n2 || echo n1)
@@ -125,15 +124,14 @@ transfer_goes_on() {
 	equal status "$status" 206
 	cmp "$body" <(head -c 100000 "$SUITE/www/100m")
 	equal server "$(logged server)" "$other"
-	path_is splice
+	path_is "$mode"
 	transfer_goes_on
 	process_wait "$node"
 	node_start "$node"
 	nodes_alive
 }
 
-@test "disc off and disc on at run time, during a transfer and on a kept-alive connection" {
-	mode=splice
+@test_each_path "disc off and disc on at run time, during a transfer and on a kept-alive connection" {
 	transfer_begins
 	local spliced=$id
 	[[ $(haproxy_cli 'show disc') == *"disc: on"* ]]
@@ -144,22 +142,21 @@ transfer_goes_on() {
 	path_is proxy
 	reason_is off
 	transfer_goes_on
-	path_is splice "$spliced"
+	path_is "$mode" "$spliced"
 	haproxy_cli 'disc on'
 	[[ $(haproxy_cli 'show disc') == *"disc: on"* ]]
 	fetch /100k
 	body_is 100k
-	path_is splice
+	path_is "$mode"
 }
 
-@test "show disc counts what happened" {
-	mode=splice
+@test_each_path "show disc counts what happened" {
 	local leases passed records bytes declined
 	leases=$(count leases) passed=$(count passed) records=$(count records) bytes=$(count bytes) declined=$(count declined)
 	fetch /100k
-	path_is splice
+	path_is "$mode"
 	fetch /10m
-	path_is splice
+	path_is "$mode"
 	fetch /0
 	path_is proxy
 	equal leases "$(count leases)" $((leases + 3))
@@ -173,15 +170,17 @@ transfer_goes_on() {
 	equal refused "$(count refused)" $((refused + 1))
 }
 
-@test "HAProxy's byte counts and fields are those of the plain path" {
-	local plain announcement="Disc-Bodysplice; ticket=00112233445566778899aabbccddeeff; seq=1; records=7; length=102400"
+@test_each_path "HAProxy's byte counts and fields are those of the plain path" {
+	local offloaded=$mode plain chunked='' length='' announcement="Disc-Body$mode; ticket=00112233445566778899aabbccddeeff; seq=1; records=7; length=102400"
 	mode=plain
 	fetch /100k
 	plain=$(logged bytes)
-	mode=splice
+	mode=$offloaded
 	fetch /100k
-	path_is splice
-	# The node's one header more counts as any header of a server does; the body counts as plaintext.
-	equal "bytes in the log" "$(logged bytes)" $((plain + ${#announcement}))
+	path_is "$mode"
+	# The node's headers count as those of any server do, one more, and for a direct body another framing; the body counts as
+	# plaintext.
+	[ "$mode" = splice ] || chunked=Transfer-Encodingchunked length=Content-Length102400
+	equal "bytes in the log" "$(logged bytes)" $((plain + ${#announcement} + ${#chunked} - ${#length}))
 	equal "termination state" "$(logged end)" "----"
 }
