@@ -50,28 +50,32 @@ static void say(const struct direct_client *client, int error)
 		    text, strerror(error));
 }
 
-static bool is_without_route(const struct direct_client *client, const uint8_t *source)
+/* <*error> says why there is none. */
+static bool has_route(const struct direct_client *client, const uint8_t *source, int *error)
 {
 	struct route_found found;
 
-	return route_lookup(client->family, client->address, source, &found) < 0 &&
-	       (errno == ENETUNREACH || errno == EHOSTUNREACH || errno == EACCES);
+	if (route_lookup(client->family, client->address, source, &found) == 0)
+		return true;
+	*error = errno;
+	return errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES;
 }
 
 bool direct_client_reachable(const struct direct_settings *settings, const struct direct_client *client)
 {
+	int error = 0;
 
+	if (client->family == 0)
+		return true;
 	for (size_t i = 0; i < settings->vip_count; i++) {
 		const struct direct_vip *vip = &settings->vips[i];
 
-		if (vip->family != client->family)
-			continue;
-		/* Without a source as well: an address that this host has lost looks the same, and the handoff names
-		 * it. */
-		if (!is_without_route(client, vip->address) || !is_without_route(client, NULL))
+		if (vip->family == client->family && has_route(client, vip->address, &error))
 			return true;
-		say(client, errno);
-		return false;
 	}
-	return true;
+	/* An address that this host has lost looks the same; the handoff names it. */
+	if (has_route(client, NULL, &error))
+		return true;
+	say(client, error);
+	return false;
 }

@@ -74,7 +74,7 @@ static int ask(const struct question *question, struct route_found *found)
 	if (fd < 0)
 		return -1;
 	if (send(fd, question, question->header.nlmsg_len, 0) == (ssize_t)question->header.nlmsg_len)
-		n = recv(fd, answer, sizeof(answer), 0);
+		n = recv(fd, answer, sizeof(answer), MSG_DONTWAIT); /* the kernel has answered within send() */
 	if (n >= 0)
 		result = read_answer((const struct nlmsghdr *)answer, (unsigned)n, found);
 	error = errno;

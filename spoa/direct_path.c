@@ -456,8 +456,8 @@ struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
 	if (check_needs(direct) < 0 || make_environment(direct) < 0 || open_steering(direct) < 0 ||
 	    open_lending(direct) < 0) {
-		/* Detaching takes a capability: what was attached, and what an earlier process left, which steers
-		 * nothing that anybody knows of any more. */
+		/* Detaching takes a capability: what was attached, and what an earlier process left, which nobody else
+		 * will. One that still drains beside us loses its own, as when this path does open. */
 		direct_path_free(direct);
 		steering_leftover_detach(0, 0);
 		keep_capabilities("");

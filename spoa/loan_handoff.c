@@ -361,20 +361,20 @@ static bool is_slow(struct loan *loan)
 }
 
 /* Whether the client was not reached by anything of the body, and has not reset the connection: the node's way to it
- * may be blocked. */
+ * may be blocked. A client whose window is shut answers probes. */
 static bool is_unreached(struct loan *loan)
 {
 	struct steering_seen seen;
 
-	if (loan->acknowledged > 0 || steering_seen(loan->environment->steering, &loan->frozen, &seen) < 0)
+	if (loan->acknowledged > 0 || steering_seen(loan->environment->steering, &loan->frozen, &seen) < 0 ||
+	    (seen.tcp_flags & FLAG_RST))
 		return false;
-	return !seen.any ||
-	       (!(seen.tcp_flags & FLAG_RST) && (int32_t)(seen.acknowledged - loan->frozen.send_next) <= 0);
+	return !seen.any || (seen.window > 0 && (int32_t)(seen.acknowledged - loan->frozen.send_next) <= 0);
 }
 
 void loan_node_gave_client_up(struct loan *loan, const char *why)
 {
-	if (loan->state != LOAN_AWAY || !is_unreached(loan)) {
+	if (loan->state == LOAN_RETURNING || !is_unreached(loan)) {
 		loan_lose(loan, LENDING_CAUSE_CLIENT, why);
 		return;
 	}

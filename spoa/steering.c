@@ -256,7 +256,7 @@ static void read_seen(const struct flow_slot *slot, struct steering_seen *seen)
 {
 	uint64_t now = now_ns();
 
-	*seen = (struct steering_seen){.any = slot->any != 0};
+	*seen = (struct steering_seen){.any = slot->any != 0, .tcp_flags = (uint8_t)slot->tcp_flags};
 	if (!seen->any)
 		return;
 	seen->acknowledged = slot->acknowledged;
@@ -264,7 +264,6 @@ static void read_seen(const struct flow_slot *slot, struct steering_seen *seen)
 	seen->timestamp = slot->timestamp;
 	seen->timestamp_echo = slot->timestamp_echo;
 	seen->sequence_end = slot->sequence_end;
-	seen->tcp_flags = (uint8_t)slot->tcp_flags;
 	seen->packets = slot->packets;
 	seen->bytes = slot->bytes;
 	seen->age = now > slot->last ? (double)(now - slot->last) / NANOSECONDS : 0;

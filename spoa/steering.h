@@ -56,7 +56,7 @@ struct steering_route {
 
 /* What the client was last seen to say on a flow. */
 struct steering_seen {
-	bool any;                           /* an acknowledgement; otherwise nothing else holds */
+	bool any;                           /* an acknowledgement; otherwise nothing else holds but tcp_flags */
 	uint32_t acknowledged;              /* highest ACK number */
 	uint32_t window;                    /* in force then (RFC 9293 3.10.7.4), as on the wire: not scaled */
 	uint32_t timestamp, timestamp_echo; /* newest TSval and TSecr; 0 without timestamps */

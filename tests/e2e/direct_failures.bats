@@ -40,6 +40,7 @@ unblock() {
 	local name
 	for name in n1 n2; do
 		on $name nft flush ruleset
+		on $name ip route replace default via 192.0.2.1
 		ip -n "$LAB_NETWORK-$name" link set eth0 mtu 1500
 	done
 }
@@ -300,9 +301,14 @@ has_handed_off() {
 	[ "$(metric disc_spoa_handoffs_total)" -gt "$handed_mark" ]
 }
 
-# The agent waits for 2 s.
 @test "a blocked way, and a node that waits for the client for less time than the agent for the node" {
 	local name
+	# The agent for 12 s, the nodes for 1 s.
+	sed 's/handoff-timeout = 1\.0/handoff-timeout = 6.0/' "$LAB/disc-spoa.conf" >"$LAB/wrong.conf"
+	process_stop disc-spoa
+	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
+	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/wrong.conf"
+	process_ready disc-spoa port_open "$SPOP_PORT"
 	for name in n1 n2; do
 		process_stop $name
 		NODE_DIRECT=${NODE_DIRECT/client-timeout = 3.0/client-timeout = 1.0} node_start $name
@@ -337,9 +343,7 @@ has_handed_off() {
 	equal "bodies that nodes found unreachable" \
 		$(($(node_metric n1 disc_backend_direct_unreachable_total) + $(node_metric n2 disc_backend_direct_unreachable_total))) $((before + 1))
 	cat "$LAB"/n[12].log | grep -q '^<4>direct: no route to the client .*: Network is unreachable: its bodies take the splice path'
-	for name in n1 n2; do
-		on $name ip route add default via 192.0.2.1
-	done
+	unblock
 	went_away 0
 	fetched "/100k?reachable" 100k
 	path_is direct

@@ -8,7 +8,7 @@ load "$E2E_DIR/helper"
 lab_network=1
 
 setup_file() {
-	lab_start wire="--loss 1 --reorder 1 --delay 3"
+	lab_start wire="--loss 1 --reorder 1 --delay 3" direct="handoff-timeout = 10.0"
 }
 
 teardown_file() {

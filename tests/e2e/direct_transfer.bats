@@ -8,7 +8,8 @@ load "$E2E_DIR/helper"
 lab_network=1
 
 setup_file() {
-	lab_start direct="min-size = 65536"
+	# Counts are exact here: no handoff is to be late because a process had no CPU.
+	lab_start direct="min-size = 65536 handoff-timeout = 10.0"
 }
 
 teardown_file() {

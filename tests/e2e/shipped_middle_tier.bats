@@ -72,6 +72,10 @@ logged_as() {
 		equal "status for $path" "$status" 404
 		[ "$(stat -c %s "$body")" -lt 1000 ]
 	done
+	fetch //internal/100k --path-as-is --http2
+	equal status "$status" 404
+	fetch / --request-target "https://$(site):$SITE_PORT/x/../internal/100k"
+	equal status "$status" 404
 	for path in /%zz/../%69nternal/100k /internal%/100k /%; do
 		fetch "$path" --path-as-is
 		equal "status for $path" "$status" 400
