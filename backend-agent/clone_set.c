@@ -125,7 +125,7 @@ void clone_set_free(struct clone_set *set)
 	free(set);
 }
 
-bool clone_set_reaches(const struct clone_set *set, const struct direct_client *client)
+bool clone_set_reaches(const struct clone_set *set, const struct direct_address *client)
 {
 	return direct_client_reachable(set->shared.settings, client);
 }

@@ -155,11 +155,11 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 		.lease_id = offer->lease_id,
 		.channel = agent->number,
 		.direct_min = offer->direct_min,
-		.client = direct_client_parse(offer->client.data, offer->client.len),
 		.rest_offset = offer->rest_offset,
 	};
 	enum ticket_offer_status status;
 
+	(void)direct_address_parse(&terms.client, offer->client.data, offer->client.len);
 	if (offer->rest_etag.len > 0) {
 		memcpy(rest_etag, offer->rest_etag.data, offer->rest_etag.len);
 		rest_etag[offer->rest_etag.len] = '\0';

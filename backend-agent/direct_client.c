@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "direct_client.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -13,22 +12,6 @@
 
 #define SAY_INTERVAL_S 10
 
-struct direct_client direct_client_parse(const char *text, size_t len)
-{
-	struct direct_client client = {.family = 0};
-	char terminated[INET6_ADDRSTRLEN];
-
-	if (len >= sizeof(terminated))
-		return client;
-	memcpy(terminated, text, len);
-	terminated[len] = '\0';
-	if (inet_pton(AF_INET, terminated, client.address) == 1)
-		client.family = 4;
-	else if (inet_pton(AF_INET6, terminated, client.address) == 1)
-		client.family = 6;
-	return client;
-}
-
 /* Whether a line may be written: one in SAY_INTERVAL_S for all threads. */
 static bool may_say(void)
 {
@@ -38,20 +21,19 @@ static bool may_say(void)
 	return now >= due && atomic_compare_exchange_strong(&next, &due, now + SAY_INTERVAL_S);
 }
 
-static void say(const struct direct_client *client, int error)
+static void say(const struct direct_address *client, int error)
 {
-	char text[INET6_ADDRSTRLEN] = "?";
+	char text[DIRECT_ADDRESS_TEXT_MAX];
 
 	backend_count(BACKEND_UNREACHABLE, 1);
-	if (!may_say())
-		return;
-	(void)inet_ntop(client->family == 4 ? AF_INET : AF_INET6, client->address, text, sizeof(text));
-	log_warning("direct: no route to the client %s: %s: its bodies take the splice path (see --check-vip --client)",
-		    text, strerror(error));
+	if (may_say())
+		log_warning("direct: no route to the client %s: %s: its bodies take the splice path (see --check-vip "
+			    "--client)",
+			    direct_address_format(client, text), strerror(error));
 }
 
 /* <*error> says why there is none. */
-static bool has_route(const struct direct_client *client, const uint8_t *source, int *error)
+static bool has_route(const struct direct_address *client, const uint8_t *source, int *error)
 {
 	struct route_found found;
 
@@ -61,14 +43,14 @@ static bool has_route(const struct direct_client *client, const uint8_t *source,
 	return errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES;
 }
 
-bool direct_client_reachable(const struct direct_settings *settings, const struct direct_client *client)
+bool direct_client_reachable(const struct direct_settings *settings, const struct direct_address *client)
 {
 	int error = 0;
 
 	if (client->family == 0)
 		return true;
 	for (size_t i = 0; i < settings->vip_count; i++) {
-		const struct direct_vip *vip = &settings->vips[i];
+		const struct direct_address *vip = &settings->vips[i];
 
 		if (vip->family == client->family && has_route(client, vip->address, &error))
 			return true;

@@ -4,22 +4,12 @@
 #define DISC_DIRECT_CLIENT_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include "direct_settings.h"
 
-struct direct_client {
-	uint8_t family;      /* 4 or 6; 0: not known */
-	uint8_t address[16]; /* network order; IPv4 in the first 4, the rest 0 */
-};
-
-/* Reads the numeric address in the <len> bytes at <text>; anything else gives family 0. */
-struct direct_client direct_client_parse(const char *text, size_t len);
-
-/* Returns false if the kernel has no route from our virtual address of its family to <client>, and says so in the log
- * now and then; it counts each time. True if there is one, or if that cannot be told: the handoff will show. Nothing is
- * sent. */
-bool direct_client_reachable(const struct direct_settings *settings, const struct direct_client *client);
+/* Returns false if the kernel has no route to <client> from any virtual address of its family, which is counted each
+ * time and said in the log now and then. True if there is one, or if that cannot be told (family 0 too): the handoff
+ * will show. Nothing is sent. Of any thread. */
+bool direct_client_reachable(const struct direct_settings *settings, const struct direct_address *client);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "direct_config.h"
 
-#include <arpa/inet.h>
 #include <net/if.h>
 #include <stdlib.h>
 
@@ -24,16 +23,6 @@ cfg_opt_t direct_config_options[] = {
 	CFG_END(),
 };
 
-int direct_config_parse_address(struct direct_vip *vip, const char *text)
-{
-	memset(vip, 0, sizeof(*vip));
-	vip->family = 4;
-	if (inet_pton(AF_INET, text, vip->address) == 1)
-		return 0;
-	vip->family = 6;
-	return inet_pton(AF_INET6, text, vip->address) == 1 ? 0 : -1;
-}
-
 static int check_vips(struct direct_settings *settings, cfg_t *section)
 {
 	unsigned count = cfg_size(section, "vip");
@@ -48,9 +37,9 @@ static int check_vips(struct direct_settings *settings, cfg_t *section)
 		return -config_fault(section, "vip", "out of memory");
 	for (unsigned i = 0; i < count; i++) {
 		const char *text = cfg_getnstr(section, "vip", i);
-		struct direct_vip vip;
+		struct direct_address vip;
 
-		if (direct_config_parse_address(&vip, text) < 0)
+		if (direct_address_parse(&vip, text, strlen(text)) < 0)
 			faults -= config_fault(section, "vip", "\"%s\" is no numeric IPv4 or IPv6 address", text);
 		else if (direct_settings_have_vip(settings, vip.family, vip.address))
 			faults -= config_fault(section, "vip", "\"%s\" is named twice", text);

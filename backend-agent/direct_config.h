@@ -13,9 +13,6 @@ extern cfg_opt_t direct_config_options[];
  * written to stderr. <settings> is to be released in every case. */
 int direct_config_check(struct direct_settings *settings, cfg_t *section);
 
-/* Reads <text>, a numeric address. Returns 0, or -1. */
-int direct_config_parse_address(struct direct_vip *address, const char *text);
-
 /* Frees what <settings>, which may be all zero, holds. */
 void direct_config_release(struct direct_settings *settings);
 

@@ -23,7 +23,7 @@ static void on_finding(void *context, enum vip_check_weight weight, const char *
 		log_notice("direct: %s", text);
 }
 
-static struct address address_of(const struct direct_vip *vip)
+static struct address address_of(const struct direct_address *vip)
 {
 	struct address address = {.len = sizeof(struct sockaddr_in)};
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&address.storage;

@@ -8,14 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A virtual address, that of the load balancer, which this node has too. */
-struct direct_vip {
-	uint8_t family;      /* 4 or 6 */
-	uint8_t address[16]; /* network order; IPv4 in the first 4, the rest 0 */
-};
+#include "direct_address.h"
 
 struct direct_settings {
-	struct direct_vip *vips; /* vip_count of them */
+	struct direct_address *vips; /* vip_count virtual addresses: the load balancer's, which this node has too */
 	size_t vip_count;
 	const char **interfaces; /* through which clients are reached, NULL-terminated */
 	const char *congestion;  /* name of a congestion control; NULL: the system's */
@@ -24,7 +20,7 @@ struct direct_settings {
 	double client_timeout;   /* seconds without an acknowledgement from the client */
 };
 
-/* True if <address>, as in struct direct_vip, is one of the virtual addresses. */
+/* True if <address>, as in struct direct_address, is one of the virtual addresses. */
 static inline bool direct_settings_have_vip(const struct direct_settings *settings, uint8_t family,
 					    const uint8_t address[static 16])
 {

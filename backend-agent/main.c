@@ -70,7 +70,7 @@ static void print_finding(void *context, enum vip_check_weight weight, const cha
 	printf("%s%s\n", weight == VIP_CHECK_NOTE ? "note: " : "", text);
 }
 
-static int check_vip(const char *file, const struct direct_vip *clients, size_t client_count)
+static int check_vip(const char *file, const struct direct_address *clients, size_t client_count)
 {
 	struct vip_check check = {.clients = clients, .client_count = client_count, .found = print_finding};
 	struct backend_config config;
@@ -112,7 +112,7 @@ enum task { TASK_SERVE, TASK_CHECK_CONFIG, TASK_CHECK_VIP };
 struct command_line {
 	enum task task;
 	const char *file;
-	struct direct_vip clients[CLIENTS_MAX];
+	struct direct_address clients[CLIENTS_MAX];
 	size_t client_count;
 };
 
@@ -125,7 +125,7 @@ static int add_client(struct command_line *line, const char *text)
 		fprintf(stderr, "disc-backend: --client: more than %d addresses\n", CLIENTS_MAX);
 		return -1;
 	}
-	if (direct_config_parse_address(&line->clients[line->client_count], text) < 0) {
+	if (direct_address_parse(&line->clients[line->client_count], text, strlen(text)) < 0) {
 		fprintf(stderr, "disc-backend: --client: \"%s\" is no numeric IPv4 or IPv6 address\n", text);
 		return -1;
 	}

@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "direct_client.h"
+#include "direct_address.h"
 #include "ticket.h"
 #include "tx_state.h"
 
@@ -37,12 +37,12 @@ struct ticket_limits {
 
 /* What an offer asks for beside the sealing itself. */
 struct ticket_terms {
-	uint64_t lease_id;           /* HAProxy's, for logs */
-	uint64_t channel;            /* number of the control channel it came on */
-	uint64_t direct_min;         /* bytes of plaintext from which "direct" may be announced; 0: never */
-	struct direct_client client; /* whose connection it is */
-	const char *rest_etag;       /* for the rest of a body: the entity tag that its object must have; else NULL */
-	uint64_t rest_offset;        /* and the byte of the object that the rest must begin with */
+	uint64_t lease_id;            /* HAProxy's, for logs */
+	uint64_t channel;             /* number of the control channel it came on */
+	uint64_t direct_min;          /* bytes of plaintext from which "direct" may be announced; 0: never */
+	struct direct_address client; /* whose connection it is */
+	const char *rest_etag;        /* for the rest of a body: the entity tag that its object must have; else NULL */
+	uint64_t rest_offset;         /* and the byte of the object that the rest must begin with */
 };
 
 struct ticket_offer {

@@ -46,13 +46,6 @@ static void report(struct checking *checking, enum vip_check_weight weight, cons
 	checking->check->found(checking->check->context, weight, text);
 }
 
-static const char *vip_text(const struct direct_vip *vip, char text[static INET6_ADDRSTRLEN])
-{
-	if (inet_ntop(vip->family == 6 ? AF_INET6 : AF_INET, vip->address, text, INET6_ADDRSTRLEN) == NULL)
-		text[0] = '\0';
-	return text;
-}
-
 static bool is_listed(const struct direct_settings *settings, const char *interface)
 {
 	for (const char **name = settings->interfaces; *name != NULL; name++)
@@ -71,7 +64,7 @@ static bool has_family(const struct direct_settings *settings, uint8_t family)
 
 /* --- the addresses ---------------------------------------------------------------------------------------------- */
 
-static bool is_vip(const struct direct_vip *vip, const struct sockaddr *address)
+static bool is_vip(const struct direct_address *vip, const struct sockaddr *address)
 {
 	if (address == NULL)
 		return false;
@@ -99,12 +92,12 @@ static unsigned prefix_length(const struct sockaddr *mask)
 /* IPv4 addresses are the host's: arp_ignore keeps them quiet. IPv6 ones are the interface's: on lo or a dummy nobody is
  * told of them (RFC 4861 7.2.4: solicitations are answered for the interface's own addresses; RFC 4862 5.4: nor are
  * they looked for there). */
-static void check_place(struct checking *checking, const struct direct_vip *vip, const struct ifaddrs *place)
+static void check_place(struct checking *checking, const struct direct_address *vip, const struct ifaddrs *place)
 {
 	unsigned prefix = prefix_length(place->ifa_netmask), wanted = vip->family == 6 ? 128 : 32;
-	char text[INET6_ADDRSTRLEN];
+	char text[DIRECT_ADDRESS_TEXT_MAX];
 
-	(void)vip_text(vip, text);
+	(void)direct_address_format(vip, text);
 	if (!(place->ifa_flags & (IFF_LOOPBACK | IFF_NOARP)))
 		report(checking, VIP_CHECK_FAULT,
 		       "vip %s: it is on %s, where others are told that it is here: ip address del %s/%u dev %s && ip "
@@ -121,9 +114,9 @@ static void check_place(struct checking *checking, const struct direct_vip *vip,
 }
 
 /* Returns whether the host has it. */
-static bool check_vip(struct checking *checking, const struct direct_vip *vip, const struct ifaddrs *all)
+static bool check_vip(struct checking *checking, const struct direct_address *vip, const struct ifaddrs *all)
 {
-	char text[INET6_ADDRSTRLEN];
+	char text[DIRECT_ADDRESS_TEXT_MAX];
 	bool found = false;
 
 	for (const struct ifaddrs *place = all; place != NULL; place = place->ifa_next) {
@@ -132,7 +125,7 @@ static bool check_vip(struct checking *checking, const struct direct_vip *vip, c
 		found = true;
 		check_place(checking, vip, place);
 	}
-	(void)vip_text(vip, text);
+	(void)direct_address_format(vip, text);
 	if (!found)
 		report(checking, VIP_CHECK_FAULT, "vip %s: it is not on this node: ip address add %s/%u dev lo", text,
 		       text, vip->family == 6 ? 128 : 32);
@@ -245,21 +238,21 @@ static void check_interface(struct checking *checking, const char *interface)
 /* --- the way to clients ----------------------------------------------------------------------------------------- */
 
 /* Of some address behind the default route only notes are made: clients may all be reached by other ones. */
-static void check_route(struct checking *checking, const struct direct_vip *vip, const uint8_t client[static 16],
+static void check_route(struct checking *checking, const struct direct_address *vip, const uint8_t client[static 16],
 			bool is_default)
 {
 	enum vip_check_weight weight = is_default ? VIP_CHECK_NOTE : VIP_CHECK_FAULT;
 	const struct direct_settings *settings = checking->check->settings;
-	char from[INET6_ADDRSTRLEN], to[INET6_ADDRSTRLEN], name[IF_NAMESIZE];
-	struct direct_vip destination = {.family = vip->family};
+	char from[DIRECT_ADDRESS_TEXT_MAX], to[DIRECT_ADDRESS_TEXT_MAX], name[IF_NAMESIZE];
+	struct direct_address destination = {.family = vip->family};
 	struct route_found found;
 
 	memcpy(destination.address, client, sizeof(destination.address));
-	(void)vip_text(vip, from);
+	(void)direct_address_format(vip, from);
 	if (is_default)
 		strcpy(to, "default");
 	else
-		(void)vip_text(&destination, to);
+		(void)direct_address_format(&destination, to);
 	if (route_lookup(vip->family, client, vip->address, &found) < 0) {
 		report(checking, weight, "route from vip %s to %s: %s: ip%s route add %s via GATEWAY dev %s", from, to,
 		       strerror(errno), vip->family == 6 ? " -6" : "", to, settings->interfaces[0]);
@@ -275,12 +268,12 @@ static void check_route(struct checking *checking, const struct direct_vip *vip,
 		report(checking, VIP_CHECK_NOTE, "route from vip %s to %s: its MTU is %u", from, to, found.mtu);
 }
 
-static void check_routes(struct checking *checking, const struct direct_vip *vip)
+static void check_routes(struct checking *checking, const struct direct_address *vip)
 {
 	bool given = false;
 
 	for (size_t i = 0; i < checking->check->client_count; i++) {
-		const struct direct_vip *client = &checking->check->clients[i];
+		const struct direct_address *client = &checking->check->clients[i];
 
 		if (client->family != vip->family)
 			continue;

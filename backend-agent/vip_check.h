@@ -18,7 +18,7 @@ enum vip_check_weight {
 
 struct vip_check {
 	const struct direct_settings *settings;
-	const struct direct_vip *clients; /* addresses that routes are looked up for, client_count of them; */
+	const struct direct_address *clients; /* addresses that routes are looked up for, client_count of them; */
 	size_t client_count; /* of a family without one the default route is looked at, and faults there are notes */
 	/* Called with each finding: one line without its end, which says what is wrong and, behind ": ", the command
 	 * that mends it if there is one. */

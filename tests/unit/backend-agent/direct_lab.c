@@ -248,7 +248,7 @@ static void open_guard(struct direct_lab *lab)
 
 static void set_direct(struct direct_lab *lab)
 {
-	static struct direct_vip vips[2];
+	static struct direct_address vips[2];
 
 	vips[0].family = 4;
 	vips[1].family = 6;
