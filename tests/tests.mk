@@ -9,10 +9,11 @@ UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
 $(OUT)/tests/unit/lib/channel_test $(OUT)/tests/unit/lib/channel_tls_test: $(OUT)/tests/unit/lib/channel_fixture.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,node_test origin_node_test http_source_test backend_config_test): \
 	$(OUT)/tests/unit/lib/channel_fixture.o
+$(OUT)/tests/unit/backend-agent/node_test: $(OUT)/tests/unit/backend-agent/node_lab.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test vip_check_test): $(OUT)/tests/unit/netns.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test): $(addprefix $(OUT)/tests/unit/,lib/channel_fixture.o \
 	backend-agent/direct_net.o backend-agent/direct_lab.o backend-agent/direct_lab_peers.o)
-$(OUT)/tests/unit/backend-agent/direct_%.o: CPPFLAGS += -Ibackend-agent -Itests/unit
+$(OUT)/tests/unit/backend-agent/direct_%.o $(OUT)/tests/unit/backend-agent/node_lab.o: CPPFLAGS += -Ibackend-agent -Itests/unit
 $(OUT)/tests/unit/spoa/dispatch_test $(OUT)/tests/unit/spoa/lending_server_test: $(OUT)/tests/unit/lib/channel_fixture.o
 $(OUT)/tests/unit/lib/record_test: $(OUT)/tests/unit/lib/tls_peer.o
 $(addprefix $(OUT)/tests/unit/lib/,tcp_handoff_test tcp_mute_test): $(OUT)/tests/unit/lib/handoff_network.o
