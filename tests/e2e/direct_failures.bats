@@ -137,6 +137,31 @@ has_no_clone() {
 	done
 }
 
+# has_steering: disc-spoa's programs are on the load balancer's interface.
+has_steering() {
+	on lb tc filter show dev eth0 ingress | grep -q disc_steer_in
+}
+
+@test "the agent is killed, and the next one cannot open its direct path: nothing of the first is left in the kernel" {
+	reads_slowly
+	process_stop disc-spoa KILL
+	has_steering
+	sed 's/interface = {"eth0"}/interface = {"nowhere0"}/' "$LAB/disc-spoa.conf" >"$LAB/wrong.conf"
+	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
+	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/wrong.conf"
+	process_ready disc-spoa port_open "$SPOP_PORT"
+	wait_until agent_says n1 up
+	wait_until agent_says n2 up
+	says 'nowhere0'
+	not has_steering
+	fetched /100k 100k
+	path_is splice
+	touch "$WORK/go"
+	tls_client_wait
+	equal "exit status" "$client_status" 4
+	cut_or_complete 100m
+}
+
 @test "without agent the site serves, by itself" {
 	process_stop disc-spoa KILL
 	fetched /100k 100k

@@ -61,3 +61,77 @@ nodes_asked() {
 raw_asked() {
 	grep -cE -- "$1" "$LAB/raw.log" || :
 }
+
+# middle_tier_start: the lab, with everything that can be referred to.
+middle_tier_start() {
+	lab_prepare config=middle_tier.cfg fake=1
+	apps_prepare
+	node_start n1
+	node_start n2
+	fake_start n1
+	fake_start n2
+	apps_start
+	spoa_start
+	haproxy_start
+	nodes_alive
+}
+
+# --- assertions ---
+
+# redispatched FILE: $body is that file, with the headers of Flask, of the node and of rules in every tier.
+redispatched() {
+	equal status "$status" 200
+	body_is "$1"
+	equal X-Application "$(header X-Application)" flask
+	equal X-Passed-By "$(header X-Passed-By)" middle
+	equal X-Frontend-Rule "$(header X-Frontend-Rule)" yes
+	equal Content-Type "$(header Content-Type)" application/x-lab
+	equal Content-Length "$(header Content-Length)" "$(stat -c %s "$SUITE/www/$1")"
+	equal Content-Disposition "$(header Content-Disposition)" "attachment; filename=\"$1\""
+	equal cookies "$(grep -ci '^set-cookie: \(session=of-flask\|downloads=\)' "$headers")" 2
+	[ -n "$(header ETag)" ]
+	no_reference
+}
+
+# no_reference: neither a reference nor anything of ours reached the client.
+no_reference() {
+	no_disc_header
+	if grep -iE '^(x-accel-|backend-)' "$headers"; then
+		echo "a reference reached the client"
+		return 1
+	fi
+}
+
+# one_is NAME VALUE: the field is there once, with that value.
+one_is() {
+	equal "number of $1" "$(grep -ci "^$1:" "$headers")" 1
+	equal "$1" "$(header "$1")" "$2"
+}
+
+absent() {
+	not grep -i "^$1:" "$headers"
+}
+
+# refers_well REFERENCE FILE: raw_app refers so, and the client gets that file.
+refers_well() {
+	fetch "$(refer "$1")"
+	equal status "$status" 200
+	body_is "$2"
+	equal X-Application "$(header X-Application)" raw
+	no_reference
+}
+
+site_serves_references() {
+	fetch /flask/file/16385
+	redispatched 16385
+	path_is_as_mode
+}
+
+# sessions_left: of servers and backends, current sessions and queue.
+sessions_left() {
+	haproxy_cli 'show stat' | awk -F , '$1 ~ /^(flask|raw|single|kept|untrusted|study|ruled|nodes)$/ && $3 + $5 > 0 { print $1 "/" $2 ": " $5 }'
+}
+
+nothing_left() {
+	[ -z "$(sessions_left)" ]
+}

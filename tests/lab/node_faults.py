@@ -441,6 +441,7 @@ def send_records(exchange, records):
 
 
 def send_records_later(exchange, records):
+    """The time is what is tested: HAProxy waits for them."""
     time.sleep(0.3)
     exchange.send_chunk(records)
 
