@@ -54,6 +54,15 @@ goes_direct() {
 	done
 }
 
+# agent_has SED-SCRIPT: disc-spoa starts again with its configuration changed so; the next test's setup puts it back.
+agent_has() {
+	sed "$1" "$LAB/disc-spoa.conf" >"$LAB/wrong.conf"
+	! process_running disc-spoa || process_stop disc-spoa
+	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
+	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/wrong.conf"
+	process_ready disc-spoa port_open "$SPOP_PORT"
+}
+
 says() {
 	tail -n "+$log_mark" "$LAB/disc-spoa.log" | grep -qE -- "$1"
 }
@@ -146,10 +155,7 @@ has_steering() {
 	reads_slowly
 	process_stop disc-spoa KILL
 	has_steering
-	sed 's/interface = {"eth0"}/interface = {"nowhere0"}/' "$LAB/disc-spoa.conf" >"$LAB/wrong.conf"
-	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
-	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/wrong.conf"
-	process_ready disc-spoa port_open "$SPOP_PORT"
+	agent_has 's/interface = {"eth0"}/interface = {"nowhere0"}/'
 	wait_until agent_says n1 up
 	wait_until agent_says n2 up
 	says 'nowhere0'
@@ -282,12 +288,7 @@ vip() {
 
 @test "a node that does not answer ARP gets no connections" {
 	# Nothing that the agent's channel needs: only the address that packets of clients would be sent to.
-	sed "s/direct = {\"192.0.2.11\", [^}]*}/direct = {\"192.0.2.77\"}/; s/direct = {\"192.0.2.12\", [^}]*}/direct = {\"192.0.2.78\"}/" \
-		"$LAB/disc-spoa.conf" >"$LAB/wrong.conf"
-	process_stop disc-spoa
-	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
-	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/wrong.conf"
-	process_ready disc-spoa port_open "$SPOP_PORT"
+	agent_has 's/direct = {"192.0.2.11", [^}]*}/direct = {"192.0.2.77"}/; s/direct = {"192.0.2.12", [^}]*}/direct = {"192.0.2.78"}/'
 	nodes_alive
 	local i
 	for i in 1 2 3 4 5 6; do
@@ -328,12 +329,7 @@ has_handed_off() {
 
 @test "a blocked way, and a node that waits for the client for less time than the agent for the node" {
 	local name
-	# The agent for 12 s, the nodes for 1 s.
-	sed 's/handoff-timeout = 1\.0/handoff-timeout = 6.0/' "$LAB/disc-spoa.conf" >"$LAB/wrong.conf"
-	process_stop disc-spoa
-	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
-	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/wrong.conf"
-	process_ready disc-spoa port_open "$SPOP_PORT"
+	agent_has 's/handoff-timeout = 1\.0/handoff-timeout = 6.0/' # it waits for 12 s, the nodes for 1 s
 	for name in n1 n2; do
 		process_stop $name
 		NODE_DIRECT=${NODE_DIRECT/client-timeout = 3.0/client-timeout = 1.0} node_start $name
@@ -354,6 +350,22 @@ has_handed_off() {
 	unblock
 	process_stop n1
 	process_stop n2
+}
+
+@test "a client that resets before it has acknowledged anything is gone, and nobody's failure" {
+	agent_has 's/handoff-timeout = 1\.0/handoff-timeout = 6.0/'
+	nodes_alive
+	wait_until goes_direct
+	block
+	handoffs_mark
+	tls_client_in_background get:/100k send "wait:$WORK/go" abort
+	wait_until has_handed_off
+	touch "$WORK/go"
+	tls_client_wait
+	wait_until says 'is lost by the client while away: Connection reset by peer'
+	wait_until nothing_lent
+	went_away 1
+	unblock
 }
 
 @test "nodes without a route to the client: no connection is asked for, the bodies are spliced" {
