@@ -527,7 +527,7 @@ struct clone *clone_new(const struct clone_shared *shared, const struct clone_te
 	clone->fd = -1;
 	set_state(clone, CLONE_WAITING);
 	backend_count(BACKEND_OFFLOADS_ACTIVE, 1);
-	clone_report_prepared(clone, terms->etag, terms->offset, sealed_body_layout(body)->length);
+	clone_report_prepared(clone, terms, sealed_body_layout(body)->length);
 	return clone;
 }
 

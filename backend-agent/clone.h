@@ -53,9 +53,9 @@ struct clone_announcer {
 /* What a clone is made for. */
 struct clone_terms {
 	struct ticket ticket;
-	uint64_t channel; /* of the agent */
-	struct control_text etag;
-	uint64_t offset; /* of the body in the object that <etag> names */
+	uint64_t channel;                 /* of the agent */
+	struct control_text etag, target; /* for another node to go on with the body; empty: none may */
+	uint64_t offset;                  /* of the body in the object that they name */
 	struct clone_announcer announcer;
 };
 

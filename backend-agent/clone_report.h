@@ -6,7 +6,7 @@
 
 #include "clone.h"
 
-void clone_report_prepared(const struct clone *clone, struct control_text etag, uint64_t offset, uint64_t length);
+void clone_report_prepared(const struct clone *clone, const struct clone_terms *terms, uint64_t length);
 
 /* <reason> is "" if the clone lives. */
 void clone_report_reply(const struct clone *clone, const char *reason);

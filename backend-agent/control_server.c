@@ -150,21 +150,18 @@ static void on_hello(struct agent *agent, const struct control_hello *hello)
 
 static void on_offer(struct agent *agent, const struct control_offer *offer)
 {
-	char digits[TICKET_TEXT_LEN + 1], rest_etag[CONTROL_ETAG_MAX + 1];
+	char digits[TICKET_TEXT_LEN + 1];
 	struct ticket_terms terms = {
 		.lease_id = offer->lease_id,
 		.channel = agent->number,
 		.direct_min = offer->direct_min,
-		.rest_offset = offer->rest_offset,
+		.rest = {.etag = {offer->rest_etag.data, offer->rest_etag.len},
+			 .target = {offer->target.data, offer->target.len},
+			 .offset = offer->rest_offset},
 	};
 	enum ticket_offer_status status;
 
 	(void)direct_address_parse(&terms.client, offer->client.data, offer->client.len);
-	if (offer->rest_etag.len > 0) {
-		memcpy(rest_etag, offer->rest_etag.data, offer->rest_etag.len);
-		rest_etag[offer->rest_etag.len] = '\0';
-		terms.rest_etag = rest_etag;
-	}
 	status = ticket_table_offer(agent->server->settings->tickets, &offer->ticket, &offer->state, &terms,
 				    ticket_clock());
 	backend_count(BACKEND_OFFERS, 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fetch_exchange.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -27,13 +28,14 @@ static void report(struct fetch_exchange *exchange, uint64_t channel, enum contr
 	result_queue_push(exchange->service->results, &result);
 }
 
-/* An offer that came but is not taken. */
+/* <offer>, which may be NULL, was taken out unused and stays so: it is wiped. */
 static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer, const char *reason)
 {
 	if (offer == NULL)
 		return;
 	report(exchange, offer->terms.channel, CONTROL_OUTCOME_DECLINED, reason);
 	ticket_table_release(exchange->service->tickets, offer);
+	exchange->declined = true;
 }
 
 /* Returns why <exchange> is not to be offloaded, NULL if it is. */
@@ -52,9 +54,6 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the origin does not tell the body's length";
 	if (!answer->is_pinned)
 		return "the origin gives no strong validator";
-	/* What may be the rest of a body, the offer tells. */
-	if (!exchange->may_be_rest && answer->length < exchange->service->limits.offload_min_size)
-		return TOO_SHORT;
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
 	if (answer->origin == NULL &&
@@ -115,7 +114,7 @@ static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchang
 
 	if (answer->has_body && !answer->has_length && exchange->http_1_0)
 		exchange->keep_alive = false;
-	if (begin_transfer(exchange, exchange->has_ticket ? &none : NULL, 0) < 0)
+	if (begin_transfer(exchange, exchange->declined ? &none : NULL, 0) < 0)
 		return FETCH_EXCHANGE_FAILED;
 	if (answer->has_body && answer->source != NULL)
 		return relay(exchange);
@@ -124,37 +123,32 @@ static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchang
 	return FETCH_EXCHANGE_READY;
 }
 
-/* Where in its object the answer's body begins, in <*offset>, and the object's entity tag. Returns false if a replica
- * could not tell which bytes are meant. */
-static bool locate(const struct fetch_answer *answer, struct control_text *etag, uint64_t *offset)
+/* Returns why the rest of a body is not sealed for <offer>, NULL if it is. Its keys and nonces may have sealed these
+ * bytes before, so it must be the very same ones: an entity tag is unique per resource only, and an origin may give
+ * every resource the same one. */
+static const char *reason_to_refuse_rest(const struct fetch_exchange *exchange, const struct ticket_rest *rest)
 {
-	const char *text = answer->origin != NULL ? answer->origin->etag : answer->etag;
+	const struct fetch_answer *answer = &exchange->answer;
 
-	*etag = (struct control_text){text, strlen(text)};
-	*offset = answer->offset;
-	if (etag->len == 0 || etag->len > CONTROL_ETAG_MAX)
-		return false;
-	if (answer->origin == NULL || answer->status == 200)
-		return true;
-	*offset = answer->origin->range_first;
-	return answer->origin->has_range;
-}
-
-/* Returns why what <offer> asks for is not what the answer has, NULL if it is. The rest of a body whose beginning was
- * sealed has to be sealed, however little it is; but only of the very same bytes, since its keys and nonces may have
- * sealed those already. */
-static const char *reason_to_refuse(const struct fetch_exchange *exchange, const struct ticket_offer *offer)
-{
-	const struct ticket_terms *terms = &offer->terms;
-	struct control_text etag;
-	uint64_t offset;
-
-	if (terms->rest_etag == NULL)
-		return exchange->answer.length < exchange->service->limits.offload_min_size ? TOO_SHORT : NULL;
-	if (exchange->answer.status != 206 || !locate(&exchange->answer, &etag, &offset) ||
-	    offset != terms->rest_offset || strcmp(etag.data, terms->rest_etag) != 0)
+	if (answer->origin != NULL)
+		return "a body of an HTTP origin is never sealed a second time";
+	if (!text_span_equals(rest->target, exchange->target))
+		return "the rest of another target was offered";
+	if (answer->status != 206 || answer->offset != rest->offset || !text_span_equals(rest->etag, answer->etag))
 		return "this is not the rest of the object that was offered";
 	return NULL;
+}
+
+/* Returns why the answer is not sealed for <offer>, NULL if it is. A rest is sealed however short it is. */
+static const char *reason_to_refuse(const struct fetch_exchange *exchange, const struct ticket_offer *offer)
+{
+	const char *reason = reason_to_decline(exchange);
+
+	if (reason != NULL)
+		return reason;
+	if (offer->terms.rest.etag.len > 0)
+		return reason_to_refuse_rest(exchange, &offer->terms.rest);
+	return exchange->answer.length < exchange->service->limits.offload_min_size ? TOO_SHORT : NULL;
 }
 
 static void on_clone_fed(void *clone)
@@ -195,13 +189,18 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	struct clone *clone;
 
 	if (exchange->service->clones == NULL || exchange->http_1_0 || offer->terms.direct_min == 0 ||
-	    answer->length < offer->terms.direct_min || !locate(answer, &terms.etag, &terms.offset))
+	    answer->length < offer->terms.direct_min)
 		return false;
 	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images,
 	 * reproducible builds), and then another object of the same size may have the same. */
 	if (answer->origin == NULL && answer->object.mtime.tv_nsec == 0) {
 		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
 		return false;
+	}
+	if (answer->origin == NULL) {
+		terms.etag = (struct control_text){answer->etag, strlen(answer->etag)};
+		terms.target = (struct control_text){exchange->target, strlen(exchange->target)};
+		terms.offset = answer->offset;
 	}
 	if (!clone_set_reaches(exchange->service->clones, &offer->terms.client))
 		return false;
@@ -277,23 +276,19 @@ static void on_offer(struct ticket_waiter *waiter, struct ticket_offer *offer)
 	exchange->began(exchange->context, respond_sealed(exchange, offer));
 }
 
+/* Every answer with a ticket needs the offer, also one that will not be sealed: "none" is the promise of the exchange
+ * that took it out. So a fetch that came first waits in either case. */
 static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
 {
-	struct ticket_table *tickets = exchange->service->tickets;
-	const char *reason = reason_to_decline(exchange);
 	struct ticket_offer *offer;
 
-	if (reason != NULL) {
-		decline(exchange, ticket_table_decline(tickets, &exchange->ticket, ticket_clock()), reason);
-		return respond_plainly(exchange);
-	}
 	exchange->waiter = (struct ticket_waiter){
 		.ticket = exchange->ticket,
 		.mailbox = &exchange->service->mailbox,
 		.call = on_offer,
 		.context = exchange,
 	};
-	switch (ticket_table_claim(tickets, &exchange->waiter, &offer, ticket_clock())) {
+	switch (ticket_table_claim(exchange->service->tickets, &exchange->waiter, &offer, ticket_clock())) {
 	case TICKET_CLAIM_JOINED:
 		return respond_sealed(exchange, offer);
 	case TICKET_CLAIM_WAITING:
@@ -303,7 +298,7 @@ static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
 		backend_count(BACKEND_TICKETS_REUSED, 1);
 		break;
 	case TICKET_CLAIM_REFUSED:
-		log_warning("too many tickets wait or are remembered: an offload is declined (offload.max-waiting)");
+		log_warning("too many tickets wait or are remembered: an offload is not served (offload.max-waiting)");
 		break;
 	}
 	return respond_plainly(exchange);
@@ -313,7 +308,8 @@ static void reset(struct fetch_exchange *exchange)
 {
 	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
 	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
-	exchange->may_be_rest = false;
+	exchange->declined = false;
+	exchange->target = NULL;
 	exchange->waiting = exchange->has_clone = false;
 	exchange->stream = exchange->answered = NULL;
 	exchange->channel = 0;
@@ -368,10 +364,13 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	exchange->head_only = request->method == FETCH_HEAD;
 	exchange->http_1_0 = request->http_minor == 0;
 	exchange->keep_alive = keep_alive;
-	exchange->may_be_rest = text_span_is_set(request->range) && text_span_is_set(request->conditions.if_match);
 	exchange->has_ticket = request->has_ticket;
 	exchange->ticket = request->ticket;
 	backend_count(BACKEND_FETCHES, 1);
+	if (request->has_ticket && (exchange->target = strndup(request->target.data, request->target.len)) == NULL) {
+		fetch_answer_init_status(&exchange->answer, 503);
+		return FETCH_EXCHANGE_FAILED;
+	}
 	if (exchange->service->origin != NULL) {
 		log_debug("fetch %.*s%s", (int)request->target.len, request->target.data,
 			  request->has_ticket ? " with a ticket" : "");
@@ -444,4 +443,6 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 		backend_count(BACKEND_BYTES_PLAIN, (int64_t)exchange->transfer.sent);
 	fetch_transfer_release(&exchange->transfer);
 	fetch_answer_release(&exchange->answer);
+	free(exchange->target);
+	exchange->target = NULL;
 }

@@ -26,10 +26,11 @@ struct fetch_exchange {
 	struct fetch_transfer transfer;
 	bool head_only; /* HEAD: no text behind the head */
 	bool http_1_0;
-	bool keep_alive;  /* the connection may be used again afterwards */
-	bool may_be_rest; /* it may ask for the rest of an object that another fetch began with */
+	bool keep_alive; /* the connection may be used again afterwards */
 	bool has_ticket;
+	bool declined; /* this exchange took an unused offer out and wiped it: the response may say "none" */
 	struct ticket ticket;
+	char *target; /* with a ticket: the request's, owned */
 	struct ticket_waiter waiter;
 	bool waiting;
 	bool has_clone;               /* the body was announced as direct, and its clone waits for a connection */

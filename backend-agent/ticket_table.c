@@ -75,7 +75,7 @@ void ticket_table_free(struct ticket_table *table)
 		free(entry);
 	}
 	for (size_t i = 0; i < table->slot_count; i++)
-		free(table->slots[i].rest_etag); /* of offers that still waited */
+		free(table->slots[i].rest_texts); /* of offers that still waited */
 	secret_free(table->slots, table->slot_count * sizeof(*table->slots));
 	pthread_mutex_destroy(&table->lock);
 	free(table);
@@ -94,7 +94,7 @@ static struct ticket_offer *slot_take(struct ticket_table *table)
 
 static void slot_give(struct ticket_table *table, struct ticket_offer *slot)
 {
-	free(slot->rest_etag);
+	free(slot->rest_texts);
 	secret_wipe(slot, sizeof(*slot));
 	slot->next_free = table->free_slots;
 	table->free_slots = slot;
@@ -162,17 +162,27 @@ static bool has_room(const struct ticket_table *table, size_t waiting)
 static struct ticket_offer *offer_new(struct ticket_table *table, const struct ticket *ticket,
 				      const struct tx_state *state, const struct ticket_terms *terms)
 {
-	char *rest_etag = terms->rest_etag != NULL ? strdup(terms->rest_etag) : NULL;
-	struct ticket_offer *offer = terms->rest_etag == NULL || rest_etag != NULL ? slot_take(table) : NULL;
+	const struct ticket_rest *rest = &terms->rest;
+	char *texts = NULL;
+	struct ticket_offer *offer;
 
+	if (rest->etag.len > 0 && (texts = malloc(rest->etag.len + rest->target.len)) == NULL)
+		return NULL;
+	offer = slot_take(table);
 	if (offer == NULL) {
-		free(rest_etag);
+		free(texts);
 		return NULL;
 	}
 	offer->ticket = *ticket;
 	offer->state = *state;
 	offer->terms = *terms;
-	offer->terms.rest_etag = offer->rest_etag = rest_etag;
+	offer->rest_texts = texts;
+	if (texts != NULL) {
+		memcpy(texts, rest->etag.data, rest->etag.len);
+		memcpy(texts + rest->etag.len, rest->target.data, rest->target.len);
+		offer->terms.rest.etag = (struct text_span){texts, rest->etag.len};
+		offer->terms.rest.target = (struct text_span){texts + rest->etag.len, rest->target.len};
+	}
 	return offer;
 }
 
@@ -344,23 +354,6 @@ struct ticket_offer *ticket_table_withdraw(struct ticket_table *table, struct ti
 
 		assert(entry != NULL && entry->waiter == waiter);
 		entry_end_wait(table, entry, now);
-	}
-	pthread_mutex_unlock(&table->lock);
-	return offer;
-}
-
-struct ticket_offer *ticket_table_decline(struct ticket_table *table, const struct ticket *ticket, double now)
-{
-	struct ticket_offer *offer = NULL;
-	struct entry *entry;
-
-	pthread_mutex_lock(&table->lock);
-	entry = entry_find(table, ticket);
-	if (entry != NULL && entry->state == ENTRY_OFFERED) {
-		offer = entry_take_offer(table, entry, now);
-	} else if (entry == NULL && has_room(table, 0) && (entry = entry_new(table, ticket)) != NULL) {
-		/* Without room an offer that comes later waits in vain and expires: nobody claims it. */
-		entry_set_used(table, entry, now);
 	}
 	pthread_mutex_unlock(&table->lock);
 	return offer;

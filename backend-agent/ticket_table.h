@@ -9,10 +9,9 @@
  *        fetch claims             offer                      wait over, fetch gone
  *   (none) --> AWAITED ----------------------------> USED <---------------------------------- AWAITED
  *
- *        fetch declines (it needs no offer): any state but AWAITED --> USED
- *
- * TX states stand in one block of secret memory of fixed size. An offer belongs to the table until it is handed out;
- * whoever gets it gives it back with ticket_table_release(), which wipes it.
+ * A fetch that will decline claims its offer too: only who took an unused offer out knows that nothing was and nothing
+ * will be sealed under it. TX states stand in one block of secret memory of fixed size. An offer belongs to the table
+ * until it is handed out; whoever gets it gives it back with ticket_table_release(), which wipes it.
  */
 #ifndef DISC_TICKET_TABLE_H
 #define DISC_TICKET_TABLE_H
@@ -23,6 +22,7 @@
 #include <stdint.h>
 
 #include "direct_address.h"
+#include "text_span.h"
 #include "ticket.h"
 #include "tx_state.h"
 
@@ -41,15 +41,19 @@ struct ticket_terms {
 	uint64_t channel;             /* number of the control channel it came on */
 	uint64_t direct_min;          /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct direct_address client; /* whose connection it is */
-	const char *rest_etag;        /* for the rest of a body: the entity tag that its object must have; else NULL */
-	uint64_t rest_offset;         /* and the byte of the object that the rest must begin with */
+	struct ticket_rest {
+		struct text_span
+			etag; /* for the rest of a body: the entity tag that its object must have; else empty */
+		struct text_span target; /* and the target that the fetch must name */
+		uint64_t offset;         /* and the byte of the object that the rest must begin with */
+	} rest;
 };
 
 struct ticket_offer {
 	struct ticket ticket;
 	struct tx_state state;
 	struct ticket_terms terms;
-	char *rest_etag;                /* private: terms.rest_etag */
+	char *rest_texts;               /* private: terms.rest's */
 	struct ticket_offer *next_free; /* private */
 };
 
@@ -113,10 +117,6 @@ enum ticket_claim_status ticket_table_claim(struct ticket_table *table, struct t
 /* Withdraws a waiting <waiter>, in its mailbox's thread; the ticket is used from now on. Returns the offer if it had
  * come but call() was not made yet (it is the caller's, call() is not made any more), else NULL. */
 struct ticket_offer *ticket_table_withdraw(struct ticket_table *table, struct ticket_waiter *waiter, double now);
-
-/* The fetch of <ticket> needs no offer: marks it used. Returns an offer that had come, which is the caller's, or NULL.
- */
-struct ticket_offer *ticket_table_decline(struct ticket_table *table, const struct ticket *ticket, double now);
 
 /* The agent on <channel> cancels <ticket>: an offer that still waits is wiped, and the ticket is used. Returns true if
  * there was one. Offers of other channels are left alone. */

@@ -65,9 +65,10 @@ struct control_hello {
 struct control_offer {
 	struct ticket ticket;
 	struct tx_state state;
-	struct control_text method, host, target; /* as HAProxy saw the request; target is path and query */
-	struct control_text client;               /* numeric address of the client */
-	uint64_t lease_id;                        /* HAProxy's, for logs */
+	/* As HAProxy saw the request; target is path and query. For the rest of a body: as the node must see it. */
+	struct control_text method, host, target;
+	struct control_text client;    /* numeric address of the client */
+	uint64_t lease_id;             /* HAProxy's, for logs */
 	uint64_t direct_min;           /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct control_text rest_etag; /* for the rest of a body: entity tag of its object; else empty */
 	uint64_t rest_offset;          /* and the byte of the object that it begins with */
@@ -103,8 +104,9 @@ struct control_bytes {
 
 struct control_prepared {
 	struct ticket ticket;
-	struct control_text etag; /* strong, with quotes; not empty */
-	uint64_t offset, length;  /* the body's place in the object, bytes of plaintext */
+	struct control_text etag;   /* strong, with quotes; empty: no other node may go on with this body */
+	struct control_text target; /* of the fetch, as the node saw it; empty if <etag> is */
+	uint64_t offset, length;    /* the body's place in the object, bytes of plaintext */
 };
 
 struct control_handoff {

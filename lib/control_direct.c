@@ -31,9 +31,10 @@ static bool cause_is_known(uint64_t cause)
 	return cause >= CONTROL_GONE_CLIENT && cause <= CONTROL_GONE_RECALLED;
 }
 
-static bool etag_is_valid(struct control_text etag)
+/* Both or none. */
+static bool object_is_valid(struct control_text etag, struct control_text target)
 {
-	return etag.len > 0 && etag.len <= CONTROL_ETAG_MAX;
+	return etag.len <= CONTROL_ETAG_MAX && text_fits(target) && (etag.len > 0) == (target.len > 0);
 }
 
 static bool client_data_is_valid(struct control_bytes data)
@@ -49,10 +50,11 @@ static enum control_error encode_prepared(const struct control_prepared *prepare
 	Disc__Control__Envelope envelope = DISC__CONTROL__ENVELOPE__INIT;
 	Disc__Control__Prepared packed = DISC__CONTROL__PREPARED__INIT;
 
-	if (!etag_is_valid(prepared->etag))
+	if (!object_is_valid(prepared->etag, prepared->target))
 		return CONTROL_BAD_FIELD;
 	packed.ticket = pack_ticket(&prepared->ticket);
 	packed.etag = pack_text(prepared->etag);
+	packed.target = pack_text(prepared->target);
 	packed.offset = prepared->offset;
 	packed.length = prepared->length;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_PREPARED;
@@ -215,8 +217,10 @@ static enum control_error decode_prepared(struct control_prepared *prepared, con
 		return CONTROL_BAD_TICKET;
 	prepared->offset = packed->offset;
 	prepared->length = packed->length;
-	return unpack_text(&prepared->etag, packed->etag) && etag_is_valid(prepared->etag) ? CONTROL_OK
-											   : CONTROL_BAD_FIELD;
+	if (!unpack_text(&prepared->etag, packed->etag) || !unpack_text(&prepared->target, packed->target) ||
+	    !object_is_valid(prepared->etag, prepared->target))
+		return CONTROL_BAD_FIELD;
+	return CONTROL_OK;
 }
 
 static enum control_error decode_handoff(struct control_handoff *handoff, const Disc__Control__Handoff *packed)

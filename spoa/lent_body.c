@@ -40,18 +40,27 @@ void lent_body_release(struct lent_body *body)
 const char *lent_body_prepare(struct lent_body *body, const struct control_prepared *prepared)
 {
 	enum record_error error;
+	char *target;
 
-	if (body->etag)
+	if (body->prepared)
 		return "it sent PREPARED twice for one ticket";
 	if (prepared->length > UINT64_MAX - prepared->offset)
 		return "PREPARED has a body beyond the end of all objects";
 	error = record_layout_init(&body->layout, body->lease, prepared->length);
 	if (error != RECORD_OK)
 		return record_error_text(error);
-	body->etag = copy_text(prepared->etag);
-	if (!body->etag)
-		return "PREPARED has an entity tag that cannot stand in a request";
 	body->offset = prepared->offset;
+	body->prepared = true;
+	if (prepared->etag.len == 0)
+		return NULL;
+	body->etag = copy_text(prepared->etag);
+	target = copy_text(prepared->target);
+	if (!body->etag || !target) {
+		free(target);
+		return "PREPARED has an entity tag or a target that cannot stand in a request";
+	}
+	free(body->target);
+	body->target = target;
 	return NULL;
 }
 

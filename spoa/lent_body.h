@@ -16,8 +16,9 @@ struct lent_body {
 	struct lease_store *leases;
 	struct tx_state *lease; /* in <leases> */
 	uint64_t lease_id;
-	char *host, *target;         /* of the request; terminated */
-	char *etag;                  /* NULL until Prepared came */
+	char *host, *target;         /* of the request, from Prepared on the target that the node saw; terminated */
+	bool prepared;               /* Prepared came: what follows is known */
+	char *etag;                  /* NULL: no other node can go on with this body */
 	uint64_t offset;             /* of the body in the object, bytes of plaintext */
 	struct record_layout layout; /* from Prepared on */
 };
@@ -29,6 +30,13 @@ int lent_body_init(struct lent_body *body, struct lease_store *leases, const str
 
 /* Takes Prepared. Returns NULL, or what is wrong with it. */
 const char *lent_body_prepare(struct lent_body *body, const struct control_prepared *prepared);
+
+/* Whether another node can make the rest of the body: not if it is an HTTP origin's, which is never sealed a second
+ * time. */
+static inline bool lent_body_can_continue(const struct lent_body *body)
+{
+	return body->etag != NULL;
+}
 
 /* Wipes the lease and frees everything. */
 void lent_body_release(struct lent_body *body);

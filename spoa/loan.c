@@ -412,7 +412,7 @@ void loan_node_lost(struct loan *loan)
 	switch (loan->state) {
 	case LOAN_OFFERED:
 		loan->node_gone = true;
-		if (!loan->body.etag)
+		if (!loan->body.prepared)
 			end(loan, "not lent");
 		else
 			loan_set_timer(loan, LOAN_LINGER_S, 0.);

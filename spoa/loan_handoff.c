@@ -246,7 +246,7 @@ void loan_try_handoff(struct loan *loan)
 	struct loan_environment *environment = loan->environment;
 	double now = ev_now(environment->loop);
 
-	if (!loan->body.etag) {
+	if (!loan->body.prepared) {
 		if (loan->node_gone || now >= loan->deadline)
 			loan_refuse(loan);
 		else
@@ -435,7 +435,8 @@ void loan_recall(struct loan *loan)
 		loan_try_handoff(loan);
 		return;
 	}
-	if (loan->state != LOAN_AWAY)
+	/* The rest of a body that only this node can make is not ours to write. */
+	if (loan->state != LOAN_AWAY || !lent_body_can_continue(&loan->body))
 		return;
 	/* Not held yet: the node waits for acknowledgements until its tail is short, and says Drained then. */
 	if (loan_send_recall(loan, false) < 0) {

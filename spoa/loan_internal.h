@@ -54,7 +54,8 @@ void loan_try_handoff(struct loan *loan);
 /* The timer of HANDING, AWAY and RETURNING. */
 void loan_node_is_late(struct loan *loan);
 
-/* The node waits for the client no longer: the loan is lost, or taken over where it is the node that does not reach it. */
+/* The node waits for the client no longer: the loan is lost, or taken over where it is the node that does not reach it.
+ */
 void loan_node_gave_client_up(struct loan *loan, const char *why);
 
 /* Encodes and sends <message>, which names the loan's ticket, to its node. Returns 0 or -1. */

@@ -3,6 +3,7 @@
  * node that is gone. */
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "tcp_handoff.h"
 
 #define PROGRESS_S 0.25
+#define ONLY_ONCE "its body is an HTTP origin's, which is never sealed a second time"
 #define COLLECTED_MAX (256u << 20) /* bytes that all takeovers together may collect at a time */
 #define TURN_S 0.05                /* until a takeover that found no room asks again */
 
@@ -134,8 +136,10 @@ static bool anyone_is_ready(const struct loan *loan)
 
 void loan_complete(struct loan *loan, enum loan_cause cause, uint64_t from)
 {
+	bool can_continue = lent_body_can_continue(&loan->body);
+
 	assert(loan->live && !loan->completion);
-	if (loan->state == LOAN_WAITING && !loan->taken && !anyone_is_ready(loan)) {
+	if (loan->state == LOAN_WAITING && !loan->taken && (!can_continue || !anyone_is_ready(loan))) {
 		loan_refuse(loan);
 		return;
 	}
@@ -143,6 +147,10 @@ void loan_complete(struct loan *loan, enum loan_cause cause, uint64_t from)
 		return;
 	if (loan->state == LOAN_WAITING && !loan->node_gone)
 		(void)loan_send_recall(loan, true);
+	if (!can_continue) {
+		loan_lose(loan, LENDING_CAUSE_NODE, ONLY_ONCE);
+		return;
+	}
 	spoa_metrics_count_completion(loan->environment->metrics, cause);
 	loan->state = LOAN_COMPLETING;
 	loan_set_timer(loan, PROGRESS_S, PROGRESS_S);
@@ -175,30 +183,48 @@ static void begin_takeover(struct loan *loan)
 		start(loan, plan->from, 0);
 }
 
+/* What became of the connection is known: plans how it goes on. Returns NULL, or why it cannot and, in <*cause>, whose
+ * fault that is. */
+static const char *plan_takeover(struct loan *loan, enum lending_cause *cause)
+{
+	struct steering_seen seen;
+	struct takeover_facts facts = loan_facts(loan, &seen);
+
+	*cause = LENDING_CAUSE_AGENT;
+	loan->plan = malloc(sizeof(*loan->plan));
+	if (!loan->plan)
+		return "out of memory";
+	*cause = LENDING_CAUSE_CLIENT;
+	if (!takeover_plan(loan->plan, &facts))
+		return "it acknowledges what was never sent";
+	*cause = LENDING_CAUSE_NODE;
+	if (loan->plan->from < loan->body.layout.ciphertext && !lent_body_can_continue(&loan->body))
+		return ONLY_ONCE;
+	return NULL;
+}
+
 void loan_take_over(struct loan *loan, const char *why)
 {
 	struct loan_environment *environment = loan->environment;
-	char note[LOG_LIMIT_NOTE_MAX];
-	struct steering_seen seen;
-	struct takeover_facts facts;
+	char note[LOG_LIMIT_NOTE_MAX], fault[LOAN_REASON_MAX * 2];
+	enum lending_cause cause;
+	const char *impossible;
 
-	if (log_limit_allow(&environment->takeovers, ev_now(environment->loop), note))
-		log_warning("node %s: a client's connection is taken over: %s%s", loan->node->name, why, note);
-	spoa_metrics_count_completion(environment->metrics, LOAN_CAUSE_TAKEOVER);
 	if (steering_hold(environment->steering, &loan->frozen) < 0) {
 		loan_lose(loan, LENDING_CAUSE_AGENT, "its packets cannot be held");
 		return;
 	}
-	facts = loan_facts(loan, &seen);
-	loan->plan = malloc(sizeof(*loan->plan));
-	if (!loan->plan) {
-		loan_lose(loan, LENDING_CAUSE_AGENT, "out of memory");
-	} else if (!takeover_plan(loan->plan, &facts)) {
-		loan_lose(loan, LENDING_CAUSE_CLIENT, "it acknowledges what was never sent");
-	} else {
-		loan->state = LOAN_TAKING_OVER;
-		begin_takeover(loan);
+	impossible = plan_takeover(loan, &cause);
+	if (impossible) {
+		(void)snprintf(fault, sizeof(fault), "%s; %s", why, impossible);
+		loan_lose(loan, cause, fault);
+		return;
 	}
+	if (log_limit_allow(&environment->takeovers, ev_now(environment->loop), note))
+		log_warning("node %s: a client's connection is taken over: %s%s", loan->node->name, why, note);
+	spoa_metrics_count_completion(environment->metrics, LOAN_CAUSE_TAKEOVER);
+	loan->state = LOAN_TAKING_OVER;
+	begin_takeover(loan);
 }
 
 void loan_rest_due(struct loan *loan)

@@ -4,6 +4,8 @@
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
+# shellcheck source-path=SCRIPTDIR
+source "$E2E_DIR/handed_off.bash"
 
 setup_file() {
 	lab_network=1
@@ -20,23 +22,6 @@ setup() {
 	node_start_if_ended
 }
 
-# reads_slowly [--tls12]: a client reads slowly, its connection is at a node.
-reads_slowly() {
-	tls_client_in_background "$@" get:/100m send final body:300000 "touch:$WORK/reading" "wait:$WORK/go" rest \
-		get:/100k send response
-	wait_until test -e "$WORK/reading"
-	node=$(sed -nE 's/.* offload to node (n[12]), .*/\1/p' "$LAB/disc-spoa.log" | tail -n 1)
-	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
-}
-
-since() {
-	tail -n "+$log_mark" "$LAB/disc-spoa.log"
-}
-
-says() {
-	since | grep -q "$1"
-}
-
 got_all() {
 	touch "$WORK/go"
 	tls_client_wait
@@ -49,8 +34,7 @@ got_all() {
 	local version
 	for version in "" --tls12; do
 		capture_start
-		rm -f "$WORK"/*
-		reads_slowly $version
+		reads_slowly /100m $version
 		node_is_killed
 		got_all
 		# The kernel of its host sends what the clone had queued.
@@ -73,10 +57,16 @@ has_taken_over() {
 	[ "$(metric 'disc_spoa_completed_total{cause="takeover"}')" = "$1" ]
 }
 
+@test "a node that is killed, a path rewritten behind the agent's back: the body of that path goes on" {
+	reads_slowly "/100k?path=/100m"
+	node_is_killed
+	got_all
+}
+
 @test "a node that is killed, over IPv6" {
 	local address=$LAB_ADDRESS6
 	capture_start
-	reads_slowly
+	reads_slowly /100m
 	node_is_killed
 	got_all
 	capture_sound --stale-host --bytes 104857600
@@ -97,12 +87,6 @@ has_taken_over() {
 		got_all
 		client_said "^body 16385 $(sum_of 16385)$"
 	done
-}
-
-node_start_if_ended() {
-	process_running n1 || node_start n1
-	process_running n2 || node_start n2
-	nodes_alive
 }
 
 # nodes_have_read: bytes of clients, so far.
@@ -128,7 +112,7 @@ a_node_has_read() {
 }
 
 @test "a node that drains gives the connection back in the middle" {
-	reads_slowly
+	reads_slowly /100m
 	process_signal "$node" TERM
 	touch "$WORK/go"
 	tls_client_wait
@@ -146,7 +130,7 @@ recalled_since() {
 	local version before
 	for version in "" --tls12; do
 		capture_start
-		reads_slowly $version
+		reads_slowly /100m $version
 		before=$(metric disc_spoa_loans_recalled_total)
 		haproxy_cli 'disc direct off'
 		wait_until recalled_since "$before"
@@ -166,7 +150,7 @@ recalled_since() {
 
 @test "no replica: the client sees a broken transfer" {
 	local other
-	reads_slowly
+	reads_slowly /100m
 	other=n1
 	[ "$node" = n2 ] || other=n2
 	process_stop "$other"
@@ -199,7 +183,7 @@ recalled_since() {
 }
 
 @test "an agent that is killed: its successor resets the clients, and the direct path works again" {
-	reads_slowly
+	reads_slowly /100m
 	process_signal disc-spoa KILL
 	process_wait disc-spoa
 	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
@@ -213,14 +197,6 @@ recalled_since() {
 	tls_client get:/100k send response get:/10m send response
 	equal "exit status" "$client_status" 0
 	path_is direct "$id .*GET /10m"
-}
-
-# vip ACTION: on both nodes.
-vip() {
-	local node
-	for node in n1 n2; do
-		on "$node" ip address "$1" "$LAB_ADDRESS/32" dev lo
-	done
 }
 
 @test "nodes that cannot restore connections: bodies are completed from here, then spliced, then direct again" {

@@ -7,26 +7,8 @@ load "$E2E_DIR/helper"
 # shellcheck source-path=SCRIPTDIR
 source "$E2E_DIR/origin.bash"
 
-# Instead of the lab's own, with files: what stands between the nodes and the origin alternates.
-node_config() {
-	local fetch=${1^^}_FETCH control=${1^^}_CONTROL certificate=${1^^}_CERTIFICATE address=${1^^}_ADDRESS
-	if [ "$1" = n1 ]; then
-		ORIGIN_FIELD="url = \"http://$ORIGIN_ADDRESS:$ORIGIN_PORT\""
-	else
-		ORIGIN_FIELD="unix = \"$LAB/origin.sock\""
-	fi
-	NODE_ADDRESS=${!address} FETCH=${!fetch} CONTROL=${!control} CERTIFICATE=${!certificate} template "$E2E_DIR/disc-backend.conf.in" |
-		sed "s|^files .*|origin { $ORIGIN_FIELD timeout = 5.0 }|"
-}
-
 setup_file() {
-	lab_prepare
-	origin_start
-	node_start n1
-	node_start n2
-	spoa_start
-	haproxy_start
-	nodes_alive
+	origin_lab_start
 }
 
 teardown_file() {

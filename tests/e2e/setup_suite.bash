@@ -18,9 +18,9 @@ make_ca() {
 		-keyout "$SUITE/tls/$1.key" -out "$SUITE/tls/$1.crt" 2>>"$SUITE/openssl.log"
 }
 
-# make_file NAME BYTES: bytes that look random and are the same in every run.
+# make_file NAME BYTES [NUMBER]: bytes that look random and are the same in every run; other ones for another number.
 make_file() {
-	openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff -iv "$(printf '%032x' "$2")" -nosalt \
+	openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff -iv "$(printf '%032x' "${3:-$2}")" -nosalt \
 		-in <(head -c "$2" /dev/zero) -out "$SUITE/www/$1" 2>>"$SUITE/openssl.log"
 	sha256sum <"$SUITE/www/$1" | cut -d' ' -f1 >"$SUITE/sums/$1"
 }
@@ -45,6 +45,7 @@ setup_suite() {
 	make_file 2m 2097152
 	make_file 10m 10485760
 	make_file 100m 104857600
+	make_file twin-100m 104857600 1
 	make_file page.html 40000
 
 	gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$SUITE/bin/tls_client" "$LAB_TOOLS/tls_client.c" -lssl -lcrypto

@@ -9,6 +9,7 @@ import time
 
 PATIENCE = 30  # seconds
 FAULTS = {}
+ATTACKS = {}
 # What does not need an announcement that it could change.
 ALWAYS = {"unasked", "early-hints-always", "waits-for-release", "long-headers", "never-answers", "dies-before-headers",
           "dies-in-headers", "error-500", "rival-headers", "several-ranges", "sends-reference", "tells-request",
@@ -70,6 +71,27 @@ class Response:
 def fault(function):
     FAULTS[function.__name__.replace("_", "-")] = function
     return function
+
+
+def attack(function):
+    """What somebody on the fetch hop does before the request <head> reaches the node: a function of both."""
+    ATTACKS[function.__name__.replace("_", "-")] = function
+    return function
+
+
+# --- somebody who can listen on the fetch hop and connect to the node ---
+
+
+@attack
+def steals_ticket(head, exchange):
+    """Fetches other bytes with HAProxy's ticket first, so that they are sealed under its lease."""
+    exchange.fetch_apart(re.sub(rb"^GET \S+", b"GET /2m", head))
+
+
+@attack
+def spoils_ticket(head, exchange):
+    """Makes the node decline HAProxy's ticket: nothing is sealed, and HAProxy's own fetch finds it used."""
+    exchange.fetch_apart(re.sub(rb"^GET \S+", b"GET /none", head))
 
 
 # --- lies in the announcement; the records behind it are good ones ---

@@ -225,6 +225,7 @@ static void whole_body_reaches_the_client(void **state)
 	assert_int_equal(lab->prepared.offset, 0);
 	assert_int_equal(lab->prepared.length, LAB_BODY_SIZE);
 	assert_non_null(strstr(lab_response, lab->etag));
+	assert_string_equal(lab->target, "/body");
 }
 
 static void whole_body_reaches_the_client_over_ipv6(void **state)

@@ -143,6 +143,8 @@ static void keep(struct direct_lab *lab, const struct control_message *message)
 		lab->progress.bytes = 0;
 		(void)snprintf(lab->etag, sizeof(lab->etag), "%.*s", (int)message->u.prepared.etag.len,
 			       message->u.prepared.etag.data);
+		(void)snprintf(lab->target, sizeof(lab->target), "%.*s", (int)message->u.prepared.target.len,
+			       message->u.prepared.target.data);
 		break;
 	case CONTROL_HANDOFF_REPLY:
 		keep_reason(lab, message->u.handoff_reply.reason);

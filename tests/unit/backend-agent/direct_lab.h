@@ -41,7 +41,7 @@ struct direct_lab {
 	unsigned counts[CONTROL_GONE + 1]; /* messages from the node, by type */
 	struct control_hello hello;
 	struct control_prepared prepared;
-	char etag[CONTROL_ETAG_MAX + 1];
+	char etag[CONTROL_ETAG_MAX + 1], target[64]; /* of <prepared> */
 	struct control_progress progress;
 	struct control_result result;
 	struct control_gone gone;

@@ -291,7 +291,7 @@ bool response_is_whole(void *context)
 	return lab->response_len - body_at(lab) >= strtoull(length, NULL, 10);
 }
 
-static bool response_has_head(void *context)
+bool response_has_head(void *context)
 {
 	return body_at(context) > 0;
 }
@@ -328,14 +328,14 @@ struct ticket ticket_of(unsigned number)
 	return ticket;
 }
 
-void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *etag, uint64_t offset)
+void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag, uint64_t offset)
 {
 	struct control_message message = {.type = CONTROL_OFFER,
 					  .u.offer = {.ticket = ticket_of(number),
 						      .state = opening_state(seq),
 						      .method = {"GET", 3},
 						      .host = {"site", 4},
-						      .target = {"/seen-by-haproxy", 16},
+						      .target = {target, strlen(target)},
 						      .client = {"192.0.2.1", 9},
 						      .lease_id = number,
 						      .rest_etag = {etag, strlen(etag)},
@@ -346,7 +346,7 @@ void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *etag
 
 void offer(struct lab *lab, unsigned number, uint64_t seq)
 {
-	offer_rest(lab, number, seq, "", 0);
+	offer_rest(lab, number, seq, "/seen-by-haproxy", "", 0);
 }
 
 bool an_offer_waits(void *context)
@@ -393,6 +393,14 @@ void assert_declined(struct lab *lab, unsigned number)
 	run_until(lab->loop, response_has_head, lab, "a response");
 	(void)snprintf(expected, sizeof(expected), "none; ticket=%s", ticket_text(number));
 	assert_header(lab, "Disc-Body", expected);
+}
+
+void assert_unannounced(struct lab *lab)
+{
+	run_until(lab->loop, response_is_whole, lab, "the whole response");
+	assert_header(lab, "Disc-Body", "");
+	assert_int_equal(lab->response_len - body_at(lab), BIG_SIZE);
+	assert_memory_equal(lab->response + body_at(lab), big, BIG_SIZE);
 }
 
 void assert_spliced(struct lab *lab, unsigned number, uint64_t seq, size_t offset, size_t length)

@@ -79,6 +79,7 @@ size_t body_at(const struct lab *lab);
 /* Copies the value of header <name> to <value>, empty if there is none. */
 void header(const struct lab *lab, const char *name, char value[static 200]);
 /* For run_until(), with the lab. */
+bool response_has_head(void *context);
 bool response_is_whole(void *context);
 void assert_status(const struct lab *lab, const char *line);
 void assert_header(const struct lab *lab, const char *name, const char *expected);
@@ -88,8 +89,8 @@ void assert_header(const struct lab *lab, const char *name, const char *expected
 struct ticket ticket_of(unsigned number);
 /* Offers a state with sequence number <seq>. */
 void offer(struct lab *lab, unsigned number, uint64_t seq);
-/* For the rest of the object <etag> from byte <offset> on; <etag> "": for a whole response. */
-void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *etag, uint64_t offset);
+/* For the rest of the object <etag> at <target> from byte <offset> on; <etag> "": for a whole response. */
+void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag, uint64_t offset);
 /* For run_until(), with the lab. */
 bool an_offer_waits(void *context);
 void offer_and_wait(struct lab *lab, unsigned number, uint64_t seq);
@@ -97,8 +98,10 @@ void offer_and_wait(struct lab *lab, unsigned number, uint64_t seq);
 void fetch(struct lab *lab, unsigned number, const char *method, const char *target, const char *more);
 /* Waits for the Result, the only one so far. */
 void assert_result(struct lab *lab, unsigned number, enum control_outcome outcome, const char *reason);
-/* Waits for a response that says so. */
+/* Waits for a response that promises that nothing was and will be sealed. */
 void assert_declined(struct lab *lab, unsigned number);
+/* Waits for the whole big file, and no word of what became of the ticket. */
+void assert_unannounced(struct lab *lab);
 /* The response is spliced, and its records open to <length> bytes from <offset> of the big file. */
 void assert_spliced(struct lab *lab, unsigned number, uint64_t seq, size_t offset, size_t length);
 

@@ -156,7 +156,7 @@ static void rest_of_an_object_is_sealed_to_the_same_bytes(void **state)
 
 		(void)snprintf(more, sizeof(more), "Range: bytes=%llu-%u\r\nIf-Match: %s\r\n",
 			       (unsigned long long)first * 16384, BIG_SIZE - 1, etag);
-		offer_rest(lab, 201 + i, 1 + first, etag, first * 16384);
+		offer_rest(lab, 201 + i, 1 + first, "/big.bin", etag, first * 16384);
 		run_until(lab->loop, an_offer_waits, lab, "the offer is in the table");
 		fetch(lab, 201 + i, "GET", "/big.bin", more);
 		assert_spliced(lab, 201 + i, 1 + first, (size_t)first * 16384, BIG_SIZE - (size_t)first * 16384);
@@ -173,34 +173,66 @@ static void rest_of_another_object_is_declined(void **state)
 	struct lab *lab = *state;
 
 	agent_greet(lab);
-	offer_rest(lab, 210, 3, "\"other\"", 32768);
+	offer_rest(lab, 210, 3, "/big.bin", "\"other\"", 32768);
 	fetch(lab, 210, "GET", "/big.bin", "Range: bytes=32768-\r\nIf-Match: \"other\"\r\n");
 	assert_declined(lab, 210);
 	assert_status(lab, "HTTP/1.1 412 ");
 }
 
+/* Copies the entity tag of <target>. */
+static void etag_of(struct lab *lab, const char *target, char etag[static 200])
+{
+	char request[128];
+
+	(void)snprintf(request, sizeof(request), "HEAD %s HTTP/1.1\r\nHost: site\r\n\r\n", target);
+	client_send(lab, request);
+	run_until(lab->loop, response_has_head, lab, "a response");
+	header(lab, "ETag", etag);
+	client_close(lab);
+}
+
+static void refused_rest(struct lab *lab, unsigned number, const char *target, const char *more, const char *reason)
+{
+	char request[512];
+
+	(void)snprintf(request, sizeof(request), "%s%s", more, more[0] ? "\r\n" : "");
+	fetch(lab, number, "GET", target, request);
+	assert_declined(lab, number);
+	assert_result(lab, number, CONTROL_OUTCOME_DECLINED, reason);
+}
+
 /* Whatever the request on the fetch hop says: keys and nonces of a rest may have sealed something before. */
 static void rest_is_what_the_offer_says_or_nothing(void **state)
 {
+	static const char other[] = "this is not the rest of the object that was offered";
 	struct lab *lab = *state;
 	char etag[200];
 
 	agent_greet(lab);
-	fetch(lab, 230, "HEAD", "/big.bin", "");
-	assert_declined(lab, 230);
-	header(lab, "ETag", etag);
-	offer_rest(lab, 231, 3, "\"other\"", 32768); /* no If-Match asks the source for it */
-	fetch(lab, 231, "GET", "/big.bin", "Range: bytes=32768-\r\n");
-	assert_declined(lab, 231);
-	assert_result(lab, 231, CONTROL_OUTCOME_DECLINED, "this is not the rest of the object that was offered");
-	offer_rest(lab, 232, 3, etag, 32768);
-	fetch(lab, 232, "GET", "/big.bin", "Range: bytes=16384-\r\n");
-	assert_declined(lab, 232);
-	assert_result(lab, 232, CONTROL_OUTCOME_DECLINED, "this is not the rest of the object that was offered");
-	offer_rest(lab, 233, 3, etag, 0);
-	fetch(lab, 233, "GET", "/big.bin", "");
-	assert_declined(lab, 233);
-	assert_result(lab, 233, CONTROL_OUTCOME_DECLINED, "this is not the rest of the object that was offered");
+	etag_of(lab, "/big.bin", etag);
+	offer_rest(lab, 231, 3, "/big.bin", "\"other\"", 32768); /* no If-Match asks the source for it */
+	refused_rest(lab, 231, "/big.bin", "Range: bytes=32768-", other);
+	offer_rest(lab, 232, 3, "/big.bin", etag, 32768);
+	refused_rest(lab, 232, "/big.bin", "Range: bytes=16384-", other);
+	offer_rest(lab, 233, 3, "/big.bin", etag, 0);
+	refused_rest(lab, 233, "/big.bin", "", other);
+}
+
+/* Entity tags are unique per resource only: whoever alters the path of a fetch must not get another resource sealed. */
+static void rest_of_another_target_is_refused(void **state)
+{
+	static const char other[] = "the rest of another target was offered";
+	struct lab *lab = *state;
+	char etag[200];
+
+	agent_greet(lab);
+	etag_of(lab, "/big.bin", etag);
+	offer_rest(lab, 250, 3, "/a.bin", etag, 32768);
+	refused_rest(lab, 250, "/big.bin", "Range: bytes=32768-", other);
+	offer_rest(lab, 251, 3, "/big.bin", etag, 32768);
+	refused_rest(lab, 251, "/big.bin?", "Range: bytes=32768-", other);
+	offer_rest(lab, 252, 3, "/big.bin", etag, 32768);
+	refused_rest(lab, 252, "//big.bin", "Range: bytes=32768-", other);
 }
 
 static void client_that_asks_like_a_rest_gets_no_short_body_sealed(void **state)
@@ -209,9 +241,7 @@ static void client_that_asks_like_a_rest_gets_no_short_body_sealed(void **state)
 	char etag[200], more[300];
 
 	agent_greet(lab);
-	fetch(lab, 240, "HEAD", "/big.bin", "");
-	assert_declined(lab, 240);
-	header(lab, "ETag", etag);
+	etag_of(lab, "/big.bin", etag);
 	(void)snprintf(more, sizeof(more), "Range: bytes=0-0\r\nIf-Match: %s\r\n", etag);
 	offer_and_wait(lab, 241, 1);
 	fetch(lab, 241, "GET", "/big.bin", more);
@@ -316,10 +346,7 @@ static void fetch_that_nobody_offered_is_answered_ordinarily(void **state)
 
 	agent_greet(lab);
 	fetch(lab, 30, "GET", "/big.bin", "");
-	run_until(lab->loop, response_is_whole, lab, "a response");
-	assert_declined(lab, 30);
-	assert_int_equal(lab->response_len - body_at(lab), BIG_SIZE);
-	assert_memory_equal(lab->response + body_at(lab), big, BIG_SIZE);
+	assert_unannounced(lab);
 	/* And an offer that comes too late finds the ticket used. */
 	offer(lab, 30, 1);
 	assert_result(lab, 30, CONTROL_OUTCOME_DECLINED, "the ticket was used before");
@@ -363,7 +390,7 @@ static void offer_that_nobody_fetched_expires(void **state)
 	offer(lab, 31, 1);
 	assert_result(lab, 31, CONTROL_OUTCOME_EXPIRED, "no fetch named the ticket in time");
 	fetch(lab, 31, "GET", "/big.bin", "");
-	assert_declined(lab, 31);
+	assert_unannounced(lab);
 }
 
 static void ticket_is_honoured_once(void **state)
@@ -378,10 +405,46 @@ static void ticket_is_honoured_once(void **state)
 	offer(lab, 32, 1);
 	assert_result(lab, 32, CONTROL_OUTCOME_DECLINED, "the ticket was used before");
 	fetch(lab, 32, "GET", "/big.bin", "");
-	assert_declined(lab, 32);
+	assert_unannounced(lab);
 }
 
-static void cancelled_ticket_is_declined(void **state)
+/* Nor does a response that would not be sealed anyway promise anything for an offer that another exchange took. */
+static void used_ticket_gets_no_promise_whatever_is_asked(void **state)
+{
+	struct lab *lab = *state;
+
+	agent_greet(lab);
+	offer_and_wait(lab, 35, 1);
+	fetch(lab, 35, "GET", "/big.bin", "");
+	assert_spliced(lab, 35, 1, 0, BIG_SIZE);
+	fetch(lab, 35, "GET", "/small.bin", "");
+	run_until(lab->loop, response_is_whole, lab, "a response");
+	assert_header(lab, "Disc-Body", "");
+	fetch(lab, 35, "GET", "/none.bin", "");
+	run_until(lab->loop, response_is_whole, lab, "a response");
+	assert_status(lab, "HTTP/1.1 404 ");
+	assert_header(lab, "Disc-Body", "");
+	atomic_store(&lab->draining, true);
+	fetch(lab, 35, "GET", "/big.bin", "");
+	assert_unannounced(lab);
+}
+
+/* What is not to be sealed waits for its offer too: it is declined, not left to an unknown fate. */
+static void fetch_that_will_be_declined_waits_for_its_offer(void **state)
+{
+	struct lab *lab = *state;
+	int64_t fetches = backend_metric_value(BACKEND_FETCHES);
+
+	agent_greet(lab);
+	fetch(lab, 36, "GET", "/small.bin", "");
+	run_until(lab->loop, a_fetch_was_begun, &fetches, "the fetch waits");
+	assert_int_equal(lab->response_len, 0);
+	offer(lab, 36, 1);
+	assert_declined(lab, 36);
+	assert_result(lab, 36, CONTROL_OUTCOME_DECLINED, "the body is shorter than offload.min-size");
+}
+
+static void cancelled_ticket_gets_no_promise(void **state)
 {
 	struct lab *lab = *state;
 	struct control_message cancel = {.type = CONTROL_CANCEL, .u.cancel = {.ticket = ticket_of(33)}};
@@ -391,7 +454,7 @@ static void cancelled_ticket_is_declined(void **state)
 	agent_send(lab, &cancel);
 	assert_result(lab, 33, CONTROL_OUTCOME_DECLINED, "cancelled by the agent");
 	fetch(lab, 33, "GET", "/big.bin", "");
-	assert_declined(lab, 33);
+	assert_unannounced(lab);
 }
 
 static bool no_offer_waits(void *context)
@@ -408,7 +471,7 @@ static void closed_channel_takes_its_offers_with_it(void **state)
 	channel_close(lab->agent.channel, "the test closes it");
 	run_until(lab->loop, no_offer_waits, lab, "the offer is dropped");
 	fetch(lab, 34, "GET", "/big.bin", "");
-	assert_declined(lab, 34);
+	assert_unannounced(lab);
 }
 
 static bool an_offload_is_active(void *context)
@@ -471,6 +534,7 @@ int main(void)
 		LAB_TEST(rest_of_an_object_is_sealed_to_the_same_bytes),
 		LAB_TEST(rest_of_another_object_is_declined),
 		LAB_TEST(rest_is_what_the_offer_says_or_nothing),
+		LAB_TEST(rest_of_another_target_is_refused),
 		LAB_TEST(client_that_asks_like_a_rest_gets_no_short_body_sealed),
 		LAB_TEST(connection_goes_on_after_a_spliced_body),
 		LAB_TEST(head_is_declined),
@@ -484,7 +548,9 @@ int main(void)
 		LAB_TEST(node_without_the_direct_path_splices_and_refuses_handoffs),
 		LAB_TEST(offer_that_nobody_fetched_expires),
 		LAB_TEST(ticket_is_honoured_once),
-		LAB_TEST(cancelled_ticket_is_declined),
+		LAB_TEST(used_ticket_gets_no_promise_whatever_is_asked),
+		LAB_TEST(fetch_that_will_be_declined_waits_for_its_offer),
+		LAB_TEST(cancelled_ticket_gets_no_promise),
 		LAB_TEST(closed_channel_takes_its_offers_with_it),
 		LAB_TEST(client_that_goes_away_ends_the_offload),
 		LAB_TEST(drain_lets_a_transfer_finish),

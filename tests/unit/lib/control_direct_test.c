@@ -129,11 +129,19 @@ static void small_messages_come_out_as_they_went_in(void **unused)
 	struct control_message message = {.type = CONTROL_PREPARED}, arrived;
 
 	(void)unused;
-	message.u.prepared = (struct control_prepared){make_ticket(), text("\"5f-1\""), 1ull << 40, UINT64_MAX};
+	message.u.prepared =
+		(struct control_prepared){make_ticket(), text("\"5f-1\""), text("/a?b"), 1ull << 40, UINT64_MAX};
 	arrived = carry(&message);
 	assert_int_equal(arrived.u.prepared.etag.len, 6);
 	assert_memory_equal(arrived.u.prepared.etag.data, "\"5f-1\"", 6);
+	assert_int_equal(arrived.u.prepared.target.len, 4);
+	assert_memory_equal(arrived.u.prepared.target.data, "/a?b", 4);
 	assert_true(arrived.u.prepared.offset == 1ull << 40 && arrived.u.prepared.length == UINT64_MAX);
+	control_release(&arrived);
+	message.u.prepared = (struct control_prepared){make_ticket(), text(""), text(""), 0, 1};
+	arrived = carry(&message);
+	assert_int_equal(arrived.u.prepared.etag.len, 0);
+	assert_int_equal(arrived.u.prepared.target.len, 0);
 	control_release(&arrived);
 
 	message = (struct control_message){.type = CONTROL_HANDOFF_REPLY};
@@ -195,8 +203,13 @@ static void what_is_out_of_bounds_is_not_sent(void **unused)
 		(struct control_handback){make_ticket(), make_state(0), bytes(0), bytes(TCP_RECEIVE_TAIL_MAX + 1), 0};
 	refused(&message, CONTROL_BAD_QUEUE);
 	message = (struct control_message){.type = CONTROL_PREPARED};
-	message.u.prepared = (struct control_prepared){make_ticket(), text(""), 0, 1};
+	message.u.prepared = (struct control_prepared){make_ticket(), text(""), text("/a"), 0, 1};
 	refused(&message, CONTROL_BAD_FIELD);
+	message.u.prepared = (struct control_prepared){make_ticket(), text("\"x\""), text(""), 0, 1};
+	refused(&message, CONTROL_BAD_FIELD);
+	message.u.prepared.target = (struct control_text){(const char *)queue, CONTROL_TEXT_MAX + 1};
+	refused(&message, CONTROL_BAD_FIELD);
+	message.u.prepared.target.len = 1;
 	message.u.prepared.etag = (struct control_text){(const char *)queue, CONTROL_ETAG_MAX + 1};
 	refused(&message, CONTROL_BAD_FIELD);
 	message = (struct control_message){.type = CONTROL_CLIENT_DATA};
@@ -254,6 +267,8 @@ static void what_is_out_of_bounds_is_not_accepted(void **unused)
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_PREPARED;
 	envelope.prepared = &prepared;
 	prepared.ticket = data.ticket;
+	arrives_as(&envelope, CONTROL_OK);
+	prepared.target = (ProtobufCBinaryData){1, queue};
 	arrives_as(&envelope, CONTROL_BAD_FIELD);
 	prepared.etag = (ProtobufCBinaryData){CONTROL_ETAG_MAX + 1, queue};
 	arrives_as(&envelope, CONTROL_BAD_FIELD);

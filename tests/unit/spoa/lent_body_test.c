@@ -28,13 +28,16 @@ static struct control_offer offer_of(void)
 static void set_up(struct lent_body *body, struct lease_store **store, uint64_t offset, uint64_t length)
 {
 	struct control_offer offer = offer_of();
-	struct control_prepared prepared = {.etag = TEXT("\"x\""), .offset = offset, .length = length};
+	struct control_prepared prepared = {
+		.etag = TEXT("\"x\""), .target = TEXT("/seen"), .offset = offset, .length = length};
 
 	*store = lease_store_new();
 	assert_non_null(*store);
 	assert_int_equal(lent_body_init(body, *store, &offer), 0);
 	assert_null(lent_body_prepare(body, &prepared));
 	assert_string_equal(body->etag, "\"x\"");
+	assert_string_equal(body->target, "/seen"); /* not what HAProxy said: it may have rewritten it */
+	assert_true(lent_body_can_continue(body));
 }
 
 static void the_rest_begins_with_the_record_of_the_byte(void **state)
@@ -99,11 +102,48 @@ static void prepared_is_checked(void **state)
 	assert_non_null(lent_body_prepare(&body, &prepared));
 	prepared = (struct control_prepared){.etag = TEXT("\"x\""), .length = 0};
 	assert_non_null(lent_body_prepare(&body, &prepared));
-	prepared = (struct control_prepared){.etag = TEXT("\"x\r\ny\""), .length = 1};
-	assert_non_null(lent_body_prepare(&body, &prepared));
-	assert_null(body.etag);
-	prepared.etag = TEXT("\"x\"");
+	assert_false(body.prepared);
+	prepared = (struct control_prepared){.etag = TEXT("\"x\""), .target = TEXT("/a"), .length = 1};
 	assert_null(lent_body_prepare(&body, &prepared));
+	assert_non_null(lent_body_prepare(&body, &prepared));
+	lent_body_release(&body);
+	lease_store_free(store);
+}
+
+static void names_that_cannot_stand_in_a_request_are_refused(void **state)
+{
+	static const struct control_prepared bad[] = {
+		{.etag = TEXT("\"x\r\ny\""), .target = TEXT("/a"), .length = 1},
+		{.etag = TEXT("\"x\""), .target = TEXT("/a b"), .length = 1},
+	};
+	struct lease_store *store = lease_store_new();
+	struct lent_body body;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct control_offer offer = offer_of();
+
+		assert_int_equal(lent_body_init(&body, store, &offer), 0);
+		assert_non_null(lent_body_prepare(&body, &bad[i]));
+		lent_body_release(&body);
+	}
+	lease_store_free(store);
+}
+
+static void body_without_a_name_is_not_continued(void **state)
+{
+	struct control_offer offer = offer_of();
+	const struct control_prepared prepared = {.etag = TEXT(""), .target = TEXT(""), .length = 10};
+	struct lease_store *store = lease_store_new();
+	struct lent_body body;
+
+	(void)state;
+	assert_int_equal(lent_body_init(&body, store, &offer), 0);
+	assert_false(body.prepared);
+	assert_null(lent_body_prepare(&body, &prepared));
+	assert_true(body.prepared);
+	assert_false(lent_body_can_continue(&body));
+	assert_int_equal(body.layout.length, 10);
 	assert_non_null(lent_body_prepare(&body, &prepared));
 	lent_body_release(&body);
 	lease_store_free(store);
@@ -141,6 +181,8 @@ int main(void)
 		cmocka_unit_test(the_rest_begins_with_the_record_of_the_byte),
 		cmocka_unit_test(what_cannot_stand_in_a_request_is_refused),
 		cmocka_unit_test(prepared_is_checked),
+		cmocka_unit_test(names_that_cannot_stand_in_a_request_are_refused),
+		cmocka_unit_test(body_without_a_name_is_not_continued),
 		cmocka_unit_test(leases_are_kept_apart_and_wiped),
 	};
 
