@@ -44,6 +44,7 @@ struct node_link {
 	double retry_delay; /* seconds, of the next failure */
 	double next_report; /* of a failure to connect, loop time */
 	uint64_t nonce;
+	unsigned unanswered; /* pings since the node was last heard */
 	struct log_limit failures; /* lines about offloads that ended badly */
 };
 
@@ -319,6 +320,7 @@ static void link_received(struct channel *channel, void *context, const uint8_t 
 		return;
 	}
 	ev_timer_again(link->owner->loop, &link->silence);
+	link->unanswered = 0;
 	fault = link_dispatch(link, &message);
 	control_release(&message);
 	if (fault)
@@ -332,6 +334,7 @@ static void ping_due(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
+	link->unanswered++;
 	if (send_small(link, &ping) < 0)
 		log_debug("node %s: no room for a ping", link->node->name);
 }
@@ -341,6 +344,9 @@ static void silence_over(struct ev_loop *loop, ev_timer *timer, int events)
 	struct node_link *link = link_of(timer->data);
 
 	(void)events;
+	/* This process got no processor for a while: the node was asked nothing that it could have answered. */
+	if (link->state == LINK_UP && link->unanswered < NODE_DEAD_PINGS)
+		return;
 	ev_timer_stop(loop, timer);
 	channel_close(link->channel, "nothing was heard from it for 750 ms");
 }

@@ -5,8 +5,8 @@
  *      ^                            |                                        |                                  |
  *      +----------------------------+--(closed, no version, silent)----------+----------------------------------+
  *
- * PING goes out every 250 ms; a node that was silent for 750 ms is dead. The retry timer starts with 100 ms and doubles
- * to 2 s, with jitter; an UP link resets it.
+ * PING goes out every 250 ms; a node that was silent for 750 ms, and to two pings, is dead. The retry timer starts with
+ * 100 ms and doubles to 2 s, with jitter; an UP link resets it.
  */
 #ifndef DISC_NODE_LINK_H
 #define DISC_NODE_LINK_H
@@ -20,6 +20,7 @@
 
 #define NODE_PING_S 0.25
 #define NODE_DEAD_S 0.75
+#define NODE_DEAD_PINGS 2u
 #define NODE_RETRY_MIN_S 0.1
 #define NODE_RETRY_MAX_S 2.0
 
