@@ -14,14 +14,14 @@ FLAVOUR    ?= release
 HAPROXY_SRC ?=
 WOLFSSL_SRC ?=
 
-OUT     := $(if $(filter release,$(FLAVOUR)),$(BUILD),$(BUILD)/$(FLAVOUR))
-BIN     := $(OUT)/bin
+# The recorder flavour has the objects of the released one: only its programs are linked otherwise.
+OUT     := $(if $(filter release recorder,$(FLAVOUR)),$(BUILD),$(BUILD)/$(FLAVOUR))
+BIN     := $(if $(filter recorder,$(FLAVOUR)),$(BUILD)/recorder,$(OUT))/bin
 WOLFSSL := $(BUILD)/wolfssl
 LIBWOLFSSL := $(WOLFSSL)/lib/libwolfssl.a
 
 SANITIZERS := -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 CFLAGS_FLAVOUR_release  :=
-CFLAGS_FLAVOUR_recorder :=
 CFLAGS_FLAVOUR_asan     := -O1 $(SANITIZERS)
 CFLAGS_FLAVOUR_fuzz     := -O1 $(SANITIZERS) -fsanitize=fuzzer-no-link -Wno-error
 

@@ -63,27 +63,28 @@ unit-tests: $(UNIT_TESTS) ## build the unit tests of this FLAVOUR without runnin
 test-packages:
 	$(Q)tools/install-packages build run test
 
-RECURSE = $(Q)$(MAKE) --no-print-directory
+# With all processors, whatever this make was told. Variables of the command line reach it by the environment.
+RECURSE = $(Q)MAKEFLAGS= $(MAKE) --no-print-directory -j$(or $(DISC_JOBS),$(shell nproc))
 
-.PHONY: test-unit-programs
-test-unit-programs: test-packages
-	$(RECURSE) FLAVOUR=release unit-tests
-	$(RECURSE) FLAVOUR=asan unit-tests
-
-.PHONY: test-e2e-programs
-test-e2e-programs: test-packages
-	$(RECURSE) FLAVOUR=release all
+.PHONY: test-programs
+test-programs: test-packages docker-packages ## build all that the tests run, in every flavour
+	$(RECURSE) FLAVOUR=release all unit-tests
 	$(RECURSE) FLAVOUR=recorder all
-	$(RECURSE) FLAVOUR=asan programs
+	$(RECURSE) FLAVOUR=asan programs unit-tests
 	$(RECURSE) $(BUILD)/openssl/bin/haproxy
 
+# $(call run-tests,parts)
+run-tests = $(Q)BUILD='$(BUILD)' T='$(T)' tests/run $(1)
+
 .PHONY: test-unit
-test-unit: test-unit-programs ## build and run the unit tests, as released and with sanitizers
-	$(Q)BUILD='$(BUILD)' tests/run unit
+test-unit: test-packages ## build and run the unit tests, as released and with sanitizers
+	$(RECURSE) FLAVOUR=release unit-tests
+	$(RECURSE) FLAVOUR=asan unit-tests
+	$(call run-tests,unit)
 
 .PHONY: test-e2e
-test-e2e: test-e2e-programs ## run the end-to-end tests; T=pattern chooses by name
-	$(Q)BUILD='$(BUILD)' T='$(T)' tests/run e2e
+test-e2e: ## run the end-to-end tests; T=pattern chooses by name
+	$(call run-tests,build e2e)
 
 # Without an engine the test says that it is skipped; so no package is needed here.
 .PHONY: docker-packages
@@ -92,11 +93,17 @@ docker-packages:
 
 .PHONY: test-docker
 test-docker: docker-packages ## build the images of docker/ and run the compose cluster with an engine of its own (needs root, else skipped)
-	$(Q)BUILD='$(BUILD)' tests/run docker
+	$(call run-tests,docker)
 
 .PHONY: test
-test: test-unit-programs test-e2e-programs docker-packages ## install what is missing, build and run all tests; last line: N passed, N failed
-	$(Q)BUILD='$(BUILD)' tests/run unit e2e docker
+test: ## install what is missing, build and run all tests; last line: N passed, N failed
+	$(call run-tests,build unit e2e docker)
+
+.PHONY: test-long
+test-long: ## the same with all cases whole and every end-to-end file in both flavours; lists the cases that are short in make test
+	$(Q)printf 'Whole in make test-long, short in make test:\n'
+	$(Q)grep -rhE '^[[:space:]]*# long: ' tests | sed -E 's/^[[:space:]]*# long: /  /'
+	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build unit e2e docker
 
 # tests/fuzz/<name>_fuzz.c, with its corpus in tests/fuzz/corpus/<name>.
 FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)

@@ -1,10 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Assertions: each prints what it wanted and what it saw, and fails.
+# Assertions: each prints what it expected and what it saw, in a form that tests/tap.py puts first, and fails.
 # shellcheck shell=bash
+
+# not_seen EXPECTED SEEN: fails.
+not_seen() {
+	printf 'expected: %s\nseen: %s\n' "$1" "$2"
+	return 1
+}
 
 # equal WHAT SEEN WANTED
 equal() {
-	[ "$2" = "$3" ] || { printf '%s: "%s" instead of "%s"\n' "$@"; return 1; }
+	[ "$2" = "$3" ] || not_seen "$1 is \"$3\"" "\"$2\""
+}
+
+# at_least, at_most WHAT SEEN NUMBER
+at_least() {
+	[ "$2" -ge "$3" ] || not_seen "$1: $3 or more" "$2"
+}
+
+at_most() {
+	[ "$2" -le "$3" ] || not_seen "$1: $3 or less" "$2"
 }
 
 sum_of() {
@@ -18,6 +33,7 @@ body_is() {
 
 # log_line [ID]: HAProxy's line for that request ($id), waited for.
 log_line() {
+	local - && set +T
 	wait_for_line "$LAB/haproxy.log" "^id=${1:-$id} " >&2 && grep -E "^id=${1:-$id} " "$LAB/haproxy.log" | tail -n 1
 }
 
@@ -32,7 +48,7 @@ logged() {
 path_is() {
 	local line
 	line=$(log_line "${2:-$id}") || return 1
-	[[ $line == *" path=$1 "* ]] || { echo "path is not $1: $line"; return 1; }
+	[[ $line == *" path=$1 "* ]] || not_seen "path=$1" "$line"
 }
 
 # The path that an ordinary large enough body takes in this mode.
@@ -65,21 +81,21 @@ within_egress() {
 }
 
 no_body_left_lb() {
-	wait_until within_egress || { echo "$left bytes left the LB to clients, $allowed are explained without direct bodies"; return 1; }
+	wait_until within_egress ||
+		not_seen "at most $allowed bytes from the LB to clients: all but direct bodies" "$left"
 }
 
 # reason_is REGEX [ID]
 reason_is() {
 	local reason
 	reason=$(logged reason "${2:-$id}") || return 1
-	[[ $reason =~ ^($1)$ ]] || { echo "reason is \"$reason\" instead of $1"; return 1; }
+	[[ $reason =~ ^($1)$ ]] || not_seen "reason=$1" "\"$reason\""
 }
 
 # no_disc_header: none of ours reached the client.
 no_disc_header() {
 	if grep -i '^disc-' "$headers"; then
-		echo "a Disc- header reached the client"
-		return 1
+		not_seen "no Disc- header" "the one above"
 	fi
 }
 
@@ -87,11 +103,11 @@ no_disc_header() {
 client_said() {
 	local seen
 	seen=$(grep -cE -- "$1" "$WORK/client" || :)
-	[ "$seen" -ge "${2:-1}" ] || { echo "$seen lines of the client match $1, not ${2:-1}"; return 1; }
+	[ "$seen" -ge "${2:-1}" ] || not_seen "${2:-1} lines of the client match $1" "$seen: $(tail -n 3 "$WORK/client" | paste -sd '|')"
 }
 
 client_did_not_say() {
-	! grep -E -- "$1" "$WORK/client"
+	! grep -E -- "$1" "$WORK/client" || not_seen "no line of the client matches $1" "the one above"
 }
 
 # count NAME: a counter of "show disc".
@@ -113,12 +129,13 @@ site_serves() {
 
 # many_are TARGET...: the answers of fetch_many are 200 with exactly these files (a query is cut off).
 many_are() {
+	local - && set +T
 	local target i=0 name
 	equal "answers of status 200" "$(grep -c ' 200$' "$many/results")" $#
 	for target; do
 		name=${target#/}
 		name=${name%%\?*}
-		cmp "$many/$((++i))" "$SUITE/www/$name" || { echo "answer $i is not $name"; return 1; }
+		cmp "$many/$((++i))" "$SUITE/www/$name" || not_seen "answer $i is $name" "another body"
 	done
 }
 
@@ -126,7 +143,7 @@ many_are() {
 # long for each other to write; those that it says it dropped may be missing.
 logged_times() {
 	wait_until logged_but_for_dropped "$@" || return 1
-	[ "$(lines_of_id "$2")" -le "$1" ] || { echo "$(lines_of_id "$2") lines with $2 instead of $1"; return 1; }
+	at_most "lines with $2" "$(lines_of_id "$2")" "$1"
 }
 
 logged_but_for_dropped() {
@@ -165,10 +182,10 @@ cut_or_complete() {
 		return 0
 	fi
 	read -r read sum ending < <(sed -nE 's/^cut ([0-9]+) of [0-9]+ ([0-9a-f]{64}) (.*)$/\1 \2 \3/p' "$WORK/client") ||
-		{ echo "the client neither has the whole body nor saw it cut"; return 1; }
+		{ not_seen "the client has all of $1, or saw it cut" "$(tail -n 3 "$WORK/client" | paste -sd '|')"; return 1; }
 	equal "SHA-256 of the first $read bytes" "$sum" "$(head -c "$read" "$SUITE/www/$1" | sha256sum | cut -d' ' -f1)"
 	[ "$mode" = plain ] || [[ $ending == unclean || $ending == reset ]] ||
-		{ echo "the stream was cut, but ended with \"$ending\""; return 1; }
+		not_seen "a cut stream ends unclean or with a reset" "\"$ending\""
 }
 
 # cut_complete_or_reset FILE: the same where the fetch hop breaks at once: on the direct path the connection may be given up while it is

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Bodies of all sizes around the record's, in each suite, arrive intact on the path that the mode promises.
+# flavours: asan recorder
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

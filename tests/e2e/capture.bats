@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The check of captures finds each fault that it looks for, and no fault in what has none: otherwise its silence elsewhere would mean
 # nothing.
+# flavours: recorder
 # shellcheck shell=bash
 
 bats_require_minimum_version 1.5.0

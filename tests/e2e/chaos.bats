@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Nodes and agent die and come back while many clients transfer: whatever arrives is true, however far it came, everything
 # works afterwards, and no nonce was used twice.
+# flavours: asan recorder
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -35,12 +36,12 @@ what_came_is_true() {
 		if head -c 400 "$file" | grep -aq '<html>'; then
 			continue
 		fi
-		cmp -n "$size" "$file" "$SUITE/www/10m" || { echo "$file differs"; return 1; }
+		cmp -n "$size" "$file" "$SUITE/www/10m" || { not_seen "$file is a beginning of 10m" "other bytes"; return 1; }
 		[ "$size" -lt 10485760 ] || whole=$((whole + 1))
 		[ "$size" -le 10485760 ]
 	done
 	# Otherwise nothing was tried at all.
-	[ "$whole" -ge 5 ] || { echo "only $whole whole bodies"; return 1; }
+	at_least "whole bodies" "$whole" 5
 }
 
 # Kills the process of that name in the middle of something, and starts it again.
@@ -56,7 +57,8 @@ kill_and_restart() {
 chaos() {
 	local round
 	transfers "$1"
-	for round in 1 2 3; do
+	# long: nodes and agent die three times each under load (once)
+	for round in $(seq "$(long 1 3)"); do
 		kill_and_restart n1 node_start n1
 		kill_and_restart disc-spoa spoa_start
 		kill_and_restart n2 node_start n2

@@ -12,14 +12,15 @@ teardown_file() {
 	lab_stop
 }
 
-REPEAT=10
+# long: clients that go away, ten times at each moment (four times)
+REPEAT=$(long 4 10)
 
 open_files() {
 	ls "/proc/$(process_pid "$1")/fd" | wc -l
 }
 
-# at_most NAME COUNT: the process has at most so many descriptors.
-at_most() {
+# has_at_most NAME COUNT: the process has no more descriptors than that.
+has_at_most() {
 	[ "$(open_files "$1")" -le "$2" ]
 }
 
@@ -44,8 +45,8 @@ aborts() {
 	done
 	wait_until no_clients
 	# HAProxy keeps a few idle connections to each node, fewer than there were aborts.
-	wait_until at_most n1 $((baseline_n1 + 4))
-	wait_until at_most n2 $((baseline_n2 + 4))
+	wait_until has_at_most n1 $((baseline_n1 + 4))
+	wait_until has_at_most n2 $((baseline_n2 + 4))
 	site_serves
 	path_is_as_mode
 }
@@ -87,5 +88,5 @@ aborts() {
 	local bytes
 	bytes=$(sed -nE 's/.*aborted, [0-9]+ records, ([0-9]+) bytes.*/\1/p' "$LAB/disc-spoa.log" | tail -n 1)
 	# What fits in the buffers on the way, and not the whole body.
-	[ "$bytes" -lt 90000000 ] || { echo "$bytes bytes were sealed for nobody"; return 1; }
+	at_most "bytes sealed for nobody" "$bytes" 90000000
 }

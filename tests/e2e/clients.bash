@@ -32,6 +32,7 @@ curl_site() {
 
 # fetch PATH [CURL ARGUMENT]...: one GET; leaves $id, $status, $headers (a file) and $body (a file). Fails as curl does.
 fetch() {
+	local - && set +T
 	local path=$1
 	shift
 	new_id
@@ -49,6 +50,7 @@ header() {
 # tls_client [OPTION]... STEP...: see tests/lab/tls_client.c. Output in $WORK/client, exit status in $client_status; $id is
 # one of its own for all its requests.
 tls_client() {
+	local - && set +T
 	local options=() port=$SITE_PORT
 	new_id
 	while [[ ${1:-} == --* ]]; do
@@ -67,6 +69,7 @@ tls_client() {
 # fetch_many TARGET...: GETs on one curl command, one after another on as few connections as the server allows. The i-th
 # body (from 1) is in $WORK/many.$id/i; leaves $id and $connects, the number of connections. CURL_MANY holds more arguments.
 fetch_many() {
+	local - && set +T
 	local target count=0 arguments=()
 	new_id
 	many=$WORK/many.$id

@@ -33,7 +33,7 @@ faulty() {
 	local file=$WORK/$1 line status arguments
 	cp "$file" "$file.good"
 	sed -i -E "$2" "$file"
-	not cmp -s "$file" "$file.good" || { echo "the change does nothing: $2"; return 1; }
+	not cmp -s "$file" "$file.good" || { not_seen "$2 changes the file" "it does nothing"; return 1; }
 	line=$(diff "$file.good" "$file" | sed -nE 's/^[0-9,]+[acd]([0-9]+).*/\1/p' | head -n 1)
 	for arguments in -t ""; do
 		status=0
@@ -43,7 +43,7 @@ faulty() {
 		grep -E "^$file:[0-9]+: .*${3}" "$WORK/out"
 		[ -z "${4:-}" ] || grep -E -- "$4" "$WORK/out"
 	done
-	[ -n "${ANY_LINE:-}" ] || grep -E "^$file:$line: " "$WORK/out" || { echo "not line $line"; return 1; }
+	[ -n "${ANY_LINE:-}" ] || grep -E "^$file:$line: " "$WORK/out" || not_seen "a message about line $line" "$(head -n 1 "$WORK/out")"
 	cp "$file.good" "$file"
 }
 

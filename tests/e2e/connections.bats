@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Many requests on one connection, many connections at once, several requests in one write, other TLS libraries.
+# flavours: asan recorder
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -20,21 +21,23 @@ mixed_targets() {
 	done
 }
 
-# mixed_requests CURL-ARGUMENTS: 200 of them on one connection.
+# long: 200 mixed requests on one connection (60)
+# mixed_requests CURL-ARGUMENTS: that many; leaves $count.
 mixed_requests() {
 	local targets
-	mapfile -t targets < <(mixed_targets 200)
+	count=$(long 60 200)
+	mapfile -t targets < <(mixed_targets "$count")
 	CURL_MANY=$1
 	fetch_many "${targets[@]}"
 	many_are "${targets[@]}"
 	equal connections "$connects" 1
-	logged_times 200 status=200
+	logged_times "$count" status=200
 }
 
-@test_each_mode "200 mixed requests on one connection, TLS 1.3" {
+@test_each_mode "many mixed requests on one connection, TLS 1.3" {
 	mixed_requests --tlsv1.3
 	if [ "$mode" = plain ]; then
-		logged_times 200 path=proxy
+		logged_times "$count" path=proxy
 	else
 		# The KeyUpdate budget decides how many; what is not spliced says so, or was empty.
 		wait_for_line "$LAB/haproxy.log" "^id=$id .*path=$mode " 3
@@ -43,10 +46,10 @@ mixed_requests() {
 	fi
 }
 
-@test_each_mode "200 mixed requests on one connection, TLS 1.2" {
+@test_each_mode "many mixed requests on one connection, TLS 1.2" {
 	mixed_requests "--tlsv1.2 --tls-max 1.2"
 	if [ "$mode" = plain ]; then
-		logged_times 200 path=proxy
+		logged_times "$count" path=proxy
 	else
 		# No budget here: everything but the empty bodies.
 		equal "lines that were not spliced" "$(grep -E "^id=$id .*path=proxy" "$LAB/haproxy.log" | grep -vc 'GET /0?')" 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A connection whose node or agent goes away while it is lent: the client gets every byte on the same connection, or sees a broken
 # transfer, never a wrong byte. What the LB sends then is the rest of the body, so nothing is asserted of its egress here.
+# flavours: asan recorder
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -202,7 +202,7 @@ relayed() {
 	done
 	wait_for_line "$LAB/origin-access.log" "GET /16384" 20
 	after=$(awk '{ print $1 }' "$LAB/origin-access.log" | sort -u | wc -l)
-	[ $((after - before)) -le 4 ] || { echo "$((after - before)) connections for 40 requests"; return 1; }
+	at_most "connections for 40 requests" $((after - before)) 4
 }
 
 # answers_so_far: of the origin to the nodes.

@@ -12,6 +12,7 @@
 
 # lab_prepare [NAME=VALUE]...: chooses address and ports and sets what the configuration files refer to; starts nothing.
 lab_prepare() {
+	local - && set +T
 	LAB=$BATS_FILE_TMPDIR/lab
 	rm -rf "$LAB"
 	mkdir -p "$LAB/running" "$LAB/records"
@@ -80,7 +81,7 @@ lab_prepare() {
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
 	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH AGENT_TIMEOUT
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
-	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)
+	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)${DISC_FLAVOUR:+.$DISC_FLAVOUR}
 	# What the shipped haproxy.cfg wants to know.
 	export DISC_CONFIG=$ROOT/config DISC_CERTIFICATE=$SUITE/tls/lab.test.pem DISC_BIND=$LAB_ADDRESS:$SITE_PORT
 	export DISC_SPOA=$LAB_ADDRESS:$SPOP_PORT DISC_ADMIN=$LAB_ADDRESS:$ADMIN_PORT DISC_STATS_SOCKET=$LAB/haproxy.sock
@@ -89,6 +90,7 @@ lab_prepare() {
 
 # network_up: makes the hosts, and sets what the configuration files say of the direct path.
 network_up() {
+	local - && set +T
 	LAB_NETWORK=$LAB_RUN-$$
 	CLIENT_WIRE=${LAB_WIRE:+$SUITE/bin/lossy_wire $LAB_WIRE} CLIENT_WIRE_LOG=$LAB/wire.out "$LAB_TOOLS/network" up "$LAB_NETWORK" || return 1
 	LAB_ADDRESS=192.0.2.100 LAB_ADDRESS6=2001:db8:1::100 ORIGIN_ADDRESS=192.0.2.10
@@ -190,7 +192,7 @@ descriptors() {
 
 # has_descriptors PROCESS COUNT: no more of them.
 has_descriptors() {
-	[ "$(descriptors "$1")" -le "$2" ] || { echo "$1 has $(descriptors "$1") descriptors, not $2"; return 1; }
+	[ "$(descriptors "$1")" -le "$2" ] || not_seen "$1 has at most $2 descriptors" "$(descriptors "$1")"
 }
 
 # egress_bytes: so many by now.
@@ -300,6 +302,7 @@ haproxy_cli() {
 
 # template FILE: replaces @NAME@ by the variable's value.
 template() {
+	local - && set +T
 	local text name
 	text=$(<"$1")
 	while [[ $text =~ @([A-Z0-9_]+)@ ]]; do

@@ -149,10 +149,10 @@ breaks() {
 	local bytes
 	lent_body direct 2m
 	bytes=$(logged bytes)
-	[ "$bytes" -gt 2097152 ] && [ "$bytes" -lt $((2097152 + 1000)) ] || { echo "bytes=$bytes"; return 1; }
+	[ "$bytes" -gt 2097152 ] && [ "$bytes" -lt $((2097152 + 1000)) ] || not_seen "about as many bytes as the client got" "bytes=$bytes"
 	lent_body direct 1
 	bytes=$(logged bytes)
-	[ "$bytes" -lt 1000 ] || { echo "bytes=$bytes"; return 1; }
+	[ "$bytes" -lt 1000 ] || not_seen "about as many bytes as the client got" "bytes=$bytes"
 }
 
 @test "show disc lists what is lent" {
@@ -396,7 +396,7 @@ polled() {
 		tls_client_in_background "get:/100k?fake=direct-holds" "get:/2m?fake=direct" get:/16385 send response response response
 		wait_for_line "$LAB/lending-agent.log" ': half is written$' $((before + 1))
 		fd=$(client_descriptor)
-		[[ $fd =~ ^[0-9]+$ ]] || { echo "not a single connection: $fd"; return 1; }
+		[[ $fd =~ ^[0-9]+$ ]] || { not_seen "a single connection" "$fd"; return 1; }
 		site_serves # the poller has been asked meanwhile
 		not polled "$fd"
 		release_loans

@@ -243,10 +243,10 @@ posted() {
 	cmp "$body" "$SUITE/www/100k"
 	[[ $(header X-Request) == "GET "* ]]
 	for name in host x-id cookie range x-own accept-encoding x-forwarded-for; do
-		[[ " $(header X-Request) " == *" $name "* ]] || { echo "$name is missing: $(header X-Request)"; return 1; }
+		[[ " $(header X-Request) " == *" $name "* ]] || { not_seen "the request has $name" "$(header X-Request)"; return 1; }
 	done
 	for name in expect content-type content-length content-md5 transfer-encoding disc-other te keep-alive; do
-		[[ " $(header X-Request) " != *" $name "* ]] || { echo "$name is there: $(header X-Request)"; return 1; }
+		[[ " $(header X-Request) " != *" $name "* ]] || { not_seen "the request lacks $name" "$(header X-Request)"; return 1; }
 	done
 }
 

@@ -38,7 +38,7 @@ teardown_file() {
 	body_is 100k
 	path_is proxy
 	equal action "$(logged action)" -
-	reason_is -
+	reason_is not-asked
 }
 
 @test_each_mode "leases that end and bodies that are leased take turns on one connection" {

@@ -6,6 +6,7 @@
 
 # process_start NAME COMMAND...: in the background, on its host, its output in $LAB/NAME.log.
 process_start() {
+	local - && set +T
 	local name=$1 run
 	shift
 	mkdir -p "$LAB/running"
@@ -39,7 +40,7 @@ process_ready() {
 	local name=$1
 	shift
 	wait_until ended_or "$name" "$@"
-	"$@" >/dev/null 2>&1 || { echo "$name ended at once:"; tail -n 5 "$LAB/$name.log"; return 1; }
+	"$@" >/dev/null 2>&1 || not_seen "$name is ready: $*" "it ended: $(tail -n 1 "$LAB/$name.log")"
 }
 
 ended_or() {
@@ -77,11 +78,12 @@ process_wait() {
 
 # process_stop NAME [SIGNAL]: ends it and waits for that.
 process_stop() {
+	local - && set +T
 	if process_running "$1"; then
 		kill -CONT "$(process_pid "$1")" || :
 		kill -"${2:-TERM}" "$(process_pid "$1")" || :
 		if ! wait_until process_ended "$1"; then
-			echo "$1 did not end on ${2:-TERM}"
+			not_seen "$1 ends on ${2:-TERM}" "it goes on" || :
 			kill -KILL "$(process_pid "$1")" || :
 			process_wait "$1"
 			return 1
@@ -97,11 +99,11 @@ process_names() {
 
 # Fails if a process ended that nobody stopped, or if a sanitizer or the recorder spoke in any log.
 processes_sound() {
+	local - && set +T
 	local name sound=0
 	for name in $(process_names); do
 		if process_ended "$name"; then
-			echo "$name ended by itself with status $(process_status "$name")"
-			sound=1
+			not_seen "$name goes on" "it ended by itself with status $(process_status "$name")" || sound=1
 		fi
 	done
 	if grep -HE 'AddressSanitizer|LeakSanitizer|runtime error:|^seal recorder:|FATAL: bug condition|is about to kill the process' \
@@ -111,9 +113,12 @@ processes_sound() {
 	return $sound
 }
 
-# What every process of the lab logged last.
+# What every process of the lab logged last. All of it is kept in $DISC_TEST_LOGS.
 print_logs() {
-	local log
+	local - && set +T
+	local log kept=$DISC_TEST_LOGS/$(basename "$BATS_TEST_FILENAME" .bats).${BATS_TEST_NUMBER:-0}
+	mkdir -p "$kept"
+	cp "$LAB"/*.log "$kept"
 	for log in "$LAB"/*.log; do
 		echo "--- $(basename "$log") (last 60 of $(wc -l <"$log") lines)"
 		tail -n 60 "$log" | cut -c1-400

@@ -140,7 +140,7 @@ range_is() {
 	local path
 	for path in /../tls/lab-ca.key /%2e%2e/tls/lab-ca.key /./../tls/lab-ca.key //../tls/lab-ca.key; do
 		fetch "$path" --path-as-is
-		[[ $status == 40[034] ]] || { echo "$path: status $status"; return 1; }
+		[[ $status == 40[034] ]] || { not_seen "$path: status 400, 403 or 404" "$status"; return 1; }
 		not grep 'PRIVATE KEY' "$body"
 	done
 }

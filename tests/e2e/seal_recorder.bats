@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The seal recorder and check_seals themselves: that they see every way of sealing, and that they can fail.
+# flavours: recorder
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

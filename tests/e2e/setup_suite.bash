@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Once per run: certificates, files to serve, client programs, and the folder where seals are recorded.
+# Once per run: certificates, files to serve, client programs, and the folder where seals are recorded. Several runs of bats share
+# what $DISC_SUITE names.
 # shellcheck shell=bash
 
 # One EC key and a certificate: make_certificate CA NAME (which becomes the dNSName).
@@ -26,7 +27,12 @@ make_file() {
 }
 
 setup_suite() {
-	export SUITE=$BATS_RUN_TMPDIR/suite
+	export SUITE=${DISC_SUITE:-$BATS_RUN_TMPDIR/suite}
+	[ -n "${DISC_SUITE:-}" ] || make_suite
+}
+
+# make_suite: in $SUITE.
+make_suite() {
 	mkdir -p "$SUITE"/{tls,www,sums,seals,bin}
 	make_ca lab-ca
 	make_ca other-ca
@@ -46,6 +52,7 @@ setup_suite() {
 	make_file 10m 10485760
 	make_file 100m 104857600
 	make_file twin-100m 104857600 1
+	[ -z "${DISC_LONG:-}" ] || make_file 1g 1073741824
 	make_file page.html 40000
 
 	gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$SUITE/bin/tls_client" "$LAB_TOOLS/tls_client.c" -lssl -lcrypto

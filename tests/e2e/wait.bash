@@ -2,18 +2,22 @@
 # Waiting for conditions, never for time.
 # shellcheck shell=bash
 
-PATIENCE=${PATIENCE:-15} # seconds
-POLL_INTERVAL=0.02       # seconds between two looks at a condition
+PATIENCE=${PATIENCE:-60} # seconds: for a machine that has much else to do
+# Seconds between two looks at a condition: the longer it takes, the rarer, for each look costs the others time.
+POLL_INTERVALS=(0.02 0.02 0.02 0.05 0.05 0.05 0.1 0.1 0.1 0.1 0.2)
 
 # wait_until COMMAND...: runs it until it succeeds; fails, and says so, when PATIENCE is over.
 wait_until() {
-	local end=$((SECONDS + PATIENCE))
+	local - && set +T
+	local end=$((SECONDS + PATIENCE)) said looks=0
 	until "$@" >/dev/null 2>&1; do
 		if [ "$SECONDS" -ge "$end" ]; then
-			echo "still not so after $PATIENCE s: $*"
+			said=$("$@" 2>&1 | head -n 1) || :
+			not_seen "within $PATIENCE s: $*" "not so${said:+: $said}"
 			return 1
 		fi
-		sleep "$POLL_INTERVAL"
+		sleep "${POLL_INTERVALS[looks]}"
+		[ "$looks" -ge $((${#POLL_INTERVALS[@]} - 1)) ] || looks=$((looks + 1))
 	done
 }
 

@@ -6,7 +6,7 @@ load "$E2E_DIR/helper"
 
 @test "no (key, nonce) was used for two plaintexts in this whole run" {
 	local logs=("$SUITE"/seals/*)
-	[ -e "${logs[0]}" ] || { echo "nothing was recorded: are the programs built with the seal recorder?"; return 1; }
+	[ -e "${logs[0]}" ] || { not_seen "records of seals" "none: are the programs built with the seal recorder?"; return 1; }
 	if grep -q DISC_SEAL_LOG "$DISC_BIN_BACKEND"; then
 		check_seals --require "${logs[@]}"
 	else

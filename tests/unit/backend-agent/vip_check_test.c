@@ -214,7 +214,9 @@ static void interface_that_is_down_is_found(void **state)
 	run_in(host, "ip link set eth0 down");
 	look(host);
 	assert_string_equal(host->findings[0], "interface eth0: it is down: ip link set eth0 up");
-	run_in(host, "ip link set eth0 up && ip link set peer down");
+	/* The kernel tells of a lost carrier some time later. */
+	run_in(host, "ip link set eth0 up && ip link set peer down && "
+		     "timeout 20 sh -c 'until ip link show eth0 | grep -q NO-CARRIER; do sleep 0.01; done'");
 	look(host);
 	assert_string_equal(host->findings[0], "interface eth0: it has no carrier");
 }

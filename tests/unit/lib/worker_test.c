@@ -126,12 +126,10 @@ static void workers_have_threads_and_loops_of_their_own(void **unused)
 static void second_signal_ends_at_once(void **unused)
 {
 	struct diary diary = {.failing = WORKERS, .first_signal = SIGTERM, .second_signal = SIGINT};
-	ev_tstamp begun = ev_time();
 
 	(void)unused;
-	assert_int_equal(worker_run(&program, WORKERS, 30., &diary), 0);
-	/* Not by the grace period. */
-	assert_true(ev_time() - begun < 20.);
+	/* Nobody waits for the end of this grace period. */
+	assert_int_equal(worker_run(&program, WORKERS, 1e6, &diary), 0);
 	assert_int_equal(diary.drained, WORKERS);
 	assert_int_equal(diary.forced, WORKERS);
 	assert_int_equal(diary.stopped, WORKERS);
