@@ -451,12 +451,25 @@ static int make_room(int fd, const struct tcp_state *state, const struct tcp_que
 	return 0;
 }
 
+/* The send window that a restored connection begins with; <sent> bytes of its queue are under way.
+ *
+ * Linux predicts the headers of what comes next (pred_flags of tcp_finish_connect()), and a connection that is made in
+ * repair mode predicts a window of 0, whatever TCP_REPAIR_WINDOW says afterwards: an acknowledgement that shuts the
+ * window matches, and then the kernel does not read the window and goes on with the one that was restored. The first
+ * acknowledgement that tells another window ends that. So the client is never given cause to shut its window in its
+ * first acknowledgement: one byte of the window stays free. If all of it is under way nothing more may be sent before
+ * that acknowledgement anyway, and a window of 0 is what is predicted. */
+static uint32_t first_window(const struct tcp_state *state, size_t sent)
+{
+	return sent >= state->send_window ? 0 : state->send_window - 1;
+}
+
 /* Gives <fd>, closed and in repair mode, the state. <again>: it had a connection before, and is bound. */
 static int seat(int fd, const struct tcp_state *state, const struct tcp_queues *queues, bool again,
 		struct tcp_fault *fault)
 {
 	struct tcp_repair_window window = {.snd_wl1 = state->window_update_seq,
-					   .snd_wnd = state->send_window,
+					   .snd_wnd = first_window(state, queues->send_len - state->unsent),
 					   .max_window = state->max_window,
 					   .rcv_wnd = state->receive_window,
 					   .rcv_wup = state->receive_window_seq};

@@ -373,9 +373,14 @@ void server_has_unread(const struct line *line, size_t len)
 	until_queue_is(line->server, SIOCINQ, len);
 }
 
+void server_has_unacknowledged(const struct line *line, size_t len)
+{
+	until_queue_is(line->server, SIOCOUTQ, len);
+}
+
 void server_all_acknowledged(const struct line *line)
 {
-	until_queue_is(line->server, SIOCOUTQ, 0);
+	server_has_unacknowledged(line, 0);
 }
 
 /* --- what passes --- */

@@ -64,8 +64,9 @@ void line_server_read(struct line *line, size_t len);
 void line_client_read_end(struct line *line);
 void line_server_read_end(struct line *line);
 
-/* Waits until the server's socket has that much to read, or nothing unacknowledged. */
+/* Waits until the server's socket has that much to read, that much or nothing unacknowledged. */
 void server_has_unread(const struct line *line, size_t len);
+void server_has_unacknowledged(const struct line *line, size_t len);
 void server_all_acknowledged(const struct line *line);
 
 /* A TCP segment from the VIP. */

@@ -3,6 +3,7 @@
  * and changes no byte of either direction; whatever was unread, unacknowledged, unsent or half-closed comes along. Real
  * kernels, see handoff_network.h. */
 #include <errno.h>
+#include <limits.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <setjmp.h>
@@ -439,6 +440,90 @@ static void tiny_windows_take_a_full_tail(void **state)
 	}
 }
 
+static uint32_t client_window(const struct line *line)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(line->server, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_snd_wnd;
+}
+
+#define SEGMENT 1448u
+
+static size_t next_write(const struct line *line)
+{
+	uint32_t window = client_window(line);
+
+	return window < SEGMENT ? window : SEGMENT;
+}
+
+/* Writes a segment at a time to a client that reads nothing, at most <most> of them. Returns how many shut its window.
+ */
+static unsigned fill(struct line *line, unsigned most)
+{
+	unsigned writes = 0;
+
+	for (; writes < most && client_window(line) > 0; writes++) {
+		line_server_write(line, next_write(line));
+		server_all_acknowledged(line);
+	}
+	return writes;
+}
+
+/* The last segment is under way, and the answer to it, which shuts the window, finds the connection elsewhere. */
+static void shut_by_the_first_answer(struct line *line)
+{
+	size_t last = next_write(line), unsent;
+
+	vip_route(ROUTER);
+	line_server_write(line, last);
+	(void)move_to_b(line);
+	assert_int_equal(frozen.send_len - frozen.state.unsent, last);
+	assert_int_equal(frozen.state.send_window, last);
+	line_server_write(line, 20000);
+	server_has_unacknowledged(line, 20000);
+	assert_int_equal(tcp_unsent(line->server, &unsent), 0);
+	assert_int_equal(unsent, 20000);
+	line_client_read(line, (size_t)(line->server_wrote - line->client_read));
+}
+
+/* All was acknowledged, and the first segment that leaves shuts the window. */
+static void shut_by_the_first_segment(struct line *line)
+{
+	size_t last = next_write(line), unsent;
+
+	(void)move_to_b(line);
+	line_server_write(line, 20000);
+	server_has_unacknowledged(line, 20000 - last);
+	assert_int_equal(tcp_unsent(line->server, &unsent), 0);
+	assert_int_equal(unsent, 20000 - last);
+	line_client_read(line, (size_t)(line->server_wrote - line->client_read));
+}
+
+/* The kernel of a restored connection takes a first acknowledgement that shuts the window for one that leaves it as it
+ * is, unless the timestamp's highest bit is set: here it never is. */
+static void a_window_that_shuts_is_obeyed(void **state)
+{
+	void (*const tests[])(struct line *) = {shut_by_the_first_answer, shut_by_the_first_segment};
+
+	(void)state;
+	host_run(CLIENT, "echo 2 >/proc/sys/net/ipv4/tcp_timestamps");
+	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		struct line line;
+		unsigned writes;
+
+		line_open_small(&line, IPV4, 8192);
+		writes = fill(&line, UINT_MAX);
+		line_close(&line);
+		line_open_small(&line, IPV4, 8192);
+		assert_int_equal(fill(&line, writes - 1), writes - 1);
+		tests[i](&line);
+		line_close(&line);
+	}
+	host_run(CLIENT, "echo 1 >/proc/sys/net/ipv4/tcp_timestamps");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +542,7 @@ int main(void)
 		cmocka_unit_test(clone_has_what_was_asked_for),
 		cmocka_unit_test(small_send_buffer_takes_a_full_tail),
 		cmocka_unit_test(tiny_windows_take_a_full_tail),
+		cmocka_unit_test(a_window_that_shuts_is_obeyed),
 	};
 	int failed;
 
