@@ -579,12 +579,13 @@ int tcp_restore(const struct tcp_frozen *frozen, const char *congestion, int sen
 	return fd;
 }
 
-int tcp_resume(int fd, const struct tcp_state *state, struct tcp_fault *fault)
+/* STAGED -> LIVE. <off>: TCP_REPAIR_OFF, with a window probe, or TCP_REPAIR_OFF_NO_WP. */
+static int unmute_and_hear(int fd, const struct tcp_state *state, int off, struct tcp_fault *fault)
 {
 	assert(is_mute(fd));
 	if (unmute(fd) < 0)
 		return fail(fault, "setsockopt(SO_DETACH_FILTER)", errno);
-	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF) < 0)
+	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, off) < 0)
 		return fail(fault, "setsockopt(TCP_REPAIR)", errno);
 	if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0) /* leaving repair mode cleared it */
 		return fail(fault, "setsockopt(SO_REUSEADDR)", errno);
@@ -593,6 +594,20 @@ int tcp_resume(int fd, const struct tcp_state *state, struct tcp_fault *fault)
 	if ((state->flags & TCP_STATE_PEER_CLOSED) && shutdown(fd, SHUT_RD) < 0)
 		return fail(fault, "shutdown(SHUT_RD)", errno);
 	return 0;
+}
+
+int tcp_resume(int fd, const struct tcp_state *state, struct tcp_fault *fault)
+{
+	return unmute_and_hear(fd, state, TCP_REPAIR_OFF_NO_WP, fault);
+}
+
+/* Repair mode is left with a probe; it changes nothing else for a live socket, which goes on hearing and sending. */
+int tcp_probe(int fd, struct tcp_fault *fault)
+{
+	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON) < 0 ||
+	    set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF) < 0)
+		return fail(fault, "setsockopt(TCP_REPAIR)", errno);
+	return set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ? fail(fault, "setsockopt(SO_REUSEADDR)", errno) : 0;
 }
 
 int tcp_write_unsent(int fd, const struct tcp_state *state, const struct tcp_queues *queues, struct tcp_fault *fault)
@@ -612,7 +627,7 @@ int tcp_go(int fd, const struct tcp_frozen *frozen, struct tcp_fault *fault)
 {
 	const struct tcp_queues queues = queues_of(frozen);
 
-	if (tcp_resume(fd, &frozen->state, fault) < 0)
+	if (unmute_and_hear(fd, &frozen->state, TCP_REPAIR_OFF, fault) < 0)
 		return -1;
 	return tcp_write_unsent(fd, &frozen->state, &queues, fault);
 }

@@ -84,14 +84,17 @@ int tcp_fast_forward_queues(int fd, const struct tcp_state *state, const struct 
  * <*fault>. */
 int tcp_restore(const struct tcp_frozen *frozen, const char *congestion, int send_buffer, struct tcp_fault *fault);
 
-/* STAGED -> LIVE: unmutes, and writes what <frozen> holds as unsent. Packets must reach this socket by now. With
- * TCP_STATE_PEER_CLOSED the socket's reading side is shut, so that its reader sees the end. Returns 0, or -1 with
- * <*fault>. */
+/* STAGED -> LIVE: unmutes, asks the peer for an acknowledgement, and writes what <frozen> holds as unsent. Packets must
+ * reach this socket by now. With TCP_STATE_PEER_CLOSED the socket's reading side is shut, so that its reader sees the
+ * end. Returns 0, or -1 with <*fault>. */
 int tcp_go(int fd, const struct tcp_frozen *frozen, struct tcp_fault *fault);
 
-/* The two halves of tcp_go(), for what must happen between them: a socket that hears again, and then says what is
- * unsent. */
+/* tcp_go() in parts, for what must happen between them. tcp_resume(): the socket hears again and says nothing, for a
+ * packet that is dropped on this host would be taken for congestion. tcp_probe(): asks the peer for an acknowledgement,
+ * of what is under way and with its window. tcp_write_unsent(): says what is unsent. The last two want a socket whose
+ * packets leave. */
 int tcp_resume(int fd, const struct tcp_state *state, struct tcp_fault *fault);
+int tcp_probe(int fd, struct tcp_fault *fault);
 int tcp_write_unsent(int fd, const struct tcp_state *state, const struct tcp_queues *queues, struct tcp_fault *fault);
 
 /* Any state -> no connection, for whoever else has the descriptor too: a live socket's peer gets a RST, a mute one says

@@ -64,7 +64,8 @@ int loan_put_back(struct loan *loan, const struct tcp_state *state, const struct
 		 */
 		steering_release(loan->environment->steering, &loan->frozen);
 		byte_queue_clear(&loan->input);
-		if (tcp_write_unsent(loan->fd, state, queues, &fault) == 0) {
+		if ((queues->send_len == state->unsent || tcp_probe(loan->fd, &fault) == 0) &&
+		    tcp_write_unsent(loan->fd, state, queues, &fault) == 0) {
 			loan_count_time(loan, SPOA_FAST_FORWARD_US, begin);
 			return 0;
 		}

@@ -78,6 +78,9 @@ static int seat(struct loan *loan, const uint8_t *bytes, size_t len)
 	loan->live = true;
 	steering_release(loan->environment->steering, &loan->frozen);
 	byte_queue_clear(&loan->input);
+	if (queues.send_len > 0 && tcp_probe(loan->fd, &fault) < 0)
+		log_debug("a client could not be asked for an acknowledgement: %s: %s", fault.call,
+			  strerror(fault.error));
 	loan->state = LOAN_COMPLETING;
 	loan_set_timer(loan, PROGRESS_S, PROGRESS_S);
 	return result;

@@ -26,6 +26,16 @@ setup() {
 	node_start_if_ended
 }
 
+nothing_steered() {
+	[ "$(metric disc_spoa_steering_flows)" = 0 ]
+}
+
+# nothing_muted: since reads_slowly, no packet of this host's own stack was dropped. The kernel would take that for congestion, and halve
+# what the connection may send before it sends anything.
+nothing_muted() {
+	equal "packets of this host's own stack that were dropped" "$(metric disc_spoa_steering_muted_total)" "$muted_mark"
+}
+
 got_all() {
 	touch "$WORK/go"
 	tls_client_wait
@@ -40,6 +50,8 @@ got_all() {
 		capture_start
 		reads_slowly /100m $version
 		node_is_killed
+		wait_until nothing_steered
+		nothing_muted
 		got_all
 		# The kernel of its host sends what the clone had queued.
 		capture_sound --stale-host --bytes 104857600
@@ -140,6 +152,7 @@ recalled_since() {
 		wait_until recalled_since "$before"
 		haproxy_cli 'show disc' | grep '^lending: .*, switched off$'
 		got_all
+		nothing_muted
 		path_is direct "$id .*/100m"
 		path_is splice "$id .*/100k"
 		equal end "$(logged end "$id .*/100m")" ----
@@ -201,6 +214,24 @@ recalled_since() {
 	tls_client get:/100k send response get:/10m send response
 	equal "exit status" "$client_status" 0
 	path_is direct "$id .*GET /10m"
+}
+
+# Its only connection with a client is as one that has lost nothing: what was lost only to all appearance, the kernel takes back.
+like_a_new_one() {
+	seen=$(on lb ss -Htino state established "( sport = $SITE_PORT )")
+	[[ $seen == *" cwnd:"* && $seen != *" ssthresh:"* ]]
+}
+
+@test "a connection that no node can restore goes on here like a new one" {
+	local seen before
+	before=$(metric 'disc_spoa_completed_total{cause="refused"}')
+	vip del
+	reads_slowly /100m
+	wait_until nothing_steered
+	equal "bodies completed here" "$(metric 'disc_spoa_completed_total{cause="refused"}')" $((before + 1))
+	wait_until like_a_new_one || { like_a_new_one || echo "$seen"; return 1; }
+	vip add
+	got_all
 }
 
 @test "nodes that cannot restore connections: bodies are completed from here, then spliced, then direct again" {

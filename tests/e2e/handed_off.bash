@@ -13,6 +13,7 @@ reads_slowly() {
 	wait_until test -e "$WORK/reading"
 	node=$(sed -nE 's/.* offload to node (n[12]), .*/\1/p' "$LAB/disc-spoa.log" | tail -n 1)
 	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
+	muted_mark=$(metric disc_spoa_steering_muted_total)
 }
 
 # since: what disc-spoa has logged since then; says REGEX: whether that matches.
