@@ -205,13 +205,23 @@ static void arm_poll(struct clone *clone, double seconds)
 	ev_timer_again(clone->shared->loop, &clone->poll);
 }
 
+/* Bytes that may be unacknowledged when the connection is given back. A socket that is made for them where it goes has
+ * no round-trip time yet, and waits 3 s before it sends a lost one again, unless more data follows them. So nothing may
+ * be unacknowledged, except in the middle of a body, and when the client has sent something, which most often is its
+ * next request: the response to it follows. */
+static size_t tail_max(const struct clone *clone)
+{
+	return clone->state == CLONE_WRITTEN && clone->received == 0 ? 0 : TCP_SEND_TAIL_MAX;
+}
+
 /* Looks again when, at the pace of the last interval, half of what is too much will be gone. No event tells of it. */
 static void poll_again(struct clone *clone, size_t outstanding)
 {
 	double last = clone->poll.repeat, next = 2 * last;
+	size_t most = tail_max(clone);
 
-	if (clone->polled > outstanding && outstanding > TCP_SEND_TAIL_MAX)
-		next = last * (double)(outstanding - TCP_SEND_TAIL_MAX) / (double)(clone->polled - outstanding) / 2;
+	if (clone->polled > outstanding && outstanding > most)
+		next = last * (double)(outstanding - most) / (double)(clone->polled - outstanding) / 2;
 	clone->polled = outstanding;
 	if (next < POLL_MIN_S)
 		next = POLL_MIN_S;
@@ -256,13 +266,6 @@ static bool read_client(struct clone *clone)
 	return true;
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
-{
-	(void)loop;
-	(void)events;
-	(void)read_client(checked(watcher->data));
-}
-
 /* --- giving the connection back --------------------------------------------------------------------------------- */
 
 static void hand_back(struct clone *clone)
@@ -305,7 +308,7 @@ static void await_tail(struct clone *clone)
 
 	if (!look(clone, &outstanding))
 		return;
-	if (outstanding > TCP_SEND_TAIL_MAX || (clone->state == CLONE_WRITTEN && is_unsent(clone))) {
+	if (outstanding > tail_max(clone) || (clone->state == CLONE_WRITTEN && is_unsent(clone))) {
 		poll_again(clone, outstanding);
 		return;
 	}
@@ -324,6 +327,17 @@ static void on_poll(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	await_tail(checked(timer->data));
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct clone *clone = checked(watcher->data);
+
+	(void)loop;
+	(void)events;
+	/* A request acknowledges the response before it. */
+	if (read_client(clone) && clone->state == CLONE_WRITTEN)
+		await_tail(clone);
 }
 
 static void begin_to_await_tail(struct clone *clone, enum clone_state state)
