@@ -27,7 +27,7 @@ define digest
 endef
 
 $(BUILD)/inputs/wolfssl-source: always
-	$(call digest,tools/unpack-source $(wildcard $(WOLFSSL_SRC)),$(WOLFSSL_SRC) $(WOLFSSL_VERSION))
+	$(call digest,tools/unpack-source $(wildcard wolfssl-patches/series wolfssl-patches/*.patch $(WOLFSSL_SRC)),$(WOLFSSL_SRC) $(WOLFSSL_VERSION))
 $(BUILD)/inputs/wolfssl-build: always
 	$(call digest,tools/build-wolfssl)
 $(BUILD)/inputs/haproxy-source: always
