@@ -22,3 +22,7 @@ bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/
 .PHONY: bench-direct
 bench-direct: test-packages all $(OUT)/bench/load_client ## LB CPU and bytes per response on the direct path beside splice and relay; REPEAT= SIZES=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/direct
+
+.PHONY: bench-memory
+bench-memory: test-packages all $(BUILD)/openssl/bin/haproxy ## KB of HAProxy per idle client connection, beside OpenSSL; CONNECTIONS=
+	$(Q)BUILD='$(BUILD)' CONNECTIONS='$(CONNECTIONS)' bench/memory
