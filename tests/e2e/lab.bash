@@ -19,7 +19,7 @@ lab_prepare() {
 	# All of a lab's ports are chosen at once: chosen one after another, two could be the same.
 	local port_names=(SITE_PORT COMPRESSION_PORT CACHE_PORT LUA_PORT TRACE_PORT CLEAR_PORT TCP_PORT ADMIN_PORT SPOP_PORT
 		N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE ORIGIN_PORT MIDDLE_PORT STUDY_PORT RAW_PORT GUNICORN_PORT
-		SPOA_ADMIN NODE_ADMIN) ports i
+		SPOA_ADMIN NODE_ADMIN MUTUAL_PORT CHAINED_PORT TLS_ORIGIN_PORT QUIC_PORT) ports i
 
 	# Settings, each with its default.
 	local -A set=(

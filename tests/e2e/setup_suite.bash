@@ -19,6 +19,25 @@ make_ca() {
 		-keyout "$SUITE/tls/$1.key" -out "$SUITE/tls/$1.crt" 2>>"$SUITE/openssl.log"
 }
 
+# make_chain NAME: a certificate with three intermediate CAs between it and lab-ca, more than 8 KB together: NAME-cas.pem has the
+# CAs, NAME-chain.pem the certificate, the CAs and the key.
+make_chain() {
+	local issuer=lab-ca name filler
+	filler=$(head -c 1800 /dev/zero | tr '\0' x)
+	for name in "$1-ca-1" "$1-ca-2" "$1-ca-3" "$1"; do
+		openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$name" -keyout "$SUITE/tls/$name.key" \
+			-out "$SUITE/tls/$name.csr" 2>>"$SUITE/openssl.log"
+		openssl x509 -req -in "$SUITE/tls/$name.csr" -CA "$SUITE/tls/$issuer.crt" -CAkey "$SUITE/tls/$issuer.key" -CAcreateserial \
+			-days 2 -out "$SUITE/tls/$name.crt" 2>>"$SUITE/openssl.log" -extfile <(
+				[ "$name" = "$1" ] || printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n'
+				printf 'subjectAltName=DNS:%s\nnsComment=%s\n' "$name" "$filler"
+			)
+		issuer=$name
+	done
+	cat "$SUITE/tls/$1-ca-3.crt" "$SUITE/tls/$1-ca-2.crt" "$SUITE/tls/$1-ca-1.crt" >"$SUITE/tls/$1-cas.pem"
+	cat "$SUITE/tls/$1.crt" "$SUITE/tls/$1-cas.pem" "$SUITE/tls/$1.key" >"$SUITE/tls/$1-chain.pem"
+}
+
 # make_file NAME BYTES [NUMBER]: bytes that look random and are the same in every run; other ones for another number.
 make_file() {
 	openssl enc -aes-128-ctr -K 00112233445566778899aabbccddeeff -iv "$(printf '%032x' "${3:-$2}")" -nosalt \
@@ -42,6 +61,7 @@ make_suite() {
 	make_certificate lab-ca n2.lab.test
 	make_certificate lab-ca stranger.lab.test
 	make_certificate other-ca other.lab.test
+	make_chain long.lab.test
 
 	local size
 	for size in 0 1 16383 16384 16385; do
