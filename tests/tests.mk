@@ -86,6 +86,11 @@ test-unit: test-packages ## build and run the unit tests, as released and with s
 test-e2e: ## run the end-to-end tests; T=pattern chooses by name
 	$(call run-tests,build e2e)
 
+.PHONY: test-regress
+test-regress: test-packages ## run HAProxy's own regression tests with our HAProxy, compared with OpenSSL
+	$(RECURSE) FLAVOUR=release $(BUILD)/bin/haproxy $(BUILD)/openssl/bin/haproxy
+	$(call run-tests,regress)
+
 # Without an engine the test says that it is skipped; so no package is needed here.
 .PHONY: docker-packages
 docker-packages:
@@ -97,13 +102,13 @@ test-docker: docker-packages ## build the images of docker/ and run the compose 
 
 .PHONY: test
 test: ## install what is missing, build and run all tests; last line: N passed, N failed
-	$(call run-tests,build unit e2e docker)
+	$(call run-tests,build unit e2e regress docker)
 
 .PHONY: test-long
 test-long: ## the same with all cases whole and every end-to-end file in both flavours; lists the cases that are short in make test
 	$(Q)printf 'Whole in make test-long, short in make test:\n'
 	$(Q)grep -rhE '^[[:space:]]*# long: ' tests | sed -E 's/^[[:space:]]*# long: /  /'
-	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build unit e2e docker
+	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build unit e2e regress docker
 
 # tests/fuzz/<name>_fuzz.c, with its corpus in tests/fuzz/corpus/<name>.
 FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
