@@ -66,25 +66,31 @@ test-packages:
 # With all processors, whatever this make was told. Variables of the command line reach it by the environment.
 RECURSE = $(Q)MAKEFLAGS= $(MAKE) --no-print-directory -j$(or $(DISC_JOBS),$(shell nproc))
 
-.PHONY: test-programs
-test-programs: test-packages docker-packages ## build all that the tests run, in every flavour
-	$(RECURSE) FLAVOUR=release all unit-tests
+.PHONY: test-unit-programs
+test-unit-programs: test-packages
+	$(RECURSE) FLAVOUR=release unit-tests
+	$(RECURSE) FLAVOUR=asan unit-tests
+
+.PHONY: test-e2e-programs
+test-e2e-programs: test-packages
+	$(RECURSE) FLAVOUR=release all
 	$(RECURSE) FLAVOUR=recorder all
-	$(RECURSE) FLAVOUR=asan programs unit-tests
+	$(RECURSE) FLAVOUR=asan programs
 	$(RECURSE) $(BUILD)/openssl/bin/haproxy
+
+.PHONY: test-programs
+test-programs: test-unit-programs test-e2e-programs docker-packages
 
 # $(call run-tests,parts)
 run-tests = $(Q)BUILD='$(BUILD)' T='$(T)' tests/run $(1)
 
 .PHONY: test-unit
-test-unit: test-packages ## build and run the unit tests, as released and with sanitizers
-	$(RECURSE) FLAVOUR=release unit-tests
-	$(RECURSE) FLAVOUR=asan unit-tests
+test-unit: test-unit-programs ## build and run the unit tests, as released and with sanitizers
 	$(call run-tests,unit)
 
 .PHONY: test-e2e
-test-e2e: ## run the end-to-end tests; T=pattern chooses by name
-	$(call run-tests,build e2e)
+test-e2e: test-e2e-programs ## run the end-to-end tests; T=pattern chooses by name
+	$(call run-tests,e2e)
 
 .PHONY: test-regress
 test-regress: test-packages ## run HAProxy's own regression tests with our HAProxy, compared with OpenSSL
