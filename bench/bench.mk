@@ -19,9 +19,14 @@ bench-splice: test-packages all $(OUT)/bench/load_client $(OUT)/bench/copying_or
 bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## CPU per request of HAProxy with and without the series, DiSC unused; REPEAT= SIZES=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/unused
 
+$(OUT)/bench/lossy_wire: tests/lab/lossy_wire.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $<
+
 .PHONY: bench-direct
-bench-direct: test-packages all $(OUT)/bench/load_client ## LB CPU and bytes per response on the direct path beside splice and relay; REPEAT= SIZES=
-	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/direct
+bench-direct: test-packages all $(OUT)/bench/load_client $(OUT)/bench/lossy_wire ## the direct path beside splice and relay: LB CPU and bytes per response, times under loss; REPEAT= SIZES= SERIES="costs lossy"
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' SERIES='$(SERIES)' bench/direct
 
 .PHONY: bench-memory
 bench-memory: test-packages all $(BUILD)/openssl/bin/haproxy ## KB of HAProxy per idle client connection, beside OpenSSL; CONNECTIONS=

@@ -28,9 +28,14 @@ class Failure(Exception):
     """Why the benchmark cannot go on, as a sentence."""
 
 
+def inside():
+    """Whether this program runs in namespaces of its own already."""
+    return bool(os.environ.get("DISC_BENCH_FOLDER"))
+
+
 def enter_namespaces():
     """Runs this program again in namespaces of its own (network, processes, mounts), unless that was done already."""
-    if os.environ.get("DISC_BENCH_FOLDER"):
+    if inside():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever waits outside hears it, and ends all
         return
     if os.geteuid() != 0:
@@ -159,10 +164,10 @@ class Load:
     TIME_LIMIT = 120  # seconds
 
     def __init__(self, address, port, path, size, connections, requests, tls=None, suite=None, period_ms=0, sha256=None,
-                 on=()):
-        """<on>: what goes before the command, so that it runs elsewhere."""
+                 on=(), times=None):
+        """<on>: what goes before the command, so that it runs elsewhere. <times>: a file for the microseconds of each request."""
         command = [*on, f"{BUILD}/bench/load_client", "--connections", str(connections), "--requests", str(requests)]
-        for option, value in (("tls", tls), ("suite", suite), ("period-ms", period_ms), ("sha256", sha256)):
+        for option, value in (("tls", tls), ("suite", suite), ("period-ms", period_ms), ("sha256", sha256), ("times", times)):
             if value:
                 command += [f"--{option}", str(value)]
         self.command = command + [address, str(port), path, str(size)]
@@ -236,6 +241,20 @@ def conditions(network="on a loopback"):
     load = open("/proc/loadavg").read().split()[0]
     return (f"{os.cpu_count()} CPUs, load {load} at the start, congestion control {CONGESTION_CONTROL} {network}, "
             "HAProxy with one thread")
+
+
+def machine():
+    """One line: when and on what."""
+    names = re.findall(r"^model name\s*: (.*)$", open("/proc/cpuinfo").read(), re.M)
+    memory = int(re.search(r"^MemTotal: *([0-9]+)", open("/proc/meminfo").read(), re.M)[1]) >> 20
+    return (f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, {names[0] if names else 'unknown CPU'}, {memory} GB, "
+            f"Linux {os.uname().release}")
+
+
+def command_line(variables):
+    """What this program was started as, with those of the environment's <variables> that are set."""
+    settings = [f"{name}='{os.environ[name]}'" for name in variables if os.environ.get(name)]
+    return " ".join([*settings, os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
 
 
 def busy_s():

@@ -6,7 +6,8 @@
  * It connects, shakes hands and fetches once on each connection, then prints "ready" and waits for a line on stdin,
  * so that what is measured from there on is transfers alone. After the last body it prints one line of figures, with
  * the median and the 99th percentile of the time from a request to its last byte, and
- * keeps the connections open until stdin ends, so that closing is not measured either. Every response must have
+ * keeps the connections open until stdin ends, so that closing is not measured either. With --times each of these times
+ * is written to a file, in microseconds, the shortest first. Every response must have
  * status 200 and exactly the expected bytes, and with --sha256 the expected content; anything else ends the program
  * with a sentence and status 1.
  *
@@ -54,11 +55,12 @@ struct load {
 	const char *path;
 	uint64_t body_bytes;
 	unsigned connections;
-	unsigned requests;  /* measured ones of each connection */
-	uint64_t period_ns; /* between two requests of a connection; 0: back to back */
-	const char *tls;    /* "1.2", "1.3" or NULL */
-	const char *suite;  /* OpenSSL's name, or NULL */
-	const char *sha256; /* lower-case hexadecimal, or NULL */
+	unsigned requests;      /* measured ones of each connection */
+	uint64_t period_ns;     /* between two requests of a connection; 0: back to back */
+	const char *tls;        /* "1.2", "1.3" or NULL */
+	const char *suite;      /* OpenSSL's name, or NULL */
+	const char *times_file; /* gets the times, or NULL */
+	const char *sha256;     /* lower-case hexadecimal, or NULL */
 	SSL_CTX *context;
 	int epoll;
 	unsigned wanted;  /* responses that each connection is to have received when the present phase ends */
@@ -342,10 +344,25 @@ static int compare_times(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
+/* Writes the time of each request, in microseconds, a line each. */
+static void save_times(const struct load *load)
+{
+	FILE *file = fopen(load->times_file, "w");
+
+	if (file == NULL)
+		die("%s: %s", load->times_file, strerror(errno));
+	for (size_t i = 0; i < load->timed; i++)
+		fprintf(file, "%.1f\n", (double)load->times[i] / 1e3);
+	if (fclose(file) != 0)
+		die("%s: %s", load->times_file, strerror(errno));
+}
+
 /* The measured requests, which took <elapsed_ns> together. */
 static void print_figures(struct load *load, uint64_t elapsed_ns)
 {
 	qsort(load->times, load->timed, sizeof(*load->times), compare_times);
+	if (load->times_file != NULL)
+		save_times(load);
 	printf("requests=%zu seconds=%.3f p50_us=%.1f p99_us=%.1f\n", load->timed, (double)elapsed_ns / 1e9,
 	       (double)load->times[load->timed / 2] / 1e3, (double)load->times[load->timed * 99 / 100] / 1e3);
 	fflush(stdout);
@@ -364,13 +381,10 @@ static unsigned number(const char *text)
 static void read_options(struct load *load, int count, char **words)
 {
 	static const struct option options[] = {
-		{"connections", required_argument, NULL, 'c'},
-		{"requests", required_argument, NULL, 'n'},
-		{"period-ms", required_argument, NULL, 'p'},
-		{"tls", required_argument, NULL, 't'},
-		{"suite", required_argument, NULL, 's'},
-		{"sha256", required_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"connections", required_argument, NULL, 'c'}, {"requests", required_argument, NULL, 'n'},
+		{"period-ms", required_argument, NULL, 'p'},   {"tls", required_argument, NULL, 't'},
+		{"suite", required_argument, NULL, 's'},       {"sha256", required_argument, NULL, 'h'},
+		{"times", required_argument, NULL, 'f'},       {NULL, 0, NULL, 0},
 	};
 	int option;
 
@@ -394,12 +408,15 @@ static void read_options(struct load *load, int count, char **words)
 		case 'h':
 			load->sha256 = optarg;
 			break;
+		case 'f':
+			load->times_file = optarg;
+			break;
 		default:
 			exit(1);
 		}
 	if (count - optind != 4 || load->connections == 0 || load->requests == 0)
 		die("usage: load_client --connections N --requests N [--period-ms N] [--tls 1.2|1.3 [--suite NAME]] "
-		    "[--sha256 HEX] ADDRESS PORT PATH BYTES");
+		    "[--sha256 HEX] [--times FILE] ADDRESS PORT PATH BYTES");
 	load->address = words[optind];
 	load->port = (uint16_t)number(words[optind + 1]);
 	load->path = words[optind + 2];
