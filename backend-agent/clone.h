@@ -11,10 +11,10 @@
  *      +--> ended (HandoffReply with a reason)              ended (Gone): from every state
  *      +--> ended (recalled, channel lost, no Handoff in time): nothing was sealed, the body goes back to its announcer
  *
- * "Tail fits": the client has acknowledged all but TCP_SEND_TAIL_MAX bytes; in WRITTEN all, unless it has sent
- * something. However a clone ends, the socket says
- * nothing to the client, its keys are wiped, and the offer's Result follows. A clone belongs to one loop. Every
- * function below may end it: <ended> is called and the clone must not be used afterwards.
+ * "Tail fits": the client has acknowledged all but TCP_SEND_TAIL_MAX bytes; in WRITTEN all of them, unless it has sent
+ * something. However a clone ends, the socket says nothing to the client, its keys are wiped, and the offer's Result
+ * follows. A clone belongs to one loop. Every function below may end it: <ended> is called and the clone must not be
+ * used afterwards.
  */
 #ifndef DISC_CLONE_H
 #define DISC_CLONE_H

@@ -477,6 +477,27 @@ static void progress_tells_what_the_client_has(void **state)
 	lab_await(lab, CONTROL_RESULT, 1);
 }
 
+/* The load balancer's socket would wait 3 s before it sent again what was lost of it. */
+static void what_is_not_acknowledged_is_not_handed_back(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_write_file("small", 8000);
+	lab_fetch(lab, "/small", "", 1);
+	lab_connect(lab, 4);
+	direct_net_route(lab->net, NET_CLIENT);
+	lab_hand_off(lab, false);
+	lab_await(lab, CONTROL_HANDOFF_REPLY, 1);
+	lab_client_reads(lab, lab_ciphertext(8000));
+	assert_int_equal(lab->counts[CONTROL_DRAINED], 0);
+	direct_net_route(lab->net, NET_NODE);
+	lab_await(lab, CONTROL_DRAINED, 1);
+	lab_recall(lab, false);
+	lab_take_back(lab);
+	assert_int_equal(lab->handback_bytes, lab_ciphertext(8000));
+	assert_int_equal(lab->frozen.send_len, 0);
+}
+
 /* --- the object, and the node's own end --------------------------------------------------------------------------- */
 
 static void drain_waits_for_the_clones(void **state)
@@ -566,6 +587,7 @@ int main(void)
 		LAB_TEST(client_that_resets_after_its_end_is_gone),
 		LAB_TEST(client_that_vanishes_is_given_up),
 		LAB_TEST(progress_tells_what_the_client_has),
+		LAB_TEST(what_is_not_acknowledged_is_not_handed_back),
 		LAB_TEST(drain_waits_for_the_clones),
 		LAB_TEST(many_cycles_leak_nothing),
 	};
