@@ -310,10 +310,11 @@ int tcp_unsent(int fd, size_t *len)
 	return 0;
 }
 
-/* Undoes a freeze that failed. What fails here is not told: <*fault> has the cause already. */
+/* Undoes a freeze that failed, silently as tcp_resume(). What fails here is not told: <*fault> has the cause already.
+ */
 static void thaw(int fd)
 {
-	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF) == 0 &&
+	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP) == 0 &&
 	    set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0 && unmute(fd) == 0)
 		return;
 }
