@@ -138,15 +138,18 @@ pss_kb() {
 # bench/memory measures more exactly, with more connections.
 @test_each_mode "an idle client connection takes at most 24 KB of HAProxy" {
 	local version before kb
-	site_serves
 	for version in 1.2 1.3; do
+		# Memory that earlier connections have given back would hide what these take.
+		process_stop haproxy
+		haproxy_start
+		[ -z "$LAB_NETWORK" ] || wait_until all_threads_lend
+		site_serves
 		before=$(pss_kb)
-		coproc HELD { on client timeout 60 "$LAB_TOOLS/idle_connections" "$LAB_ADDRESS" "$SITE_PORT" "$IDLE" "$version" "$(site)" /16385; }
-		read -r -t 50 <&"${HELD[0]}"
+		coproc HELD { on client timeout 120 "$LAB_TOOLS/idle_connections" "$LAB_ADDRESS" "$SITE_PORT" "$IDLE" "$version" "$(site)" /16385; }
+		read -r -t 110 <&"${HELD[0]}"
 		equal "the client's first word" "$REPLY" ready
 		kb=$((($(pss_kb) - before) / IDLE))
-		echo "TLS $version: $kb KB"
-		[ "$kb" -le "$IDLE_KB" ]
+		at_most "KB per connection, TLS $version" "$kb" "$IDLE_KB"
 		exec {HELD[1]}>&-
 		wait "$HELD_PID"
 	done
