@@ -289,6 +289,7 @@ static void hand_back(struct clone *clone)
 		return;
 	}
 	backend_count(BACKEND_HANDED_BACK, 1);
+	log_debug("direct: a connection is handed back with %zu bytes under way", frozen->send_len);
 	end(clone, whole ? CONTROL_OUTCOME_SEALED : CONTROL_OUTCOME_ABORTED, whole ? "" : "recalled by the agent");
 }
 

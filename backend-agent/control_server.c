@@ -157,7 +157,8 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 		.direct_min = offer->direct_min,
 		.rest = {.etag = {offer->rest_etag.data, offer->rest_etag.len},
 			 .target = {offer->target.data, offer->target.len},
-			 .offset = offer->rest_offset},
+			 .offset = offer->rest_offset,
+			 .length = offer->rest_length},
 	};
 	enum ticket_offer_status status;
 

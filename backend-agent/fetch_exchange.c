@@ -134,7 +134,8 @@ static const char *reason_to_refuse_rest(const struct fetch_exchange *exchange, 
 		return "a body of an HTTP origin is never sealed a second time";
 	if (!text_span_equals(rest->target, exchange->target))
 		return "the rest of another target was offered";
-	if (answer->status != 206 || answer->offset != rest->offset || !text_span_equals(rest->etag, answer->etag))
+	if (answer->status != 206 || answer->offset != rest->offset || answer->length != rest->length ||
+	    !text_span_equals(rest->etag, answer->etag))
 		return "this is not the rest of the object that was offered";
 	return NULL;
 }
@@ -315,7 +316,7 @@ static void reset(struct fetch_exchange *exchange)
 	exchange->channel = 0;
 }
 
-/* The answer is known: what its body travels as is the next question. */
+/* The response is known; decide how to transfer its body. */
 static enum fetch_exchange_status respond(struct fetch_exchange *exchange)
 {
 	return exchange->has_ticket ? join_ticket(exchange) : respond_plainly(exchange);

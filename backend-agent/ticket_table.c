@@ -177,7 +177,10 @@ static struct ticket_offer *offer_new(struct ticket_table *table, const struct t
 	offer->state = *state;
 	offer->terms = *terms;
 	offer->rest_texts = texts;
+	offer->terms.rest = (struct ticket_rest){.etag = {NULL, 0}};
 	if (texts != NULL) {
+		offer->terms.rest.offset = rest->offset;
+		offer->terms.rest.length = rest->length;
 		memcpy(texts, rest->etag.data, rest->etag.len);
 		memcpy(texts + rest->etag.len, rest->target.data, rest->target.len);
 		offer->terms.rest.etag = (struct text_span){texts, rest->etag.len};

@@ -11,7 +11,7 @@
  *
  * A fetch that will decline claims its offer too: only who took an unused offer out knows that nothing was and nothing
  * will be sealed under it. TX states stand in one block of secret memory of fixed size. An offer belongs to the table
- * until it is handed out; whoever gets it gives it back with ticket_table_release(), which wipes it.
+ * until it is handed out; its new owner gives it back with ticket_table_release(), which wipes it.
  */
 #ifndef DISC_TICKET_TABLE_H
 #define DISC_TICKET_TABLE_H
@@ -45,7 +45,7 @@ struct ticket_terms {
 		struct text_span
 			etag; /* for the rest of a body: the entity tag that its object must have; else empty */
 		struct text_span target; /* and the target that the fetch must name */
-		uint64_t offset;         /* and the byte of the object that the rest must begin with */
+		uint64_t offset, length; /* and the bytes of the object that the rest must be */
 	} rest;
 };
 

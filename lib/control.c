@@ -92,6 +92,7 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	packed.direct_min = offer->direct_min;
 	packed.rest_etag = pack_text(offer->rest_etag);
 	packed.rest_offset = offer->rest_offset;
+	packed.rest_length = offer->rest_length;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_OFFER;
 	envelope.offer = &packed;
 	error = pack_envelope(&envelope, out, cap, len);
@@ -208,6 +209,7 @@ static enum control_error decode_offer(struct control_offer *offer, const Disc__
 	offer->lease_id = packed->lease_id;
 	offer->direct_min = packed->direct_min;
 	offer->rest_offset = packed->rest_offset;
+	offer->rest_length = packed->rest_length;
 	if (!unpack_text(&offer->method, packed->method) || !unpack_text(&offer->host, packed->host) ||
 	    !unpack_text(&offer->target, packed->target) || !unpack_text(&offer->client, packed->client) ||
 	    !unpack_text(&offer->rest_etag, packed->rest_etag) || offer->rest_etag.len > CONTROL_ETAG_MAX)

@@ -43,7 +43,7 @@ enum control_type {
 
 enum control_outcome {
 	CONTROL_OUTCOME_SEALED = 1,   /* every record was sealed and handed to the kernel */
-	CONTROL_OUTCOME_DECLINED = 2, /* answered with Disc-Body: none; nothing was sealed */
+	CONTROL_OUTCOME_DECLINED = 2, /* nothing was and nothing will be sealed under this offer */
 	CONTROL_OUTCOME_ABORTED = 3,  /* the fetch hop went away after sealing had begun */
 	CONTROL_OUTCOME_EXPIRED = 4,  /* no fetch named the ticket in time */
 	CONTROL_OUTCOME_FAILED = 5,   /* the node could not go on: object changed, read error */
@@ -72,6 +72,7 @@ struct control_offer {
 	uint64_t direct_min;           /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct control_text rest_etag; /* for the rest of a body: entity tag of its object; else empty */
 	uint64_t rest_offset;          /* and the byte of the object that it begins with */
+	uint64_t rest_length;          /* and its bytes of plaintext; 0 without <rest_etag> */
 };
 
 struct control_cancel {

@@ -209,6 +209,7 @@ static int offer_rest(struct completion *completion, const struct node *node, co
 	offer->lease_id = completion->body->lease_id;
 	offer->rest_etag = (struct control_text){completion->body->etag, strlen(completion->body->etag)};
 	offer->rest_offset = rest->first;
+	offer->rest_length = rest->layout.length;
 	if (control_encode(&message, environment->frame, CONTROL_MESSAGE_MAX, &len) == CONTROL_OK)
 		result = node_link_offer(environment->links[node->index], ticket, offer->lease_id, environment->frame,
 					 len);

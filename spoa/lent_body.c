@@ -50,9 +50,10 @@ const char *lent_body_prepare(struct lent_body *body, const struct control_prepa
 	if (error != RECORD_OK)
 		return record_error_text(error);
 	body->offset = prepared->offset;
-	body->prepared = true;
-	if (prepared->etag.len == 0)
+	if (prepared->etag.len == 0) {
+		body->prepared = true;
 		return NULL;
+	}
 	body->etag = copy_text(prepared->etag);
 	target = copy_text(prepared->target);
 	if (!body->etag || !target) {
@@ -61,6 +62,7 @@ const char *lent_body_prepare(struct lent_body *body, const struct control_prepa
 	}
 	free(body->target);
 	body->target = target;
+	body->prepared = true;
 	return NULL;
 }
 

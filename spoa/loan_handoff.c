@@ -203,10 +203,14 @@ static void hand_off_if_fit(struct loan *loan)
 		try_again(loan);
 		return;
 	}
+	if (!route_of(loan, &flow)) {
+		loan_complete(loan, LOAN_CAUSE_STEERING, 0);
+		return;
+	}
 	if (!loan_take(loan))
 		return;
 	loan->held_clock = loan_clock();
-	if (!route_of(loan, &flow) || steering_hold(loan->environment->steering, &flow) < 0)
+	if (steering_hold(loan->environment->steering, &flow) < 0)
 		loan_complete(loan, LOAN_CAUSE_STEERING, 0);
 	else
 		freeze(loan, &flow);

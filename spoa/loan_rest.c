@@ -153,6 +153,21 @@ static bool anyone_is_ready(const struct loan *loan)
 	return false;
 }
 
+/* Somebody would have to write the body here, for <cause>, and nobody may. */
+static void lose_only_once(struct loan *loan, enum loan_cause cause)
+{
+	static const char *const words[] = {
+#define LOAN_CAUSE_WORD(name, word) [LOAN_CAUSE_##name] = word,
+		LOAN_CAUSE_TABLE(LOAN_CAUSE_WORD)
+#undef LOAN_CAUSE_WORD
+	};
+	bool by_node = cause == LOAN_CAUSE_CHANNEL || cause == LOAN_CAUSE_REFUSED || cause == LOAN_CAUSE_RECALLED;
+	char why[LOAN_REASON_MAX];
+
+	(void)snprintf(why, sizeof(why), "%s; %s", words[cause], ONLY_ONCE);
+	loan_lose(loan, by_node ? LENDING_CAUSE_NODE : LENDING_CAUSE_AGENT, why);
+}
+
 void loan_complete(struct loan *loan, enum loan_cause cause, uint64_t from)
 {
 	bool can_continue = lent_body_can_continue(&loan->body);
@@ -167,7 +182,7 @@ void loan_complete(struct loan *loan, enum loan_cause cause, uint64_t from)
 	if (loan->state == LOAN_WAITING && !loan->node_gone)
 		(void)loan_send_recall(loan, true);
 	if (!can_continue) {
-		loan_lose(loan, LENDING_CAUSE_NODE, ONLY_ONCE);
+		lose_only_once(loan, cause);
 		return;
 	}
 	spoa_metrics_count_completion(loan->environment->metrics, cause);

@@ -1,12 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""TAP as our test programs speak it (cmocka, bats, tests/docker/run, tests/regress/run): counting, and what failed.
-
-As a filter it copies TAP and puts three lines behind each "not ok": what was expected, what was seen, where the logs are:
-
-    tap.py LOGS <TAP
+"""TAP as our test programs speak it (cmocka, bats, tests/docker/run, tests/regress/run): counting, and what failed: what
+was expected, what was seen, and where the logs are.
 """
 import re
-import sys
 
 TEST = re.compile(r"(not )?ok\b *(\d+)? *-? *(.*?)(?: (?:# )?in (\d+) ?ms)?$")
 PLAN = re.compile(r"1\.\.(\d+)")
@@ -79,28 +75,3 @@ class Report:
         failed += max(0, (self.planned or 0) - len(self.tests))
         return failed or int(self.status != 0 or self.planned is None)
 
-
-def copy(source, logs, out):
-    """Copies TAP, with three lines behind each failure."""
-    test = None
-
-    def settle():
-        if test is not None:
-            print("\n".join([test.line, *(test.first_lines(logs) if test.failed() else []), *test.details]), file=out, flush=True)
-
-    for line in source:
-        line = line.rstrip("\n")
-        if match := TEST.match(line):
-            settle()
-            test = Test(line, not match.group(1), match.group(3), match.group(4))
-        elif test is not None and line.startswith("#"):
-            test.details.append(line)
-        else:
-            settle()
-            test = None
-            print(line, file=out, flush=True)
-    settle()
-
-
-if __name__ == "__main__":
-    copy(sys.stdin, sys.argv[1], sys.stdout)

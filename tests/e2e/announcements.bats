@@ -10,7 +10,7 @@
 load "$E2E_DIR/helper"
 
 setup_file() {
-	lab_start fake=1 server_timeout=2s bufsize=65536 maxrewrite=24576
+	lab_start fake=1 server_timeout=4s bufsize=65536 maxrewrite=24576
 }
 
 teardown_file() {

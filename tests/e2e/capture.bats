@@ -4,6 +4,9 @@
 # flavours: recorder
 # shellcheck shell=bash
 
+# shellcheck source-path=SCRIPTDIR
+source "$E2E_DIR/assertions.bash"
+
 bats_require_minimum_version 1.5.0
 
 SERVER=192.0.2.100
@@ -18,8 +21,8 @@ forged() {
 finds() {
 	forged "$1" "${@:3}"
 	echo "$output"
-	[ "$status" = 1 ]
-	[ "${#lines[@]}" = 2 ]
+	equal "status" "$status" 1
+	equal "lines of output" "${#lines[@]}" 2
 	[[ ${lines[0]} == "198.51.100.2:40000 "*" $2: "* ]]
 	[[ ${lines[1]} == *", 1 faults" ]]
 }
@@ -27,8 +30,8 @@ finds() {
 @test "a sound connection has no fault" {
 	forged none --bytes 6010
 	echo "$output"
-	[ "$status" = 0 ]
-	[ "$output" = "capture: 1 connections, 6010 bytes of the server, 0 faults" ]
+	equal "status" "$status" 0
+	equal "output" "$output" "capture: 1 connections, 6010 bytes of the server, 0 faults"
 }
 
 @test "a reset is found" {
@@ -47,7 +50,7 @@ finds() {
 @test "bytes beyond the window are found" {
 	forged window
 	echo "$output"
-	[ "$status" = 1 ]
+	equal "status" "$status" 1
 	[[ ${lines[0]} == *" window: "* ]]
 }
 
@@ -64,9 +67,9 @@ finds() {
 
 @test "acknowledgements and time stamps of a stale host may go back, nothing else" {
 	forged ack-back --stale-host
-	[ "$status" = 0 ]
+	equal "status" "$status" 0
 	forged timestamp-back --stale-host
-	[ "$status" = 0 ]
+	equal "status" "$status" 0
 	finds content content --stale-host
 	finds reset reset --stale-host
 }
@@ -75,21 +78,21 @@ finds() {
 	finds finished finished
 	forged second-finish
 	echo "$output"
-	[ "$status" = 1 ]
+	equal "status" "$status" 1
 	[[ ${lines[0]} == *" finished: "* ]]
 }
 
 @test "a client that resets is found where it must not" {
 	finds reset-by-client reset-by-client --no-client-reset
 	forged reset-by-client
-	[ "$status" = 0 ]
+	equal "status" "$status" 0
 }
 
 @test "too little captured is a fault" {
 	forged none --bytes 6011
-	[ "$status" = 1 ]
+	equal "status" "$status" 1
 	forged none --connections 2
-	[ "$status" = 1 ]
+	equal "status" "$status" 1
 }
 
 @test "what is no capture, or only half of one, is refused" {

@@ -38,7 +38,7 @@ what_came_is_true() {
 		fi
 		cmp -n "$size" "$file" "$SUITE/www/10m" || { not_seen "$file is a beginning of 10m" "other bytes"; return 1; }
 		[ "$size" -lt 10485760 ] || whole=$((whole + 1))
-		[ "$size" -le 10485760 ]
+		at_most "size" "$size" 10485760
 	done
 	# Otherwise nothing was tried at all.
 	at_least "whole bodies" "$whole" 5

@@ -21,7 +21,7 @@ open_files() {
 
 # has_at_most NAME COUNT: the process has no more descriptors than that.
 has_at_most() {
-	[ "$(open_files "$1")" -le "$2" ]
+	at_most "open_files 1" "$(open_files "$1")" "$2"
 }
 
 no_clients() {

@@ -69,7 +69,7 @@ goes_away() {
 	# What told the client of it was lost, too.
 	kill "$client_pid"
 	tls_client_wait
-	[ "$client_status" != 0 ]
+	[ "$client_status" != 0 ] || not_seen "client_status is not 0" "it is"
 	site_serves
 	path_is direct
 }

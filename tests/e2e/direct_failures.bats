@@ -204,7 +204,7 @@ has_steering() {
 
 metrics_are_zero() {
 	[ "$(metric disc_spoa_loans)" = 0 ] && [ "$(metric disc_spoa_steering_flows)" = 0 ] &&
-		[ "$(node_metric "$node" disc_backend_direct_clones)" = 0 ]
+		equal "node_metric node disc_backend_direct_clones" "$(node_metric "$node" disc_backend_direct_clones)" 0
 }
 
 @test "a node that drains gives its connections back, and ends" {
@@ -324,7 +324,7 @@ block() {
 }
 
 has_handed_off() {
-	[ "$(metric disc_spoa_handoffs_total)" -gt "$handed_mark" ]
+	at_least "metric disc_spoa_handoffs_total" "$(metric disc_spoa_handoffs_total)" $((handed_mark + 1))
 }
 
 @test "a blocked way, and a node that waits for the client for less time than the agent for the node" {

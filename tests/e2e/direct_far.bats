@@ -24,7 +24,7 @@ setup() {
 watch_connections() {
 	while kill -0 "$1" 2>/dev/null; do
 		on lb ss -Htino state established "( sport = $SITE_PORT )" | grep 'cwnd:' || :
-		sleep "$POLL_INTERVAL"
+		sleep 0.05
 	done
 }
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Bodies of an HTTP origin on the direct path. An origin may give other bytes the same entity tag, so that nobody but the node that
-# has the answer can go on with it: where a file's body is continued, this one ends visibly, or stays where it is.
+# Bodies of an HTTP origin on the direct path. An origin may give other bytes the same entity tag, so that only the node that has
+# the answer can continue it: where a file's body is continued, this one ends visibly, or stays where it is.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -27,7 +27,7 @@ setup() {
 }
 
 nothing_steered() {
-	[ "$(metric disc_spoa_steering_flows)" = 0 ]
+	equal "metric disc_spoa_steering_flows" "$(metric disc_spoa_steering_flows)" 0
 }
 
 # nothing_muted: since reads_slowly, no packet of this host's own stack was dropped. The kernel would take that for congestion, and halve
@@ -70,7 +70,7 @@ node_is_killed() {
 }
 
 has_taken_over() {
-	[ "$(metric 'disc_spoa_completed_total{cause="takeover"}')" = "$1" ]
+	equal "metric disc_spoa_completed_totalcause=takeover" "$(metric 'disc_spoa_completed_total{cause="takeover"}')" "$1"
 }
 
 @test "a node that is killed, a path rewritten behind the agent's back: the body of that path goes on" {
@@ -111,7 +111,7 @@ nodes_have_read() {
 }
 
 a_node_has_read() {
-	[ "$(nodes_have_read)" -gt "$1" ]
+	at_least "nodes_have_read" "$(nodes_have_read)" $(($1 + 1))
 }
 
 @test "a node that is killed while the client reads at full speed" {
@@ -139,7 +139,7 @@ a_node_has_read() {
 }
 
 recalled_since() {
-	[ "$(metric disc_spoa_loans_recalled_total)" -gt "$1" ]
+	at_least "metric disc_spoa_loans_recalled_total" "$(metric disc_spoa_loans_recalled_total)" $(($1 + 1))
 }
 
 @test "disc direct off: what is lent comes back, new bodies are spliced; disc direct on: direct again" {

@@ -71,8 +71,8 @@ all_answered() {
 	arrives 100m
 	lb_sent=$(($(sent_by lb) - lb_before)) nodes_sent=$(($(sent_by n1) + $(sent_by n2) - n1_before - n2_before))
 	echo "LB sent $lb_sent bytes, nodes $nodes_sent"
-	[ "$lb_sent" -lt 10000000 ]
-	[ "$nodes_sent" -gt 104857600 ]
+	at_most "lb_sent" "$lb_sent" 9999999
+	at_least "nodes_sent" "$nodes_sent" 104857601
 	no_body_left_lb
 }
 
@@ -280,5 +280,5 @@ cycles() {
 	done
 	equal "steered flows" "$(map_entries)" 0
 	# HAProxy's threads keep those that were in use at a time.
-	[ "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_loan .* ([0-9]+) used.*/\1/p')" -le 100 ]
+	at_most "loans in use in HAProxy" "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_loan .* ([0-9]+) used.*/\1/p')" 100
 }

@@ -211,7 +211,7 @@ answers_so_far() {
 }
 
 answers_more_than() {
-	[ "$(answers_so_far)" -gt "$1" ]
+	at_least "answers_so_far" "$(answers_so_far)" $(($1 + 1))
 }
 
 @test_each_mode "an origin that dies in the middle of a body is a visibly broken transfer" {

@@ -87,7 +87,7 @@ first_path() {
 @test_each_mode "a KeyUpdate that asks for one gets one" {
 	tls_client update-ask get:/0 send response update-ask get:/0 send response get:/100k send response
 	all_answered 1
-	[ "$(sed -n 's/^keyupdates //p' "$WORK/client")" -ge 2 ]
+	at_least "KeyUpdates of the client" "$(sed -n 's/^keyupdates //p' "$WORK/client")" 2
 }
 
 @test_each_mode "KeyUpdate while answers of every kind take turns" {
@@ -136,7 +136,7 @@ first_path() {
 	all_answered 40
 	local sent
 	sent=$(sed -n 's/^keyupdates //p' "$WORK/client")
-	[ "$sent" -ge 2 ]
+	at_least "sent" "$sent" 2
 	at_most "KeyUpdates in $windows windows of 1.5 s" "$sent" $((4 * (windows + 1)))
 	wait_for_line "$LAB/haproxy.log" "^id=$id .*path=proxy reason=budget "
 }

@@ -124,8 +124,8 @@ teardown_file() {
 	fetch "$(refer /internal/100k)"
 	equal retries "$(logged retries)" 0
 	equal status "$(logged status)" 200
-	[ "$(logged bytes)" -ge 102400 ]
-	[ "$(logged bytes)" -le 104448 ]
+	at_least "logged bytes" "$(logged bytes)" 102400
+	at_most "logged bytes" "$(logged bytes)" 104448
 }
 
 @test_each_mode "a client of HTTP/1.0, and one that closes" {

@@ -138,7 +138,7 @@ refused() {
 	no_reference
 	fetch "/untrusted$(refer /internal/../secret)"
 	equal status "$status" 200
-	[ ! -s "$body" ]
+	[ ! -s "$body" ] || not_seen "an empty body" "bytes"
 	no_reference
 	equal "requests of the nodes" "$(nodes_asked .)" "$before"
 }

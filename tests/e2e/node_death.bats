@@ -6,7 +6,7 @@
 load "$E2E_DIR/helper"
 
 setup_file() {
-	lab_start fake=1 server_timeout=1s
+	lab_start fake=1 server_timeout=3s
 }
 
 teardown_file() {

@@ -105,7 +105,7 @@ range_is() {
 	fetch /100k -I
 	fetch /100k -H "If-None-Match: $(header ETag)"
 	equal status "$status" 304
-	[ ! -s "$body" ]
+	[ ! -s "$body" ] || not_seen "an empty body" "bytes"
 	no_disc_header
 	path_is proxy
 }
@@ -158,7 +158,7 @@ range_is() {
 	fetch /page.html
 	equal status "$status" 200
 	[[ $(header Content-Type) == text/html* ]]
-	[ -n "$(header ETag)" ]
-	[ -n "$(header Last-Modified)" ]
+	[ -n "$(header ETag)" ] || not_seen "an ETag" "none"
+	[ -n "$(header Last-Modified)" ] || not_seen "Last-Modified" "none"
 	path_is_as_mode
 }

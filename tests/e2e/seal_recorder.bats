@@ -76,11 +76,11 @@ ways() {
 @test "a recorder that cannot write ends the program loudly" {
 	local status=0
 	DISC_SEAL_LOG=$WORK/no-such-folder/log "$SEAL_TWICE" aes 2>"$WORK/errors" || status=$?
-	[ "$status" -ge 128 ]
+	at_least "status" "$status" 128
 	grep -q '^seal recorder: .*No such file' "$WORK/errors"
 	status=0
 	DISC_SEAL_LOG=/dev/full "$SEAL_TWICE" aes 2>"$WORK/errors" || status=$?
-	[ "$status" -ge 128 ]
+	at_least "status" "$status" 128
 	grep -q '^seal recorder: write' "$WORK/errors"
 }
 

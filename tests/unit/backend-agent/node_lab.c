@@ -339,7 +339,8 @@ void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *targ
 						      .client = {"192.0.2.1", 9},
 						      .lease_id = number,
 						      .rest_etag = {etag, strlen(etag)},
-						      .rest_offset = offset}};
+						      .rest_offset = offset,
+						      .rest_length = etag[0] ? BIG_SIZE - offset : 0}};
 
 	agent_send(lab, &message);
 }

@@ -216,9 +216,12 @@ static void rest_is_what_the_offer_says_or_nothing(void **state)
 	refused_rest(lab, 232, "/big.bin", "Range: bytes=16384-", other);
 	offer_rest(lab, 233, 3, "/big.bin", etag, 0);
 	refused_rest(lab, 233, "/big.bin", "", other);
+	/* Its last record would be a short one, in a slot that may have sealed a full one. */
+	offer_rest(lab, 234, 3, "/big.bin", etag, 32768);
+	refused_rest(lab, 234, "/big.bin", "Range: bytes=32768-42767", other);
 }
 
-/* Entity tags are unique per resource only: whoever alters the path of a fetch must not get another resource sealed. */
+/* Entity tags are unique per resource only: a fetch whose path was altered must not get another resource sealed. */
 static void rest_of_another_target_is_refused(void **state)
 {
 	static const char other[] = "the rest of another target was offered";

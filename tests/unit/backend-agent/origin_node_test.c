@@ -423,7 +423,7 @@ static void rest_of_an_origins_body_is_refused(void **state)
 	struct lab *lab = *state;
 	struct tx_state tx = opening_state(2);
 	const struct ticket_terms terms = {.channel = 1,
-					   .rest = {.etag = {"\"v1\"", 4}, .target = {"/a", 2}, .offset = 16384}};
+					   .rest = {.etag = {"\"v1\"", 4}, .target = {"/a", 2}, .offset = 16384, .length = 716833}};
 	struct ticket ticket;
 
 	script(lab,

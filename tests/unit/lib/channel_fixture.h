@@ -11,7 +11,7 @@
 #include "address.h"
 #include "channel.h"
 
-#define PATIENCE_S 20.0 /* a condition that does not come true by then fails the test */
+#define PATIENCE_S 90.0 /* a condition that does not come true by then fails the test */
 
 /* Makes certificates with the openssl program in a new folder and stores its path in <folder>:
  *   ca, other-ca             two CAs

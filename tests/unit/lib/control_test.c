@@ -58,6 +58,7 @@ static struct control_message make_offer(void)
 	offer->direct_min = 1ull << 40;
 	offer->rest_etag = text("\"an entity tag\"");
 	offer->rest_offset = 1ull << 41;
+	offer->rest_length = (1ull << 42) + 1;
 	return message;
 }
 
@@ -111,6 +112,7 @@ static void offer_comes_out_as_it_went_in(void **unused)
 	assert_true(offer->direct_min == 1ull << 40);
 	expect_text(offer->rest_etag, sent.u.offer.rest_etag);
 	assert_true(offer->rest_offset == 1ull << 41);
+	assert_true(offer->rest_length == (1ull << 42) + 1);
 	control_release(&arrived);
 	assert_null(arrived.storage);
 }

@@ -88,7 +88,7 @@ static int silence(void **unused)
 	(void)unused;
 	log_open("worker_test", LOG_TARGET_STDERR, LOG_LEVEL_ERROR);
 	/* A program that hangs is a failed test. */
-	(void)alarm(60);
+	(void)alarm(280);
 	return 0;
 }
 

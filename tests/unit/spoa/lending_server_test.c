@@ -374,6 +374,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_second_server_finds_the_socket_in_use, set_up, tear_down),
 	};
 
-	(void)alarm(60); /* whatever hangs fails */
+	(void)alarm(280); /* whatever hangs fails */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 
 #include "spop_server.h"
 
-#define PATIENCE_S 20.0 /* a condition that does not come true by then fails the test */
+#define PATIENCE_S 90.0 /* a condition that does not come true by then fails the test */
 
 struct fixture {
 	char folder[64], path[96];

@@ -457,7 +457,7 @@ int main(void)
 		cmocka_unit_test(a_route_that_does_not_do_is_named_when_the_reason_changes),
 	};
 
-	(void)alarm(120); /* whatever hangs fails */
+	(void)alarm(280); /* whatever hangs fails */
 	traffic_filter_log();
 	return cmocka_run_group_tests(tests, steering_lab_make, steering_lab_remove);
 }

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#define PATIENCE_MS 5000
+#define PATIENCE_MS 60000
 #define SENTINEL_PORT 9
 
 static int make_network(struct steering_lab *lab)
