@@ -40,7 +40,10 @@ process_ready() {
 	local name=$1
 	shift
 	wait_until ended_or "$name" "$@"
-	"$@" >/dev/null 2>&1 || not_seen "$name is ready: $*" "it ended: $(tail -n 1 "$LAB/$name.log")"
+	"$@" >/dev/null 2>&1 || {
+		print_logs
+		not_seen "$name is ready: $*" "it ended: $(tail -n 1 "$LAB/$name.log")"
+	}
 }
 
 ended_or() {
