@@ -44,7 +44,8 @@ watch_connections() {
 	wait "$client"
 	cmp "$WORK/out" "$SUITE/www/10m"
 	equal "takeovers" "$(metric 'disc_spoa_completed_total{cause="takeover"}')" 1
-	# Something was sent again, and did not end slow start.
+	# Something was sent again, and did not end slow start: halved from the 10 segments that it begins with, ssthresh would have one
+	# digit. BBR sets it to what the path takes later on.
 	grep -q ' bytes_retrans:' "$WORK/seen"
-	not grep ' ssthresh:' "$WORK/seen"
+	not grep -E ' ssthresh:[0-9] ' "$WORK/seen"
 }

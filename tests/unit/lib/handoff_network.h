@@ -37,6 +37,10 @@ __attribute__((format(printf, 2, 3))) void host_run(enum host host, const char *
 /* Packets to the VIP go to <host>; with ROUTER they are lost. */
 void vip_route(enum host host);
 
+/* Whether a RST of HOST_A's or HOST_B's own stack is lost. While a connection is moved its packets may find no socket
+ * for a moment, the longer the busier the machine; steering and the egress guard see to that where they run. */
+void hosts_reset_nobody(bool nobody);
+
 /* Whether packets to the client arrive there, or are lost in ROUTER. */
 void client_reachable(bool reachable);
 

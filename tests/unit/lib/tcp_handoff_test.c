@@ -129,7 +129,9 @@ static void rounds_with_bytes_under_way(struct line *line)
 static void fifty_rounds_on_one_host(void **state)
 {
 	(void)state;
+	hosts_reset_nobody(true);
 	each_family(rounds_with_bytes_under_way);
+	hosts_reset_nobody(false);
 }
 
 static void frozen_state_tells_the_connection(void **state)
@@ -198,7 +200,9 @@ static void rounds_between_hosts(struct line *line)
 static void fifty_rounds_between_hosts(void **state)
 {
 	(void)state;
+	hosts_reset_nobody(true);
 	each_family(rounds_between_hosts);
+	hosts_reset_nobody(false);
 }
 
 /* --- what comes along --- */
