@@ -205,10 +205,9 @@ static void arm_poll(struct clone *clone, double seconds)
 	ev_timer_again(clone->shared->loop, &clone->poll);
 }
 
-/* Bytes that may be unacknowledged when the connection is given back. A socket that is made for them where it goes has
- * no round-trip time yet, and waits 3 s before it sends a lost one again, unless more data follows them. So nothing may
- * be unacknowledged, except in the middle of a body, and when the client has sent something, which most often is its
- * next request: the response to it follows. */
+/* Bytes that may be unacknowledged when the connection is given back. The LB's socket has no round-trip time yet: it
+ * sends lost bytes again after 3 s, unless more data follows them. So all must be acknowledged, with two exceptions: in
+ * the middle of a body the rest follows, and if the client has sent its next request the response follows. */
 static size_t tail_max(const struct clone *clone)
 {
 	return clone->state == CLONE_WRITTEN && clone->received == 0 ? 0 : TCP_SEND_TAIL_MAX;

@@ -153,7 +153,7 @@ static bool anyone_is_ready(const struct loan *loan)
 	return false;
 }
 
-/* Somebody would have to write the body here, for <cause>, and nobody may. */
+/* This agent would have to complete the body because of <cause>, and must not: loses the connection. */
 static void lose_only_once(struct loan *loan, enum loan_cause cause)
 {
 	static const char *const words[] = {

@@ -5,8 +5,8 @@
  *      ^                            |                                        |                                  |
  *      +----------------------------+--(closed, no version, silent)----------+----------------------------------+
  *
- * PING goes out every 250 ms; a node that was silent for 750 ms, and to two pings, is dead. The retry timer starts with
- * 100 ms and doubles to 2 s, with jitter; an UP link resets it.
+ * PING goes out every 250 ms; a node is dead after 750 ms without a message and two unanswered pings. The retry timer
+ * starts with 100 ms and doubles to 2 s, with jitter; an UP link resets it.
  */
 #ifndef DISC_NODE_LINK_H
 #define DISC_NODE_LINK_H
