@@ -41,17 +41,17 @@ LEASE_FIXTURE  := $(addprefix $(OUT)/tests/unit/haproxy/,wolfssl_server.o openss
 LEASE_RECORDED := $(addprefix $(OUT)/tests/unit/haproxy/,leased_line.o seal_log.o) $(RECORDER_OBJECT)
 LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_blocked_test disc_lease_model_test)
 
-$(LEASE_OBJECTS): $(OUT)/haproxy-lease/%.o: $(HAPROXY_TREE) | $(LIBWOLFSSL)
+$(LEASE_OBJECTS): $(OUT)/haproxy-lease/%.o: haproxy-patches/src/%.c | $(HAPROXY_TREE) $(LIBWOLFSSL)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -std=gnu11 -Wno-conversion -Wno-shadow -MMD -MP -c -o $@ $(BUILD)/src/haproxy/src/$*.c
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -std=gnu11 -Wno-conversion -Wno-shadow -MMD -MP -c -o $@ $<
 $(LEASE_TESTS): $(LEASE_RECORDED)
 $(LEASE_TESTS): LDFLAGS += $(RECORDER_WRAPS) -Wl,--wrap=disc_wolf_key_update
 $(OUT)/tests/unit/haproxy/%_test: $(OUT)/tests/unit/haproxy/%_test.o $(LEASE_FIXTURE) $(LEASE_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka -lssl -lcrypto)
 $(OUT)/tests/unit/haproxy/%.o $(OUT)/haproxy-lease/%.o: \
-	CPPFLAGS += -I$(BUILD)/src/haproxy/include -isystem $(BUILD)/src/wolfssl
-$(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/haproxy/*.c)): $(HAPROXY_TREE)
+	CPPFLAGS += -Ihaproxy-patches/include -I$(BUILD)/src/haproxy/include -isystem $(BUILD)/src/wolfssl
+$(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/haproxy/*.c)): | $(HAPROXY_TREE)
 
 $(OUT)/libspoa.a: $(filter-out %/main.o,$(SPOA_OBJECTS))
 $(OUT)/libbackend.a: $(filter-out %/main.o,$(BACKEND_OBJECTS))

@@ -7,6 +7,8 @@
 HAPROXY_VERSION := 3.0
 WOLFSSL_VERSION := 5.7
 
+# Our own files of HAProxy, as they are compiled
+HAPROXY_OURS := $(wildcard haproxy-patches/src/*.c haproxy-patches/include/haproxy/*.h)
 HAPROXY_TREE := $(BUILD)/src/haproxy/.unpacked
 WOLFSSL_TREE := $(BUILD)/src/wolfssl/.unpacked
 
@@ -31,9 +33,9 @@ $(BUILD)/inputs/wolfssl-source: always
 $(BUILD)/inputs/wolfssl-build: always
 	$(call digest,tools/build-wolfssl)
 $(BUILD)/inputs/haproxy-source: always
-	$(call digest,tools/unpack-source $(wildcard haproxy-patches/series haproxy-patches/*.patch $(HAPROXY_SRC)),$(HAPROXY_SRC) $(HAPROXY_VERSION))
+	$(call digest,tools/unpack-source $(wildcard haproxy-patches/series haproxy-patches/*/*.patch $(HAPROXY_SRC)),$(HAPROXY_SRC) $(HAPROXY_VERSION))
 $(BUILD)/inputs/haproxy-build: always
-	$(call digest,tools/build-haproxy)
+	$(call digest,tools/build-haproxy $(HAPROXY_OURS))
 
 # $(call once,package): runs what follows and touches the target, unless another make has just done it
 once = $(Q)tools/once $(BUILD)/inputs/$(1).lock $@ $^ --

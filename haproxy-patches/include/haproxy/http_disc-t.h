@@ -1,0 +1,65 @@
+/*
+ * include/haproxy/http_disc-t.h
+ * DiSC in an HTTP transaction: types.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef _HAPROXY_HTTP_DISC_T_H
+#define _HAPROXY_HTTP_DISC_T_H
+
+#include <inttypes.h>
+#include <import/ist.h>
+
+#define DISC_TICKET_LEN  32     /* hexadecimal digits */
+#define DISC_REASON_LEN  31
+
+/* flags of struct disc_txn */
+#define DISC_TF_ANNOUNCED 0x00000001 /* the server announced records and they may follow */
+#define DISC_TF_PASSED    0x00000002 /* the response was handed to the mux as such */
+#define DISC_TF_DIRECT    0x00000008 /* the body announced takes the direct path */
+#define DISC_TF_REPLAY    0x00000004 /* if DiSC fails, the request may be sent again without ticket */
+
+/* what the header Disc-Body tells: is the body made of records, and which */
+enum disc_body {
+	DISC_BODY_NONE,         /* ordinary body; nothing was nor will be sealed */
+	DISC_BODY_SPLICE,       /* records of the client's session */
+	DISC_BODY_DIRECT,       /* chunked: one byte, and the server sends the records to the client;
+	                         * or records, if no agent has moved the connection there */
+};
+
+struct disc_announcement {
+	enum disc_body body;
+	struct ist ticket;
+	uint64_t seq;           /* sequence number of the first record */
+	uint64_t records;
+	uint64_t length;        /* bytes of plaintext */
+};
+
+/* attached to an HTTP transaction for which "disc-lease" was evaluated */
+struct disc_txn {
+	uint64_t lease_id;                  /* 0 if no lease was taken */
+	uint32_t flags;                     /* DISC_TF_* */
+	char ticket[DISC_TICKET_LEN + 1];   /* forwarded to the server; empty if none is outstanding */
+	char reason[DISC_REASON_LEN + 1];   /* why records are not passed */
+	uint64_t length;                    /* announced: bytes of plaintext, */
+	uint64_t records;                   /*   number of records, */
+	uint64_t ciphertext;                /*   and their size */
+	unsigned int overhead;              /* bytes that a record adds */
+	uint64_t body_at;                   /* what the response channel had received before the body */
+};
+
+/* one per process and one per frontend */
+struct disc_counters {
+	long long leases;       /* taken */
+	long long refused;      /* "disc-lease" evaluated without getting one */
+	long long passed;       /* responses passed through */
+	long long lent;         /* of these, on the direct path */
+	long long declined;     /* ordinary responses, the server promising not to have used the lease */
+	long long given_up;     /* leases given up for another reason */
+	long long rejected;     /* announcements which were wrong */
+	long long records;      /* records of the responses passed through */
+	long long bytes;        /* plaintext bytes of these responses */
+};
+
+#endif /* _HAPROXY_HTTP_DISC_T_H */

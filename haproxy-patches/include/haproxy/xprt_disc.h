@@ -1,0 +1,109 @@
+/*
+ * include/haproxy/xprt_disc.h
+ * Transport layer of a TLS client connection which passes records through.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef _HAPROXY_XPRT_DISC_H
+#define _HAPROXY_XPRT_DISC_H
+
+#include <inttypes.h>
+#include <stddef.h>
+
+#include <haproxy/connection-t.h>
+#include <haproxy/disc_lease-t.h>
+#include <haproxy/ssl_sock-t.h>
+
+#ifdef USE_OPENSSL_WOLFSSL
+
+extern unsigned int disc_poisoned;
+
+struct disc_lease *disc_conn_lease(const struct connection *conn);
+const char *disc_conn_take_lease(struct connection *conn, uint64_t id);
+int disc_conn_pass_records(struct connection *conn, size_t clear);
+void disc_conn_returned(struct connection *conn);
+void disc_conn_refused(struct connection *conn);
+void disc_conn_lost(struct connection *conn);
+
+/* hooks of the regular TLS transport layer, only called when ctx->disc is set */
+int disc_xprt_before_write(struct ssl_sock_ctx *ctx, size_t *count);
+void disc_xprt_after_write(struct ssl_sock_ctx *ctx, ssize_t ret);
+int disc_xprt_may_notify(struct ssl_sock_ctx *ctx);
+void disc_xprt_release(struct ssl_sock_ctx *ctx);
+
+#else /* DiSC needs wolfSSL */
+
+static inline struct disc_lease *disc_conn_lease(const struct connection *conn)
+{
+	return NULL;
+}
+
+static inline int disc_conn_pass_records(struct connection *conn, size_t clear)
+{
+	return 0;
+}
+
+#endif /* USE_OPENSSL_WOLFSSL */
+
+/* Returns non-zero if the response accepted on <conn> takes the direct path. */
+static inline int disc_conn_is_direct(const struct connection *conn)
+{
+	const struct disc_lease *lease = disc_conn_lease(conn);
+
+	return lease && lease->records && lease->direct;
+}
+
+/* Returns non-zero if <conn> is lent, or about to be: nothing may be sent. */
+static inline int disc_conn_is_lent(const struct connection *conn)
+{
+	const struct disc_lease *lease = disc_conn_lease(conn);
+
+	return lease && lease->direct && lease->state >= DISC_LS_PASSING;
+}
+
+/* Returns non-zero if records may pass through <conn>. */
+static inline int disc_conn_is_passing(const struct connection *conn)
+{
+	const struct disc_lease *lease = disc_conn_lease(conn);
+
+	return lease && !lease->direct && lease->state == DISC_LS_PASSING;
+}
+
+/* Returns non-zero if <conn>, lent or about to be, failed. It is neither polled nor
+ * read, so whoever is woken up to send has to ask.
+ */
+static inline int disc_conn_is_lost(const struct connection *conn)
+{
+	return (conn->flags & CO_FL_ERROR) && disc_conn_is_lent(conn);
+}
+
+/* Returns non-zero if the body of the last response accepted on <conn> comes in chunks,
+ * whose end is told apart from that of the records.
+ */
+static inline int disc_conn_is_chunked(const struct connection *conn)
+{
+	const struct disc_lease *lease = disc_conn_lease(conn);
+
+	return lease && lease->chunked;
+}
+
+/* Returns the bytes of records which follow the headers, i.e. the size of the
+ * body as it travels, for a response accepted on <conn>; 0 if there is none.
+ */
+static inline uint64_t disc_conn_body_len(const struct connection *conn)
+{
+	const struct disc_lease *lease = disc_conn_lease(conn);
+
+	return (lease && lease->records) ? lease->ciphertext : 0;
+}
+
+/* Returns the plaintext size of such a body. */
+static inline uint64_t disc_conn_plain_len(const struct connection *conn)
+{
+	const struct disc_lease *lease = disc_conn_lease(conn);
+
+	return (lease && lease->records) ? lease->length : 0;
+}
+
+#endif /* _HAPROXY_XPRT_DISC_H */

@@ -1,0 +1,280 @@
+/*
+ * src/disc.c
+ * DiSC: keywords of the configuration and of the stats socket, sample fetches.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <syslog.h>
+
+#include <haproxy/action.h>
+#include <haproxy/api.h>
+#include <haproxy/applet.h>
+#include <haproxy/chunk.h>
+#include <haproxy/cli.h>
+#include <haproxy/connection.h>
+#include <haproxy/disc_lease.h>
+#include <haproxy/disc_lend.h>
+#include <haproxy/http_disc.h>
+#include <haproxy/http_rules.h>
+#include <haproxy/sample.h>
+#include <haproxy/session-t.h>
+#include <haproxy/stream.h>
+#include <haproxy/tools.h>
+#include <haproxy/xprt_disc.h>
+
+/*
+ * http-request disc-lease
+ */
+
+#ifdef USE_OPENSSL_WOLFSSL
+/* Always goes on: without lease, the request is processed as ever. */
+static enum act_return disc_action_lease(struct act_rule *rule, struct proxy *px,
+                                         struct session *sess, struct stream *s, int flags)
+{
+	http_disc_take_lease(s);
+	return ACT_RET_CONT;
+}
+#endif
+
+/* Parses "disc-lease", which takes no argument. */
+static enum act_parse_ret disc_parse_lease(const char **args, int *orig_arg, struct proxy *px,
+                                           struct act_rule *rule, char **err)
+{
+#ifdef USE_OPENSSL_WOLFSSL
+	if (*args[*orig_arg] && strcmp(args[*orig_arg], "if") != 0 && strcmp(args[*orig_arg], "unless") != 0) {
+		memprintf(err, "expects no argument before the condition, but got '%s'", args[*orig_arg]);
+		return ACT_RET_PRS_ERR;
+	}
+	disc_configured = 1;
+	rule->action = ACT_CUSTOM;
+	rule->action_ptr = disc_action_lease;
+	return ACT_RET_PRS_OK;
+#else
+	memprintf(err, "needs an HAProxy built with wolfSSL (USE_OPENSSL_WOLFSSL=1), this one is not");
+	return ACT_RET_PRS_ERR;
+#endif
+}
+
+static struct action_kw_list disc_req_actions = {
+	.kw = {
+		{ "disc-lease", disc_parse_lease, 0 },
+		{ NULL, NULL }
+	}
+};
+
+INITCALL1(STG_REGISTER, http_req_keywords_register, &disc_req_actions);
+
+#ifdef USE_OPENSSL_WOLFSSL
+
+/*
+ * Sample fetches
+ */
+
+static struct disc_txn *disc_smp_txn(const struct sample *smp)
+{
+	return (smp->strm && smp->strm->txn) ? smp->strm->txn->disc : NULL;
+}
+
+static void disc_smp_set_str(struct sample *smp, const char *str)
+{
+	smp->data.type = SMP_T_STR;
+	smp->data.u.str.area = (char *)str;
+	smp->data.u.str.data = strlen(str);
+	smp->data.u.str.size = 0;
+	smp->flags = SMP_F_CONST | SMP_F_VOL_TEST;
+}
+
+/* disc_lease: binary, the TX state leased for this request */
+static int disc_fetch_lease(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct disc_lease *lease = smp->strm ? http_disc_lease(smp->strm) : NULL;
+
+	if (!lease || !lease->has_wire)
+		return 0;
+	smp->data.type = SMP_T_BIN;
+	smp->data.u.str.area = (char *)lease->wire;
+	smp->data.u.str.data = sizeof(lease->wire);
+	smp->data.u.str.size = 0;
+	smp->flags = SMP_F_CONST | SMP_F_VOL_TEST;
+	return 1;
+}
+
+/* disc_lease_id: integer, number of this request's lease */
+static int disc_fetch_lease_id(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct disc_txn *disc = disc_smp_txn(smp);
+
+	if (!disc || !disc->lease_id)
+		return 0;
+	smp->data.type = SMP_T_SINT;
+	smp->data.u.sint = disc->lease_id;
+	smp->flags = SMP_F_VOL_TEST;
+	return 1;
+}
+
+/* disc_state: string, state of the client connection's lease */
+static int disc_fetch_state(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct disc_lease *lease = disc_conn_lease(smp->sess ? objt_conn(smp->sess->origin) : NULL);
+
+	disc_smp_set_str(smp, disc_lease_state_str(lease ? lease->state : DISC_LS_NONE));
+	return 1;
+}
+
+/* disc_path: string, how the body of this response travels */
+static int disc_fetch_path(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct disc_txn *disc = disc_smp_txn(smp);
+
+	disc_smp_set_str(smp, !disc || !(disc->flags & DISC_TF_PASSED) ? "proxy" :
+	                      (disc->flags & DISC_TF_DIRECT) ? "direct" : "splice");
+	return 1;
+}
+
+/* disc_reason: string, why this response's body is not made of records */
+static int disc_fetch_reason(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct disc_txn *disc = disc_smp_txn(smp);
+
+	disc_smp_set_str(smp, !disc ? "not-asked" : disc->reason[0] ? disc->reason : "pending");
+	return 1;
+}
+
+/* disc_direct: boolean, the client's connection could be lent to the agent */
+static int disc_fetch_direct(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct connection *conn = smp->sess ? objt_conn(smp->sess->origin) : NULL;
+
+	smp->data.type = SMP_T_BOOL;
+	smp->data.u.sint = conn && disc_lend_ready(conn);
+	smp->flags = SMP_F_VOL_TEST;
+	return 1;
+}
+
+/* disc_records: integer, records that this response's body is made of */
+static int disc_fetch_records(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct disc_txn *disc = disc_smp_txn(smp);
+
+	smp->data.type = SMP_T_SINT;
+	smp->data.u.sint = (disc && (disc->flags & DISC_TF_PASSED)) ? disc->records : 0;
+	smp->flags = SMP_F_VOL_TEST;
+	return 1;
+}
+
+static struct sample_fetch_kw_list disc_fetches = {ILH, {
+	{ "disc_direct",   disc_fetch_direct,   0, NULL, SMP_T_BOOL, SMP_USE_L5CLI },
+	{ "disc_lease",    disc_fetch_lease,    0, NULL, SMP_T_BIN,  SMP_USE_L5CLI },
+	{ "disc_lease_id", disc_fetch_lease_id, 0, NULL, SMP_T_SINT, SMP_USE_L5CLI },
+	{ "disc_path",     disc_fetch_path,     0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
+	{ "disc_reason",   disc_fetch_reason,   0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
+	{ "disc_records",  disc_fetch_records,  0, NULL, SMP_T_SINT, SMP_USE_L5CLI },
+	{ "disc_state",    disc_fetch_state,    0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
+	{ /* END */ },
+}};
+
+INITCALL1(STG_REGISTER, sample_register_fetches, &disc_fetches);
+
+/*
+ * Stats socket
+ */
+
+/* "disc on" and "disc off": leases under way are not affected. */
+static int disc_cli_switch(char **args, char *payload, struct appctx *appctx, void *private)
+{
+	int on = strcmp(args[1], "on") == 0;
+
+	if (!cli_has_level(appctx, ACCESS_LVL_ADMIN))
+		return 1;
+	if (on && !disc_configured)
+		return cli_err(appctx, "No \"disc-lease\" rule is configured.\n");
+	HA_ATOMIC_STORE(&disc_enabled, on);
+	return cli_msg(appctx, LOG_INFO, on ? "DiSC is on: requests may get leases.\n"
+	                                    : "DiSC is off: no new lease is taken.\n");
+}
+
+/* "disc direct on" and "disc direct off": what is lent comes back. */
+static int disc_cli_switch_direct(char **args, char *payload, struct appctx *appctx, void *private)
+{
+	int on = strcmp(args[2], "on") == 0;
+
+	if (!cli_has_level(appctx, ACCESS_LVL_ADMIN))
+		return 1;
+	if (!disc_lend_configured())
+		return cli_err(appctx, "No \"disc-socket\" is configured.\n");
+	disc_lend_switch(on);
+	return cli_msg(appctx, LOG_INFO, on ? "The direct path is on: connections may be lent.\n"
+	                                    : "The direct path is off: what is lent is recalled, bodies take the splice path.\n");
+}
+
+/* "show disc": one "name: value" a line, then one line for each connection lent */
+struct disc_show_ctx {
+	int counted;                    /* everything but the connections is out */
+	struct disc_lend_place place;   /* the connection to be listed next */
+};
+
+static int disc_cli_parse_show(char **args, char *payload, struct appctx *appctx, void *private)
+{
+	struct disc_show_ctx *ctx = applet_reserve_svcctx(appctx, sizeof(*ctx));
+
+	memset(ctx, 0, sizeof(*ctx));
+	return 0;
+}
+
+static void disc_cli_append_counters(void)
+{
+	const struct disc_counters *c = &disc_counters;
+
+	chunk_appendf(&trash, "configured: %s\n", disc_configured ? "yes" : "no");
+	chunk_appendf(&trash, "disc: %s\n", disc_enabled ? "on" : "off");
+	chunk_appendf(&trash, "leases: %lld\n", HA_ATOMIC_LOAD(&c->leases));
+	chunk_appendf(&trash, "refused: %lld\n", HA_ATOMIC_LOAD(&c->refused));
+	chunk_appendf(&trash, "passed: %lld\n", HA_ATOMIC_LOAD(&c->passed));
+	chunk_appendf(&trash, "lent: %lld\n", HA_ATOMIC_LOAD(&c->lent));
+	chunk_appendf(&trash, "declined: %lld\n", HA_ATOMIC_LOAD(&c->declined));
+	chunk_appendf(&trash, "given_up: %lld\n", HA_ATOMIC_LOAD(&c->given_up));
+	chunk_appendf(&trash, "rejected: %lld\n", HA_ATOMIC_LOAD(&c->rejected));
+	chunk_appendf(&trash, "poisoned: %u\n", HA_ATOMIC_LOAD(&disc_poisoned));
+	chunk_appendf(&trash, "records: %lld\n", HA_ATOMIC_LOAD(&c->records));
+	chunk_appendf(&trash, "bytes: %lld\n", HA_ATOMIC_LOAD(&c->bytes));
+	disc_lend_show(&trash);
+}
+
+/* Returns 1 once everything is out, or 0 to be called again when there is room. */
+static int disc_cli_show(struct appctx *appctx)
+{
+	struct disc_show_ctx *ctx = appctx->svcctx;
+	struct disc_lend_place next;
+
+	chunk_reset(&trash);
+	if (!ctx->counted) {
+		disc_cli_append_counters();
+		if (applet_putchk(appctx, &trash) == -1)
+			return 0;
+		ctx->counted = 1;
+	}
+
+	while (1) {
+		next = ctx->place;
+		chunk_reset(&trash);
+		if (!disc_lend_show_next(&trash, &next))
+			return 1;
+		if (applet_putchk(appctx, &trash) == -1)
+			return 0;
+		ctx->place = next;
+	}
+}
+
+static struct cli_kw_list disc_cli_kws = {{ },{
+	{ { "disc", "on", NULL },   "disc on                                 : let requests get DiSC leases again", disc_cli_switch, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "disc", "off", NULL },  "disc off                                : take no new DiSC lease, responses under way go on", disc_cli_switch, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "disc", "direct", "on", NULL },  "disc direct on                          : let connections be lent to DiSC's agent again", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "disc", "direct", "off", NULL }, "disc direct off                         : lend no more connections, and recall those which are", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "show", "disc", NULL }, "show disc                               : report DiSC's state and counters", disc_cli_parse_show, disc_cli_show, NULL },
+	{{},}
+}};
+
+INITCALL1(STG_REGISTER, cli_register_kw, &disc_cli_kws);
+
+#endif /* USE_OPENSSL_WOLFSSL */

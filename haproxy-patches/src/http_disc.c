@@ -1,0 +1,806 @@
+/*
+ * src/http_disc.c
+ * DiSC in an HTTP transaction: who gets a lease, which headers travel, and which
+ * announced bodies may reach the client.
+ *
+ * Order of events:
+ *  - http_disc_take_lease(): rule "disc-lease"
+ *  - http_disc_forward_request(): all request rules were applied, the request is
+ *    about to leave with its ticket, or the lease is given up
+ *  - http_disc_retry(): the request leaves another time, without ticket
+ *  - http_disc_check_response(): headers just came in from the server
+ *  - http_disc_accept_response(): all response rules were applied; from here on
+ *    the mux knows by HTX_SL_F_DISC that records follow
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include <haproxy/api.h>
+#include <haproxy/channel.h>
+#include <haproxy/connection.h>
+#include <haproxy/disc_lease.h>
+#include <haproxy/disc_lend.h>
+#include <haproxy/filters.h>
+#include <haproxy/global.h>
+#include <haproxy/http.h>
+#include <haproxy/http_ana-t.h>
+#include <haproxy/http_disc.h>
+#include <haproxy/http_htx.h>
+#include <haproxy/htx.h>
+#include <haproxy/log.h>
+#include <haproxy/pool.h>
+#include <haproxy/queue.h>
+#include <haproxy/proxy-t.h>
+#include <haproxy/sample.h>
+#include <haproxy/server.h>
+#include <haproxy/sc_strm.h>
+#include <haproxy/session-t.h>
+#include <haproxy/stats.h>
+#include <haproxy/stream.h>
+#include <haproxy/ticks.h>
+#include <haproxy/vars.h>
+#include <haproxy/xprt_disc.h>
+
+DECLARE_STATIC_POOL(pool_head_disc_txn, "disc_txn", sizeof(struct disc_txn));
+
+int disc_configured = 0;
+int disc_enabled = 1;
+struct disc_counters disc_counters;
+
+/*
+ * Statistics, per frontend (show stat typed, Prometheus) and for the process
+ */
+enum {
+	DISC_ST_LEASES,
+	DISC_ST_REFUSED,
+	DISC_ST_PASSED,
+	DISC_ST_LENT,
+	DISC_ST_DECLINED,
+	DISC_ST_GIVEN_UP,
+	DISC_ST_REJECTED,
+	DISC_ST_RECORDS,
+	DISC_ST_BYTES,
+
+	DISC_ST_STATS_COUNT /* must be the last member of the enum */
+};
+
+static struct stat_col disc_stats[] = {
+	[DISC_ST_LEASES]   = { .name = "disc_leases",
+	                       .desc = "Total number of leases taken" },
+	[DISC_ST_REFUSED]  = { .name = "disc_refused",
+	                       .desc = "Total number of requests which could get no lease" },
+	[DISC_ST_PASSED]   = { .name = "disc_passed",
+	                       .desc = "Total number of responses whose records were passed through" },
+	[DISC_ST_LENT]     = { .name = "disc_lent",
+	                       .desc = "Total number of these responses whose records took the direct path" },
+	[DISC_ST_DECLINED] = { .name = "disc_declined",
+	                       .desc = "Total number of leases which the server did not use" },
+	[DISC_ST_GIVEN_UP] = { .name = "disc_given_up",
+	                       .desc = "Total number of leases given up" },
+	[DISC_ST_REJECTED] = { .name = "disc_rejected",
+	                       .desc = "Total number of wrong announcements" },
+	[DISC_ST_RECORDS]  = { .name = "disc_records",
+	                       .desc = "Total number of records passed through" },
+	[DISC_ST_BYTES]    = { .name = "disc_bytes",
+	                       .desc = "Total number of plaintext bytes in the records passed through" },
+};
+
+static struct disc_counters disc_fe_counters;
+
+static int disc_fill_stats(void *data, struct field *stats, unsigned int *selected_field)
+{
+	struct disc_counters *counters = data;
+	unsigned int current_field = (selected_field != NULL ? *selected_field : 0);
+
+	for (; current_field < DISC_ST_STATS_COUNT; current_field++) {
+		struct field metric = { 0 };
+
+		switch (current_field) {
+		case DISC_ST_LEASES:   metric = mkf_u64(FN_COUNTER, counters->leases); break;
+		case DISC_ST_REFUSED:  metric = mkf_u64(FN_COUNTER, counters->refused); break;
+		case DISC_ST_PASSED:   metric = mkf_u64(FN_COUNTER, counters->passed); break;
+		case DISC_ST_LENT:     metric = mkf_u64(FN_COUNTER, counters->lent); break;
+		case DISC_ST_DECLINED: metric = mkf_u64(FN_COUNTER, counters->declined); break;
+		case DISC_ST_GIVEN_UP: metric = mkf_u64(FN_COUNTER, counters->given_up); break;
+		case DISC_ST_REJECTED: metric = mkf_u64(FN_COUNTER, counters->rejected); break;
+		case DISC_ST_RECORDS:  metric = mkf_u64(FN_COUNTER, counters->records); break;
+		case DISC_ST_BYTES:    metric = mkf_u64(FN_COUNTER, counters->bytes); break;
+		}
+		stats[current_field] = metric;
+		if (selected_field != NULL)
+			break;
+	}
+	return 1;
+}
+
+static struct stats_module disc_stats_module = {
+	.name          = "disc",
+	.fill_stats    = disc_fill_stats,
+	.stats         = disc_stats,
+	.stats_count   = DISC_ST_STATS_COUNT,
+	.counters      = &disc_fe_counters,
+	.counters_size = sizeof(disc_fe_counters),
+	.domain_flags  = MK_STATS_PROXY_DOMAIN(STATS_PX_CAP_FE),
+	.clearable     = 1,
+};
+
+INITCALL1(STG_REGISTER, stats_register_module, &disc_stats_module);
+
+/* adds <n> to counter <name> of the process and of the frontend of stream <s> */
+#define DISC_COUNT(s, name, n) do {                                                    \
+		struct disc_counters *__fe =                                           \
+			EXTRA_COUNTERS_GET((s)->sess->fe->extra_counters_fe,           \
+			                   &disc_stats_module);                        \
+		_HA_ATOMIC_ADD(&disc_counters.name, (n));                              \
+		_HA_ATOMIC_ADD(&__fe->name, (n));                                      \
+	} while (0)
+
+/*
+ * Leases
+ */
+
+/* Returns the client connection of <s> if its mux is the HTTP/1 one, else NULL */
+static struct connection *http_disc_conn(const struct stream *s)
+{
+	struct connection *conn = objt_conn(s->sess->origin);
+
+	return (conn && conn->mux && strcmp(conn->mux->name, "H1") == 0) ? conn : NULL;
+}
+
+/* Returns the lease that transaction of <s> holds, or NULL. */
+struct disc_lease *http_disc_lease(struct stream *s)
+{
+	struct disc_txn *disc = s->txn ? s->txn->disc : NULL;
+	struct connection *conn = http_disc_conn(s);
+	struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
+
+	if (!disc || !disc->lease_id || !lease)
+		return NULL;
+	return (lease->state == DISC_LS_LEASED && lease->id == disc->lease_id) ? lease : NULL;
+}
+
+/* Sets the reason to be logged, one word. */
+static void http_disc_set_reason(struct stream *s, struct ist reason)
+{
+	struct disc_txn *disc = s->txn->disc;
+	size_t i, len = MIN(reason.len, DISC_REASON_LEN);
+
+	for (i = 0; i < len; i++) /* it may come from an agent */
+		disc->reason[i] = (reason.ptr[i] > ' ' && reason.ptr[i] < 0x7f) ? reason.ptr[i] : '_';
+	disc->reason[len] = 0;
+}
+
+/* Returns non-zero if a filter of <s> looks at bodies: it would see records. */
+static int http_disc_has_body_filter(struct stream *s)
+{
+	struct filter *filter;
+
+	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
+		if (FLT_OPS(filter)->http_payload)
+			return 1;
+	}
+	return 0;
+}
+
+/* Returns NULL if a request of stream <s> may get a lease, or the reason. */
+static const char *http_disc_refusal(struct stream *s)
+{
+	if (!disc_enabled)
+		return "off";
+	if (!http_disc_conn(s))
+		return "mux";
+	if (s->txn->meth != HTTP_METH_GET)
+		return "method";
+	if (!(s->txn->req.flags & HTTP_MSGF_BODYLESS) || (s->txn->req.flags & HTTP_MSGF_CONN_UPG))
+		return "body";
+	if (http_disc_has_body_filter(s))
+		return "filter";
+	return NULL;
+}
+
+/* Returns non-zero if what waits to be sent to the client of <s>, a 103 or so,
+ * will cost this request its lease.
+ */
+static int http_disc_is_threatened(struct stream *s)
+{
+	const struct disc_lease *lease = http_disc_lease(s);
+
+	return lease && c_data(&s->res) && !disc_lease_survives_write(lease);
+}
+
+/* Takes a lease for the current request of stream <s>. Returns NULL, or the
+ * reason why there is none, which was noted for the logs then.
+ */
+const char *http_disc_take_lease(struct stream *s)
+{
+	static uint64_t last_id;
+	struct disc_txn *disc = s->txn->disc;
+	const char *why;
+
+	if (!disc) {
+		disc = s->txn->disc = pool_zalloc(pool_head_disc_txn);
+		if (!disc)
+			return "memory";
+	}
+	if (http_disc_lease(s))
+		return NULL; /* rule evaluated twice */
+
+	why = http_disc_refusal(s);
+	if (!why) {
+		disc->lease_id = _HA_ATOMIC_ADD_FETCH(&last_id, 1);
+		why = disc_conn_take_lease(http_disc_conn(s), disc->lease_id);
+	}
+	if (!why && http_disc_is_threatened(s)) {
+		disc_lease_return(http_disc_lease(s)); /* nobody saw it */
+		why = "pending";
+	}
+	if (why) {
+		disc->lease_id = 0;
+		http_disc_set_reason(s, ist(why));
+		DISC_COUNT(s, refused, 1);
+	}
+	else {
+		disc->reason[0] = 0;
+		DISC_COUNT(s, leases, 1);
+	}
+	return why;
+}
+
+/* Gives up the lease of <s>, if any, for <reason> unless one is known already. */
+static void http_disc_give_up(struct stream *s, struct ist reason)
+{
+	struct disc_txn *disc = s->txn->disc;
+	struct disc_lease *lease = http_disc_lease(s);
+
+	disc->ticket[0] = 0;
+	disc->flags &= ~(DISC_TF_ANNOUNCED|DISC_TF_DIRECT);
+	if (!disc->lease_id)
+		return;
+	if (lease)
+		disc_lease_give_up(lease);
+	disc->lease_id = 0;
+	if (!disc->reason[0])
+		http_disc_set_reason(s, reason);
+	DISC_COUNT(s, given_up, 1);
+}
+
+/* Releases what transaction of <s> holds. */
+void http_disc_release(struct stream *s)
+{
+	if (!(s->txn->disc->flags & DISC_TF_PASSED))
+		http_disc_give_up(s, ist("ended"));
+	pool_free(pool_head_disc_txn, s->txn->disc);
+	s->txn->disc = NULL;
+}
+
+/*
+ * Requests
+ */
+
+/* Removes all header fields whose name starts with "disc-" from <htx>: only this
+ * process and its servers may set them.
+ */
+void http_disc_clean_headers(struct htx *htx)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+
+	while (http_find_pfx_header(htx, ist("disc-"), &ctx, 1))
+		http_remove_header(htx, &ctx);
+}
+
+static int http_disc_is_ticket(const struct ist value)
+{
+	size_t i;
+
+	for (i = 0; i < value.len; i++) {
+		if (!isdigit((unsigned char)value.ptr[i]) && (value.ptr[i] < 'a' || value.ptr[i] > 'f'))
+			return 0;
+	}
+	return value.len == DISC_TICKET_LEN;
+}
+
+/* Tells why no ticket was set: the agent's word if it gave one. */
+static void http_disc_set_agent_reason(struct stream *s)
+{
+	struct sample smp;
+	const char *name = "txn.disc.reason";
+
+	memset(&smp, 0, sizeof(smp));
+	smp_set_owner(&smp, s->be, s->sess, s, SMP_OPT_FINAL);
+	if (vars_get_by_name(name, strlen(name), &smp, NULL) && smp.data.type == SMP_T_STR)
+		http_disc_set_reason(s, ist2(smp.data.u.str.area, smp.data.u.str.data));
+	else
+		http_disc_set_reason(s, ist("no-ticket"));
+}
+
+/* Called when all request rules were applied to <htx>: the request keeps its
+ * ticket if there is exactly one and the lease still holds. Otherwise the lease is
+ * given up and the ticket removed. To be called if a "disc-lease" rule exists.
+ */
+void http_disc_forward_request(struct stream *s, struct htx *htx)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	struct disc_txn *disc = s->txn->disc;
+	struct disc_lease *lease = http_disc_lease(s);
+	struct ist ticket = IST_NULL;
+	const char *why = NULL;
+	int tickets = 0;
+
+	while (http_find_header(htx, ist("disc-ticket"), &ctx, 1)) {
+		ticket = ctx.value;
+		tickets++;
+	}
+	if (lease)
+		disc_lease_wipe_wire(lease);
+
+	if (disc && disc->lease_id) {
+		if (!tickets)
+			http_disc_set_agent_reason(s);
+		else if (tickets > 1 || !http_disc_is_ticket(ticket))
+			why = "bad-ticket";
+		else if (!lease || !disc_lease_usable(lease, now_ms))
+			why = "lost";
+		else if (http_disc_is_threatened(s))
+			why = "pending";
+		else
+			why = http_disc_refusal(s);
+		if (why)
+			http_disc_set_reason(s, ist(why));
+		if (!disc->reason[0]) {
+			memcpy(disc->ticket, ticket.ptr, DISC_TICKET_LEN);
+			disc->ticket[DISC_TICKET_LEN] = 0;
+			disc->flags |= DISC_TF_REPLAY;
+			/* keep a copy: without DiSC, the request could be served */
+			s->txn->flags |= TX_L7_RETRY;
+			return;
+		}
+		http_disc_give_up(s, IST_NULL);
+	}
+	if (tickets)
+		http_disc_clean_headers(htx);
+}
+
+/* Called when the request of <s> is about to be sent again because DiSC failed:
+ * another server may be chosen if "option redispatch" is set.
+ */
+void http_disc_choose_server(struct stream *s)
+{
+	struct server *srv = objt_server(s->target);
+
+	if (!srv || !(s->be->options & PR_O_REDISP) || (s->flags & SF_FORCE_PRST)) {
+		s->scb->state = SC_ST_ASS;
+		return;
+	}
+	sess_change_server(s, NULL);
+	if (may_dequeue_tasks(srv, s->be))
+		process_srv_queue(srv);
+	sockaddr_free(&s->scb->dst);
+	s->flags &= ~(SF_DIRECT | SF_ASSIGNED);
+	s->scb->state = SC_ST_REQ;
+}
+
+/* Called when the request of <s>, back in its channel, is about to be sent again:
+ * gives the lease up and removes the ticket.
+ */
+void http_disc_retry(struct stream *s)
+{
+	struct htx *htx = htxbuf(&s->req.buf);
+	size_t before = htx->data;
+
+	http_disc_give_up(s, ist("retry"));
+	s->txn->disc->flags &= ~DISC_TF_REPLAY;
+	s->txn->rsp.flags = 0;
+	s->txn->rsp.msg_state = HTTP_MSG_RPBEFORE;
+	if (htx_is_empty(htx) || htx_get_first_type(htx) != HTX_BLK_REQ_SL)
+		return;
+	http_disc_clean_headers(htx);
+	before -= htx->data;
+	if (before && co_data(&s->req) >= before)
+		co_set_data(&s->req, co_data(&s->req) - before);
+	htx_to_buf(htx, &s->req.buf);
+}
+
+/*
+ * Responses
+ */
+
+/* Reads a decimal number without sign nor leading zeros at the beginning of
+ * <*in>, and skips it. Returns 1, or 0 if there is none or if it exceeds 64 bits.
+ */
+static int http_disc_read_number(struct ist *in, uint64_t *out)
+{
+	const char *start = in->ptr;
+	uint64_t value = 0;
+
+	while (in->len && isdigit((unsigned char)*in->ptr)) {
+		unsigned int digit = *in->ptr - '0';
+
+		if (value > (UINT64_MAX - digit) / 10)
+			return 0;
+		value = value * 10 + digit;
+		*in = istnext(*in);
+	}
+	*out = value;
+	return in->ptr != start && (*start != '0' || in->ptr == start + 1);
+}
+
+/* Skips <word> at the beginning of <*in>. Returns 1 if it was there. */
+static int http_disc_skip(struct ist *in, const struct ist word)
+{
+	if (in->len < word.len || memcmp(in->ptr, word.ptr, word.len) != 0)
+		return 0;
+	*in = istadv(*in, word.len);
+	return 1;
+}
+
+/* Parses <value> of a Disc-Body header into <ann>. Its syntax is exact, see DiSC's
+ * doc/protocol.md. Returns NULL, or the name of the first wrong field.
+ */
+const char *http_disc_parse_announcement(struct ist value, struct disc_announcement *ann)
+{
+	memset(ann, 0, sizeof(*ann));
+	if (http_disc_skip(&value, ist("splice")))
+		ann->body = DISC_BODY_SPLICE;
+	else if (http_disc_skip(&value, ist("direct")))
+		ann->body = DISC_BODY_DIRECT;
+	else if (http_disc_skip(&value, ist("none")))
+		ann->body = DISC_BODY_NONE;
+	else
+		return "kind";
+
+	if (!http_disc_skip(&value, ist("; ticket=")) || value.len < DISC_TICKET_LEN)
+		return "ticket";
+	ann->ticket = ist2(value.ptr, DISC_TICKET_LEN);
+	value = istadv(value, DISC_TICKET_LEN);
+	if (!http_disc_is_ticket(ann->ticket))
+		return "ticket";
+
+	if (ann->body != DISC_BODY_NONE) {
+		if (!http_disc_skip(&value, ist("; seq=")) || !http_disc_read_number(&value, &ann->seq))
+			return "seq";
+		if (!http_disc_skip(&value, ist("; records=")) || !http_disc_read_number(&value, &ann->records))
+			return "records";
+		if (!http_disc_skip(&value, ist("; length=")) || !http_disc_read_number(&value, &ann->length))
+			return "length";
+	}
+	return value.len ? "syntax" : NULL;
+}
+
+/* Checks that the server's headers in <htx> announce a body of exactly <size>
+ * bytes. Returns 1 or 0.
+ */
+static int http_disc_check_size(struct htx *htx, uint64_t size)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	uint64_t value;
+	int found = 0;
+
+	while (http_find_header(htx, ist("content-length"), &ctx, 1)) {
+		struct ist text = ctx.value;
+
+		if (found++ || !http_disc_read_number(&text, &value) || text.len || value != size)
+			return 0;
+	}
+	return found && (http_get_stline(htx)->flags & (HTX_SL_F_CLEN|HTX_SL_F_CHNK)) == HTX_SL_F_CLEN;
+}
+
+/* Checks that the server's headers in <htx> announce a chunked body. Returns 1 or 0. */
+static int http_disc_check_chunked(struct htx *htx)
+{
+	return (http_get_stline(htx)->flags & (HTX_SL_F_CLEN|HTX_SL_F_CHNK)) == HTX_SL_F_CHNK;
+}
+
+/* Checks announcement <ann> of records against what was leased and asked for.
+ * Returns NULL with the layout in s->txn->disc, or the name of what is wrong.
+ */
+static const char *http_disc_check_records(struct stream *s, struct htx *htx, const struct disc_announcement *ann)
+{
+	struct disc_txn *disc = s->txn->disc;
+	struct disc_lease *lease = http_disc_lease(s);
+	struct htx_sl *sl = http_get_stline(htx);
+
+	if (!disc || !disc->ticket[0])
+		return "unasked";
+	if (!isteq(ann->ticket, ist2(disc->ticket, DISC_TICKET_LEN)))
+		return "ticket";
+	if (!lease || !disc_lease_usable(lease, now_ms))
+		return "lease";
+	if (sl->info.res.status != 200 && sl->info.res.status != 206)
+		return "status";
+	if (s->txn->meth != HTTP_METH_GET || (sl->flags & (HTX_SL_F_BODYLESS|HTX_SL_F_BODYLESS_RESP)))
+		return "method";
+	if (http_disc_has_body_filter(s))
+		return "filter";
+	if (ann->seq != lease->seq)
+		return "seq";
+	if (!disc_lease_layout(lease, ann->length, &disc->records, &disc->ciphertext))
+		return "length";
+	if (ann->records != disc->records)
+		return "records";
+	if (ann->body == DISC_BODY_DIRECT && !disc_lend_configured())
+		return "lender";
+	if (ann->body == DISC_BODY_DIRECT ? !http_disc_check_chunked(htx) : !http_disc_check_size(htx, disc->ciphertext))
+		return "content-length";
+	disc->length = ann->length;
+	disc->overhead = lease->overhead;
+	return NULL;
+}
+
+/* Gives the lease up because of what is wrong with an announcement, and logs it,
+ * unless it only came too late for the lease, which is not the server's fault, or
+ * there is no agent which lends, which is a matter of our configuration.
+ */
+static void http_disc_reject(struct stream *s, const char *field)
+{
+	struct server *srv = objt_server(s->target);
+	char word[DISC_REASON_LEN + 1];
+
+	if (s->txn->disc && (strcmp(field, "lease") == 0 || strcmp(field, "lender") == 0)) {
+		http_disc_give_up(s, strcmp(field, "lease") == 0 ? ist("lost") : ist("no-lender"));
+		return;
+	}
+	snprintf(word, sizeof(word), "bad-%s", field);
+	DISC_COUNT(s, rejected, 1);
+	if (s->txn->disc) {
+		http_disc_set_reason(s, ist(word));
+		http_disc_give_up(s, ist(word));
+	}
+	send_log(s->be, LOG_ERR, "DiSC: wrong announcement from server %s/%s: %s; nothing of it was forwarded.\n",
+	         s->be->id, srv ? srv->id : "<NOSRV>", field);
+}
+
+/* Sets Content-Length to what the client will see, in place of whatever tells how the
+ * body comes from the server. Returns 1, or 0 on failure.
+ */
+static int http_disc_set_size(struct htx *htx, uint64_t size)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	struct htx_sl *sl;
+	char text[24];
+
+	if (!lltoa(size, text, sizeof(text)))
+		return 0;
+	if (http_find_header(htx, ist("content-length"), &ctx, 1))
+		return http_replace_header_value(htx, &ctx, ist(text));
+
+	while (http_find_header(htx, ist("transfer-encoding"), &ctx, 1))
+		http_remove_header(htx, &ctx);
+	if (!http_add_header(htx, ist("content-length"), ist(text)))
+		return 0;
+	sl = http_get_stline(htx);
+	sl->flags = (sl->flags & ~(HTX_SL_F_XFER_ENC|HTX_SL_F_CHNK)) | HTX_SL_F_CLEN;
+	return 1;
+}
+
+/* Called on response headers <htx> as they came from the server: checks what they
+ * announce, removes all of DiSC's headers, and puts the plaintext's size into
+ * Content-Length if records follow. To be called if a "disc-lease" rule exists,
+ * for all responses including interim ones. Returns 1 if the response may be
+ * processed, or 0 if it must not be forwarded.
+ */
+int http_disc_check_response(struct stream *s, struct htx *htx)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	struct disc_txn *disc = s->txn->disc;
+	struct disc_announcement ann;
+	const char *wrong = NULL;
+	int status = http_get_stline(htx)->info.res.status;
+	int found = 0;
+
+	while (!wrong && http_find_header(htx, ist("disc-body"), &ctx, 1))
+		wrong = found++ ? "duplicate" : http_disc_parse_announcement(ctx.value, &ann);
+
+	if (!found) {
+		if (disc && disc->ticket[0] && (status >= 200 || status == 101)) {
+			http_disc_give_up(s, ist("unannounced"));
+			disc->flags &= ~DISC_TF_REPLAY;
+		}
+	}
+	else if (status < 200)
+		wrong = "status";
+	else if (!wrong && ann.body != DISC_BODY_NONE) {
+		wrong = http_disc_check_records(s, htx, &ann);
+		if (!wrong && !http_disc_set_size(htx, disc->length))
+			wrong = "content-length";
+		if (!wrong)
+			disc->flags |= DISC_TF_ANNOUNCED | (ann.body == DISC_BODY_DIRECT ? DISC_TF_DIRECT : 0);
+	}
+	else if (!wrong && disc && disc->ticket[0]) {
+		struct disc_lease *lease = http_disc_lease(s);
+
+		if (!isteq(ann.ticket, ist2(disc->ticket, DISC_TICKET_LEN)))
+			wrong = "ticket";
+		else {
+			if (lease)
+				disc_lease_return(lease);
+			disc->ticket[0] = 0;
+			disc->lease_id = 0;
+			disc->flags &= ~DISC_TF_REPLAY;
+			http_disc_set_reason(s, ist("declined"));
+			DISC_COUNT(s, declined, 1);
+		}
+	}
+
+	if (wrong)
+		http_disc_reject(s, wrong);
+	http_disc_clean_headers(htx);
+	return !wrong;
+}
+
+/* Writes the ticket of 32 hexadecimal digits in <text> to <ticket>. */
+static void http_disc_decode_ticket(uint8_t ticket[DISC_TICKET_BYTES], const char *text)
+{
+	int i;
+
+	for (i = 0; i < DISC_TICKET_BYTES; i++)
+		ticket[i] = hex2i(text[2 * i]) << 4 | hex2i(text[2 * i + 1]);
+}
+
+/* Returns an upper bound of the size of the headers in <htx> as HTTP/1 text,
+ * including those of interim responses which wait to be sent before: all make up the
+ * same record.
+ */
+static size_t http_disc_headers_size(struct htx *htx)
+{
+	size_t size = 0;
+	int32_t pos;
+
+	for (pos = htx_get_head(htx); pos != -1; pos = htx_get_next(htx, pos)) {
+		struct htx_blk *blk = htx_get_blk(htx, pos);
+		enum htx_blk_type type = htx_get_blk_type(blk);
+
+		if (type == HTX_BLK_DATA)
+			break;
+		size += htx_get_blksz(blk) + 4; /* ": " and CRLF, or those of the status line */
+	}
+	/* what the mux may add by itself, such as "connection: keep-alive" */
+	return size + 64;
+}
+
+/* Called when all response rules were applied to <htx> and records may follow:
+ * last checks before the mux gets it. Returns 1, or 0 if the response must not be
+ * forwarded. To be called if DISC_TF_ANNOUNCED is set.
+ */
+int http_disc_accept_response(struct stream *s, struct htx *htx)
+{
+	struct disc_txn *disc = s->txn->disc;
+	struct disc_lease *lease = http_disc_lease(s);
+	struct connection *conn = http_disc_conn(s);
+	struct connection *srv_conn;
+	struct htx_sl *sl = http_get_stline(htx);
+	const char *wrong = NULL;
+	uint32_t body = 0;
+	int32_t pos;
+
+	if (!lease || !conn || (conn->flags & CO_FL_SSL_WAIT_HS))
+		wrong = "lease";
+	else if (s->txn->status != sl->info.res.status || (s->txn->status != 200 && s->txn->status != 206))
+		wrong = "status";
+	else if (!http_disc_check_size(htx, disc->length))
+		wrong = "content-length";
+	else if (http_disc_headers_size(htx) > MIN(DISC_RECORD_MAX, global.tune.bufsize))
+		wrong = "headers";
+	else if (http_disc_has_body_filter(s))
+		wrong = "filter";
+	else if (!disc_lease_accept(lease, disc->length, now_ms))
+		wrong = "lease";
+	if (wrong) {
+		http_disc_reject(s, wrong);
+		return 0;
+	}
+
+	for (pos = htx_get_first(htx); pos != -1; pos = htx_get_next(htx, pos)) {
+		if (htx_get_blk_type(htx_get_blk(htx, pos)) == HTX_BLK_DATA)
+			body += htx_get_blksz(htx_get_blk(htx, pos));
+	}
+	srv_conn = sc_conn(s->scb);
+	lease->chunked = !!(disc->flags & DISC_TF_DIRECT);
+	/* without the agent, nobody will move the connection, and the records come to us */
+	if (!disc_lend_ready(conn))
+		disc->flags &= ~DISC_TF_DIRECT;
+	if (disc->flags & DISC_TF_DIRECT) {
+		lease->direct = 1;
+		http_disc_decode_ticket(lease->ticket, disc->ticket);
+		DISC_COUNT(s, lent, 1);
+	}
+	else if (srv_conn && srv_conn->mux && srv_conn->mux->ctl)
+		srv_conn->mux->ctl(srv_conn, MUX_CTL_LOWAT, NULL);
+	disc->body_at = s->res.total - body;
+	disc->ticket[0] = 0;
+	disc->flags &= ~DISC_TF_REPLAY;
+	disc->flags |= DISC_TF_PASSED;
+	http_disc_set_reason(s, ist("-"));
+	sl->flags |= HTX_SL_F_DISC;
+	DISC_COUNT(s, passed, 1);
+	DISC_COUNT(s, records, disc->records);
+	DISC_COUNT(s, bytes, disc->length);
+	return 1;
+}
+
+/* The response of <s>, accepted as direct, takes the splice path instead. */
+void http_disc_not_direct(struct stream *s)
+{
+	struct disc_txn *disc = s->txn ? s->txn->disc : NULL;
+
+	if (!disc || !(disc->flags & DISC_TF_DIRECT))
+		return;
+	disc->flags &= ~DISC_TF_DIRECT;
+}
+
+/* Returns the lease that the direct response of <s> was accepted for, or NULL. */
+static const struct disc_lease *http_disc_direct_lease(const struct stream *s)
+{
+	const struct disc_txn *disc = s->txn->disc;
+	const struct connection *conn;
+	const struct disc_lease *lease;
+
+	if (!disc || (disc->flags & (DISC_TF_PASSED|DISC_TF_DIRECT)) != (DISC_TF_PASSED|DISC_TF_DIRECT))
+		return NULL;
+	conn = http_disc_conn(s);
+	lease = conn ? disc_conn_lease(conn) : NULL;
+	return (lease && lease->id == disc->lease_id) ? lease : NULL;
+}
+
+/* Returns non-zero if the response of <s> takes the direct path and is not over: its
+ * end depends on the agent, not on the server.
+ */
+int http_disc_is_direct(const struct stream *s)
+{
+	return http_disc_direct_lease(s) && disc_conn_is_direct(http_disc_conn(s));
+}
+
+/* Called before the body of the response of <s> is looked at. If it takes the direct
+ * path, an error or the silence of the server has no consequences, and when all of it
+ * was written, it ends even if the server cannot tell so any more.
+ */
+void http_disc_forget_server(struct stream *s)
+{
+	const struct disc_lease *lease = http_disc_direct_lease(s);
+	struct htx *htx;
+
+	if (!lease)
+		return;
+	if ((s->scb->flags & SC_FL_ERROR) || (s->res.flags & CF_READ_TIMEOUT)) {
+		sc_abort(s->scb);
+		s->scb->flags &= ~SC_FL_ERROR;
+		s->res.flags &= ~CF_READ_TIMEOUT;
+	}
+	if (disc_conn_is_direct(http_disc_conn(s)))
+		return;
+	if (lease->acked != s->txn->disc->ciphertext || s->txn->rsp.msg_state >= HTTP_MSG_ENDING ||
+	    !(s->scb->flags & (SC_FL_EOS|SC_FL_ABRT_DONE)) || !channel_alloc_buffer(&s->res, &s->buffer_wait))
+		return;
+	htx = htx_from_buf(&s->res.buf);
+	if (!(htx->flags & HTX_FL_EOM) && htx_add_endof(htx, HTX_BLK_EOT))
+		htx->flags |= HTX_FL_EOM;
+	htx_to_buf(htx, &s->res.buf);
+}
+
+/* Converts <total>, the bytes that the response channel of <s> has seen, to what
+ * it would have seen without DiSC, so that counters and logs do not depend on the
+ * path taken. Never returns less than what was counted already.
+ */
+unsigned long long http_disc_plain_total(const struct stream *s, unsigned long long total)
+{
+	const struct disc_txn *disc = s->txn->disc;
+	unsigned long long counted = s->logs.bytes_out;
+	unsigned long long body, rest;
+
+	if (!(disc->flags & DISC_TF_PASSED) || total <= disc->body_at)
+		return MAX(total, counted);
+	if (disc->flags & DISC_TF_DIRECT) {
+		const struct disc_lease *lease = http_disc_direct_lease(s);
+
+		if (!lease)
+			return MAX(disc->body_at, counted);
+		body = lease->acked;
+	}
+	else
+		body = total - disc->body_at;
+	if (body >= disc->ciphertext)
+		return MAX(disc->body_at + disc->length, counted);
+	rest = body % (DISC_RECORD_MAX + disc->overhead);
+	body = body / (DISC_RECORD_MAX + disc->overhead) * DISC_RECORD_MAX;
+	rest = rest > disc->overhead ? rest - disc->overhead : 0;
+	return MAX(disc->body_at + MIN(body + rest, disc->length), counted);
+}
