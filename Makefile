@@ -26,17 +26,38 @@ CFLAGS_FLAVOUR_asan     := -O1 $(SANITIZERS)
 CFLAGS_FLAVOUR_fuzz     := -O1 $(SANITIZERS) -fsanitize=fuzzer-no-link -Wno-error
 
 WARNINGS  := -Wall -Wextra -Wshadow -Wconversion -Werror
-CPPFLAGS  += -D_GNU_SOURCE -Ilib -I$(OUT)/generated -I$(WOLFSSL)/include
+CPPFLAGS  += -D_GNU_SOURCE -I$(WOLFSSL)/include
 CFLAGS    ?= -O2 -g
 ALL_CFLAGS = -std=c11 -pthread -fstack-protector-strong -fPIE $(WARNINGS) $(CFLAGS) $(CFLAGS_FLAVOUR_$(FLAVOUR))
 LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lbpf -lcap -lm
 
-LIB_SOURCES     := $(wildcard lib/*.c)
-SPOA_SOURCES    := $(filter-out %.bpf.c,$(wildcard spoa/*.c))
-BACKEND_SOURCES := $(filter-out %.bpf.c,$(wildcard backend-agent/*.c))
-LIB_OBJECTS     := $(LIB_SOURCES:%.c=$(OUT)/%.o) $(OUT)/generated/control.pb-c.o
-SPOA_OBJECTS    := $(SPOA_SOURCES:%.c=$(OUT)/%.o)
-BACKEND_OBJECTS := $(BACKEND_SOURCES:%.c=$(OUT)/%.o)
+LIB_SOURCES  := $(wildcard lib/*/*.c)
+SPOA_SOURCES := $(filter-out %.bpf.c,$(wildcard spoa/*.c spoa/*/*.c))
+NODE_SOURCES := $(filter-out %.bpf.c,$(wildcard backend-agent/*.c backend-agent/*/*.c))
+LIB_OBJECTS  := $(LIB_SOURCES:%.c=$(OUT)/%.o) $(OUT)/generated/control.pb-c.o
+SPOA_OBJECTS := $(SPOA_SOURCES:%.c=$(OUT)/%.o)
+NODE_OBJECTS := $(NODE_SOURCES:%.c=$(OUT)/%.o)
+
+# Layers: the folders whose headers a folder's sources may include beside their own. The compiler gets no others.
+LIB := lib/base lib/wire lib/net
+USES_lib/base :=
+USES_lib/wire := lib/base $(OUT)/generated
+USES_lib/net  := lib/base lib/wire
+USES_spoa/spop     := $(LIB) spoa
+USES_spoa/policy   := $(LIB) spoa spoa/spop
+USES_spoa/dispatch := $(LIB) spoa spoa/spop spoa/policy
+USES_spoa/steering := $(LIB) $(OUT)/generated
+USES_spoa/handoff  := $(LIB) spoa spoa/spop spoa/policy spoa/dispatch spoa/steering
+USES_spoa          := spoa $(LIB) spoa/spop spoa/policy spoa/dispatch spoa/steering spoa/handoff
+USES_backend-agent/http    := $(LIB)
+USES_backend-agent/content := $(LIB) backend-agent backend-agent/http
+USES_backend-agent/seal    := $(LIB) backend-agent/http backend-agent/content
+USES_backend-agent/clone   := $(LIB) backend-agent backend-agent/content backend-agent/seal $(OUT)/generated
+USES_backend-agent/control := $(LIB) backend-agent $(addprefix backend-agent/,content seal clone)
+USES_backend-agent/fetch   := $(LIB) backend-agent $(addprefix backend-agent/,http content seal clone)
+USES_backend-agent         := backend-agent $(LIB) $(addprefix backend-agent/,http content seal clone control fetch)
+# $(call layers,folders): the -I of these folders
+layers = $(addprefix -I,$(1))
 
 Q   := $(if $(V),,@)
 say = @printf '  %-8s %s\n' $(1) $(2)
@@ -67,7 +88,7 @@ include tools/third-party.mk
 
 $(BIN)/disc-spoa: $(SPOA_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lhttp_parser)
-$(BIN)/disc-backend: $(BACKEND_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
+$(BIN)/disc-backend: $(NODE_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lhttp_parser -lcurl)
 
 $(OUT)/lib%.a:
@@ -78,7 +99,7 @@ $(OUT)/libdisc.a: $(LIB_OBJECTS)
 $(OUT)/%.o: %.c | $(OUT)/generated/control.pb-c.h $(LIBWOLFSSL)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(call layers,$(<D) $(USES_$(<D))) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Generated code is not ours to warn about.
 $(OUT)/generated/%.o: $(OUT)/generated/%.c
@@ -86,25 +107,25 @@ $(OUT)/generated/%.o: $(OUT)/generated/%.c
 
 # Kept: else make removes the header as an intermediate file and generates it again at every run.
 .SECONDARY: $(OUT)/generated/control.pb-c.c $(OUT)/generated/control.pb-c.h
-$(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/%.proto | build-packages
+$(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/wire/%.proto | build-packages
 	$(call say,PROTOC,$<)
 	@mkdir -p $(@D)
-	$(Q)protoc-c --proto_path=lib --c_out=$(OUT)/generated $<
+	$(Q)protoc-c --proto_path=lib/wire --c_out=$(OUT)/generated $<
 
-# Programs for the kernel: spoa/steering.bpf.c is loaded by means of generated/steering.skel.h.
-BPF_SKELETONS := $(patsubst %.bpf.c,$(OUT)/generated/%.skel.h,$(notdir $(wildcard spoa/*.bpf.c backend-agent/*.bpf.c)))
-$(SPOA_OBJECTS) $(BACKEND_OBJECTS): | $(BPF_SKELETONS)
+# Programs for the kernel: spoa/steering/steering.bpf.c is loaded by means of generated/steering.skel.h.
+BPF_SKELETONS := $(patsubst %.bpf.c,$(OUT)/generated/%.skel.h,$(notdir $(wildcard spoa/steering/*.bpf.c backend-agent/clone/*.bpf.c)))
+$(SPOA_OBJECTS) $(NODE_OBJECTS): | $(BPF_SKELETONS)
 
 .SECONDARY: $(BPF_SKELETONS:%.skel.h=%.bpf.o)
 define compile-bpf
 	$(call say,BPF,$@)
 	@mkdir -p $(@D)
-	$(Q)$(BPF_CC) -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Wshadow -Werror -Ilib \
+	$(Q)$(BPF_CC) -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Wshadow -Werror -Ilib/net \
 		-isystem /usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
 endef
-$(OUT)/generated/%.bpf.o: spoa/%.bpf.c | build-packages
+$(OUT)/generated/%.bpf.o: spoa/steering/%.bpf.c | build-packages
 	$(compile-bpf)
-$(OUT)/generated/%.bpf.o: backend-agent/%.bpf.c | build-packages
+$(OUT)/generated/%.bpf.o: backend-agent/clone/%.bpf.c | build-packages
 	$(compile-bpf)
 # A system header to the compiler: generated code is not ours to warn about.
 $(OUT)/generated/%.skel.h: $(OUT)/generated/%.bpf.o

@@ -18,8 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend.h"
-#include "backend_config.h"
+#include "node.h"
+#include "node_config.h"
 #include "direct_config.h"
 #include "secret.h"
 #include "version.h"
@@ -55,11 +55,11 @@ static void print_usage(FILE *to)
 
 static int check_config(const char *file)
 {
-	struct backend_config config;
+	struct node_config config;
 
-	if (backend_config_load(&config, file) < 0)
+	if (node_config_load(&config, file) < 0)
 		return EXIT_FAILURE;
-	backend_config_release(&config);
+	node_config_release(&config);
 	printf("disc-backend: %s is valid\n", file);
 	return EXIT_SUCCESS;
 }
@@ -70,20 +70,20 @@ static void print_finding(void *context, enum vip_check_weight weight, const cha
 	printf("%s%s\n", weight == VIP_CHECK_NOTE ? "note: " : "", text);
 }
 
-static int check_vip(const char *file, const struct direct_address *clients, size_t client_count)
+static int check_vip(const char *file, const struct ip_address *clients, size_t client_count)
 {
 	struct vip_check check = {.clients = clients, .client_count = client_count, .found = print_finding};
-	struct backend_config config;
+	struct node_config config;
 	int result = EXIT_FAILURE;
 
-	if (backend_config_load(&config, file) < 0)
+	if (node_config_load(&config, file) < 0)
 		return EXIT_FAILURE;
 	check.settings = &config.direct;
 	if (!config.has_direct)
 		fprintf(stderr, "disc-backend: %s has no section direct\n", file);
 	else if (vip_check_run(&check) == 0)
 		result = EXIT_SUCCESS;
-	backend_config_release(&config);
+	node_config_release(&config);
 	if (result == EXIT_SUCCESS)
 		printf("disc-backend: this host is ready for the direct path\n");
 	return result;
@@ -91,7 +91,7 @@ static int check_vip(const char *file, const struct direct_address *clients, siz
 
 static int serve(const char *file)
 {
-	struct backend_config config;
+	struct node_config config;
 	int result = -1;
 
 	/* Before anything that could hold a key. */
@@ -99,11 +99,11 @@ static int serve(const char *file)
 		fprintf(stderr, "disc-backend: core dumps cannot be forbidden: %s\n", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	if (backend_config_load(&config, file) < 0)
+	if (node_config_load(&config, file) < 0)
 		return EXIT_FAILURE;
-	if (backend_config_apply_log(&config, "disc-backend") == 0)
-		result = backend_run(&config);
-	backend_config_release(&config);
+	if (node_config_apply_log(&config, "disc-backend") == 0)
+		result = node_run(&config);
+	node_config_release(&config);
 	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -112,7 +112,7 @@ enum task { TASK_SERVE, TASK_CHECK_CONFIG, TASK_CHECK_VIP };
 struct command_line {
 	enum task task;
 	const char *file;
-	struct direct_address clients[CLIENTS_MAX];
+	struct ip_address clients[CLIENTS_MAX];
 	size_t client_count;
 };
 
@@ -125,7 +125,7 @@ static int add_client(struct command_line *line, const char *text)
 		fprintf(stderr, "disc-backend: --client: more than %d addresses\n", CLIENTS_MAX);
 		return -1;
 	}
-	if (direct_address_parse(&line->clients[line->client_count], text, strlen(text)) < 0) {
+	if (ip_address_parse(&line->clients[line->client_count], text, strlen(text)) < 0) {
 		fprintf(stderr, "disc-backend: --client: \"%s\" is no numeric IPv4 or IPv6 address\n", text);
 		return -1;
 	}

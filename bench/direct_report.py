@@ -168,7 +168,7 @@ def judge_cycles(seen):
 def judge_steps(runs):
     handoff, freeze, back = (lab.spread(column(runs, name)) for name in ("handoff_us", "freeze_us", "fast_forward_us"))
     print(f"  By disc-spoa's own clock a node has a connection {handoff[0]:.0f} us ({handoff[1]:.0f} to {handoff[2]:.0f}) after "
-          f"it was lent.\n  Freeze and steer: {freeze[0]:.0f} us ({freeze[1]:.0f} to {freeze[2]:.0f}); fast-forward: {back[0]:.0f} us "
+          f"it was handed off.\n  Freeze and steer: {freeze[0]:.0f} us ({freeze[1]:.0f} to {freeze[2]:.0f}); fast-forward: {back[0]:.0f} us "
           f"({back[1]:.0f} to {back[2]:.0f}). Budget: {STEP_BUDGET_US} us each, "
           f"{'held' if max(freeze[0], back[0]) <= STEP_BUDGET_US else 'MISSED'}.")
 

@@ -185,7 +185,7 @@ end)
 
 -- "http-response lua.disc-reference": reads Backend-IP, Backend-Port and Backend-Content-Length, by which the original
 -- study's applications name the machine that owns the body. txn.reference.server becomes the name of the server of BACKEND
--- at that address, for "disc-redispatch" and "use-server"; see config/middle-tier.cfg. A response without these fields is
+-- at that address, for "disc-follow" and "use-server"; see config/middle-tier.cfg. A response without these fields is
 -- left alone. If they are malformed, incomplete, repeated, or name an address that no server has, txn.reference.fault says
 -- so instead, and the response is to be denied: there is no body that could be sent. HAProxy has already removed these
 -- fields from responses of servers without "disc-trust".

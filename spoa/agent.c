@@ -7,6 +7,7 @@
 
 #include "admin.h"
 #include "capabilities.h"
+#include "direct_path.h"
 #include "dispatch.h"
 #include "log.h"
 #include "version.h"
@@ -15,6 +16,7 @@
 struct agent_worker {
 	struct ev_loop *loop;
 	struct dispatch *dispatch;
+	struct direct_path *direct; /* NULL: every body takes the splice path */
 	struct spop_server *server;
 	struct spop_service service;
 	bool draining, hurried; /* hurried: AGENT_GRACE_S have passed since */
@@ -29,13 +31,13 @@ static enum spop_status worker_notify(void *context, const struct spop_frame *fr
 }
 
 /* A draining worker ends when HAProxy is told and the results of its offers are in: a node drops the tickets that were
- * not fetched yet as soon as the control channel closes. After a while only connections that are lent are awaited: they
+ * not fetched yet as soon as the control channel closes. After a while only connections that are handed off are awaited: they
  * would be lost. */
 static void worker_settled(void *context)
 {
 	struct agent_worker *self = context;
 
-	if (!self->draining || dispatch_lent(self->dispatch) > 0)
+	if (!self->draining || (self->direct && direct_path_outstanding(self->direct) > 0))
 		return;
 	if (self->hurried || (spop_server_connections(self->server) == 0 && dispatch_outstanding(self->dispatch) == 0))
 		ev_break(self->loop, EVBREAK_ALL);
@@ -55,8 +57,27 @@ static void worker_close(struct agent_worker *self)
 {
 	ev_timer_stop(self->loop, &self->hurry);
 	spop_server_free(self->server);
+	/* Before the links that it says farewell on. */
+	direct_path_free(self->direct);
 	dispatch_free(self->dispatch);
 	free(self);
+}
+
+/* Without the direct path, which says in the log why, every body takes the splice path. */
+static void open_direct_path(struct agent_worker *self, struct agent *agent)
+{
+	const struct direct_path_owner owner = {
+		.loop = self->loop,
+		.config = agent->config,
+		.metrics = &agent->metrics,
+		.links = dispatch_links(self->dispatch),
+		.settled = worker_settled,
+		.context = self,
+	};
+
+	self->direct = direct_path_new(&owner);
+	if (self->direct)
+		dispatch_set_direct(self->dispatch, direct_path_offers(self->direct));
 }
 
 static int worker_start(struct worker *worker, void *shared)
@@ -71,6 +92,8 @@ static int worker_start(struct worker *worker, void *shared)
 		self->service = (struct spop_service){worker_notify, worker_settled, self};
 		self->dispatch =
 			dispatch_new(worker->loop, worker->index, agent->config, &agent->metrics, worker_settled, self);
+		if (self->dispatch && agent->config->direct.enabled)
+			open_direct_path(self, agent);
 		if (self->dispatch)
 			self->server = spop_server_new(worker->loop, &agent->spop, &self->service);
 		if (self->server) {
@@ -92,7 +115,8 @@ static void worker_drain(struct worker *worker, void *shared, int force)
 	self->draining = true;
 	ev_timer_start(self->loop, &self->hurry);
 	spop_server_drain(self->server);
-	dispatch_drain(self->dispatch);
+	if (self->direct)
+		direct_path_drain(self->direct);
 	if (force)
 		ev_break(worker->loop, EVBREAK_ALL);
 	else
@@ -119,7 +143,7 @@ static int open_listeners(struct agent *agent)
 		return -1;
 	}
 	for (size_t i = 0; i < config->listen_count; i++) {
-		if (spop_listener_open(&agent->spop.listeners[i], &config->listen[i], &config->socket_owner,
+		if (listener_open(&agent->spop.listeners[i], &config->listen[i], &config->socket_owner,
 				       config->workers) < 0)
 			return -1;
 		agent->spop.listener_count++;
@@ -130,7 +154,7 @@ static int open_listeners(struct agent *agent)
 static void close_listeners(struct agent *agent)
 {
 	for (size_t i = 0; i < agent->spop.listener_count; i++)
-		spop_listener_close(&agent->spop.listeners[i]);
+		listener_close(&agent->spop.listeners[i]);
 	free(agent->spop.listeners);
 }
 

@@ -11,7 +11,7 @@
 #include "address.h"
 #include "channel.h"
 #include "config.h"
-#include "direct_settings.h"
+#include "spoa_direct.h"
 #include "node_pool.h"
 #include "policy.h"
 
@@ -21,7 +21,7 @@ struct spoa_config {
 	unsigned workers;
 	struct address *listen; /* SPOP listeners */
 	size_t listen_count;
-	struct spop_socket_owner socket_owner;
+	struct listener_owner socket_owner;
 	uint32_t max_frame_size; /* bytes */
 	unsigned max_connections;
 	bool has_admin;

@@ -18,8 +18,8 @@ static const struct {
 #undef PASS_METRIC
 #define CAUSE_METRIC(id, word)                                                    \
 	[SPOA_COMPLETED_##id] = {"disc_spoa_completed_total{cause=\"" word "\"}", \
-				 "loans whose rest was written from this host", METRIC_COUNTER},
-			LOAN_CAUSE_TABLE(CAUSE_METRIC)
+				 "handoffs whose rest was written from this host", METRIC_COUNTER},
+			COMPLETION_CAUSE_TABLE(CAUSE_METRIC)
 #undef CAUSE_METRIC
 #define DISCONNECT_METRIC(id, code, text)                                              \
 	[SPOA_DISCONNECT_##id] = {"disc_spoa_disconnects_total{status=\"" #code "\"}", \

@@ -4,7 +4,7 @@
 #ifndef DISC_SPOA_METRICS_H
 #define DISC_SPOA_METRICS_H
 
-#include "loan_cause.h"
+#include "completion_cause.h"
 #include "metrics.h"
 #include "pass_reason.h"
 #include "spop_frame.h"
@@ -26,28 +26,28 @@
 	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")      \
 	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")         \
 	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")      \
-	X(LOANS, GAUGE, "disc_spoa_loans", "client connections that HAProxy has lent")                                \
-	X(LOANS_TOTAL, COUNTER, "disc_spoa_loans_total", "client connections that HAProxy lent")                      \
-	X(HANDOFFS, COUNTER, "disc_spoa_handoffs_total", "connections that were handed to a node")                    \
-	X(HANDOFFS_FAILED, COUNTER, "disc_spoa_handoffs_failed_total",                                                \
+	X(HANDOFFS, GAUGE, "disc_spoa_handoffs", "client connections that HAProxy has handed off")                                \
+	X(HANDOFFS_TOTAL, COUNTER, "disc_spoa_handoffs_total", "client connections that HAProxy handed off")                      \
+	X(CLONES, COUNTER, "disc_spoa_clones_total", "connections that were handed to a node")                    \
+	X(CLONES_FAILED, COUNTER, "disc_spoa_clones_failed_total",                                                \
 	  "handoffs that the node refused or did not answer")                                                         \
-	X(HANDOFF_US, COUNTER, "disc_spoa_handoff_microseconds_total",                                                \
-	  "time until a node had the connection, from LEND on, of all handoffs together")                             \
+	X(CLONE_US, COUNTER, "disc_spoa_clone_microseconds_total",                                                \
+	  "time until a node had the connection, from PARKED on, of all handoffs together")                             \
 	X(FREEZE_US, COUNTER, "disc_spoa_freeze_microseconds_total",                                                  \
 	  "of it, for holding the flow, freezing the socket and making it mute")                                      \
 	X(FAST_FORWARD_US, COUNTER, "disc_spoa_fast_forward_microseconds_total",                                      \
 	  "time to make the socket live again and to let its packets through, of all returns together")               \
-	X(LOANS_REFUSED, COUNTER, "disc_spoa_loans_refused_total",                                                    \
+	X(HANDOFFS_REFUSED, COUNTER, "disc_spoa_handoffs_refused_total",                                                    \
 	  "client connections that were not taken: HAProxy goes on by the splice path")                               \
-	X(LOANS_RETURNED, COUNTER, "disc_spoa_loans_returned_total",                                                  \
+	X(HANDOFFS_RETURNED, COUNTER, "disc_spoa_handoffs_returned_total",                                                  \
 	  "connections that HAProxy got back with all bytes written")                                                 \
-	X(LOANS_RECALLED, COUNTER, "disc_spoa_loans_recalled_total",                                                  \
+	X(HANDOFFS_RECALLED, COUNTER, "disc_spoa_handoffs_recalled_total",                                                  \
 	  "connections that were taken back before the end")                                                          \
-	X(LOANS_ABANDONED, COUNTER, "disc_spoa_loans_abandoned_total",                                                \
-	  "connections that HAProxy closed while they were lent")                                                     \
-	X(LOANS_LOST_CLIENT, COUNTER, "disc_spoa_loans_lost_total{cause=\"client\"}", "connections that were lost")   \
-	X(LOANS_LOST_NODE, COUNTER, "disc_spoa_loans_lost_total{cause=\"node\"}", "connections that were lost")       \
-	X(LOANS_LOST_AGENT, COUNTER, "disc_spoa_loans_lost_total{cause=\"agent\"}", "connections that were lost")     \
+	X(HANDOFFS_ABANDONED, COUNTER, "disc_spoa_handoffs_abandoned_total",                                                \
+	  "connections that HAProxy closed while they were handed off")                                                     \
+	X(HANDOFFS_LOST_CLIENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"client\"}", "connections that were lost")   \
+	X(HANDOFFS_LOST_NODE, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"node\"}", "connections that were lost")       \
+	X(HANDOFFS_LOST_AGENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"agent\"}", "connections that were lost")     \
 	X(BREAKERS_OPEN, GAUGE, "disc_spoa_breakers_open", "routes that the direct path is kept from after failures") \
 	X(NODES_UNREACHABLE, GAUGE, "disc_spoa_nodes_unreachable",                                                    \
 	  "nodes with an address that clients' packets cannot be sent to")                                            \
@@ -71,7 +71,7 @@ enum spoa_metric {
 		PASS_REASON_TABLE(SPOA_PASS_ENUM)
 #undef SPOA_PASS_ENUM
 #define SPOA_CAUSE_ENUM(id, word) SPOA_COMPLETED_##id,
-			LOAN_CAUSE_TABLE(SPOA_CAUSE_ENUM)
+			COMPLETION_CAUSE_TABLE(SPOA_CAUSE_ENUM)
 #undef SPOA_CAUSE_ENUM
 #define SPOA_STATUS_ENUM(id, code, text) SPOA_DISCONNECT_##id,
 				SPOP_STATUS_TABLE(SPOA_STATUS_ENUM)
@@ -98,7 +98,7 @@ static inline void spoa_metrics_count_pass(struct spoa_metrics *metrics, enum pa
 	metric_add(&metrics->all[SPOA_PASS_NO_LEASE + (size_t)reason], 1);
 }
 
-static inline void spoa_metrics_count_completion(struct spoa_metrics *metrics, enum loan_cause cause)
+static inline void spoa_metrics_count_completion(struct spoa_metrics *metrics, enum completion_cause cause)
 {
 	metric_add(&metrics->all[SPOA_COMPLETED_UNFIT + (size_t)cause], 1);
 }

@@ -3,24 +3,25 @@
 
 # tests/unit/<part>/<name>_test.c is one cmocka program each, linked with the part's objects but its main.
 UNIT_SOURCES := $(wildcard tests/unit/*/*_test.c)
+# Tests may look at everything.
+ALL_LAYERS   := $(call layers,$(USES_spoa) spoa $(USES_backend-agent) backend-agent $(OUT)/generated)
 UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
 
 # What several tests of lib/ share; the record layer's are checked by OpenSSL and GnuTLS.
 $(OUT)/tests/unit/lib/channel_test $(OUT)/tests/unit/lib/channel_tls_test: $(OUT)/tests/unit/lib/channel_fixture.o
-$(addprefix $(OUT)/tests/unit/backend-agent/,node_test origin_node_test http_source_test backend_config_test): \
+$(addprefix $(OUT)/tests/unit/backend-agent/,node_test origin_node_test http_source_test node_config_test): \
 	$(OUT)/tests/unit/lib/channel_fixture.o
 $(OUT)/tests/unit/backend-agent/node_test: $(OUT)/tests/unit/backend-agent/node_lab.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test vip_check_test): $(OUT)/tests/unit/netns.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test): $(addprefix $(OUT)/tests/unit/,lib/channel_fixture.o \
 	backend-agent/direct_net.o backend-agent/direct_lab.o backend-agent/direct_lab_peers.o)
-$(OUT)/tests/unit/backend-agent/direct_%.o $(OUT)/tests/unit/backend-agent/node_lab.o: CPPFLAGS += -Ibackend-agent -Itests/unit
-$(OUT)/tests/unit/spoa/dispatch_test $(OUT)/tests/unit/spoa/lending_server_test: $(OUT)/tests/unit/lib/channel_fixture.o
+$(OUT)/tests/unit/spoa/dispatch_test $(OUT)/tests/unit/spoa/handoff_server_test: $(OUT)/tests/unit/lib/channel_fixture.o
 $(OUT)/tests/unit/lib/record_test: $(OUT)/tests/unit/lib/tls_peer.o
-$(addprefix $(OUT)/tests/unit/lib/,tcp_handoff_test tcp_mute_test): $(OUT)/tests/unit/lib/handoff_network.o
+$(addprefix $(OUT)/tests/unit/lib/,tcp_freeze_test tcp_mute_test): $(OUT)/tests/unit/lib/handoff_network.o
 $(OUT)/tests/unit/lib/config_test $(OUT)/tests/unit/lib/log_test: $(OUT)/tests/unit/lib/stderr_capture.o
 # Tests with networks of their own.
 STEERING_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/spoa/steering_*test.c))
-$(addprefix $(OUT)/tests/unit/,lib/tcp_handoff_test lib/capabilities_test backend-agent/egress_guard_test) $(STEERING_TESTS): \
+$(addprefix $(OUT)/tests/unit/,lib/tcp_freeze_test lib/capabilities_test backend-agent/egress_guard_test) $(STEERING_TESTS): \
 	$(OUT)/tests/unit/netns.o
 $(OUT)/tests/unit/backend-agent/egress_guard_test $(STEERING_TESTS): $(OUT)/tests/unit/raw_packet.o
 $(STEERING_TESTS): $(OUT)/tests/unit/spoa/steering_lab.o
@@ -29,9 +30,9 @@ $(OUT)/tests/unit/lib/%_test: $(OUT)/tests/unit/lib/%_test.o $(OUT)/libdisc.a $(
 	$(call link,-lcmocka)
 $(OUT)/tests/unit/spoa/%_test: $(OUT)/tests/unit/spoa/%_test.o $(OUT)/libspoa.a $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka -lhttp_parser)
-$(OUT)/tests/unit/backend-agent/%_test: $(OUT)/tests/unit/backend-agent/%_test.o $(OUT)/libbackend.a $(OUT)/libdisc.a $(LIBWOLFSSL)
+$(OUT)/tests/unit/backend-agent/%_test: $(OUT)/tests/unit/backend-agent/%_test.o $(OUT)/libnode.a $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka -lhttp_parser -lcurl)
-$(UNIT_TESTS:%=%.o) $(OUT)/tests/unit/raw_packet.o $(OUT)/tests/unit/spoa/steering_lab.o: CPPFLAGS += -Ispoa -Ibackend-agent -Itests/unit
+$(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/*.c tests/unit/*/*.c)): CPPFLAGS += $(ALL_LAYERS) -Itests/unit
 .SECONDARY: $(UNIT_TESTS:%=%.o)
 
 # The lease code of the patched HAProxy depends on nothing of HAProxy, so that it can be tested alone: between wolfSSL and
@@ -54,7 +55,7 @@ $(OUT)/tests/unit/haproxy/%.o $(OUT)/haproxy-lease/%.o: \
 $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/haproxy/*.c)): | $(HAPROXY_TREE)
 
 $(OUT)/libspoa.a: $(filter-out %/main.o,$(SPOA_OBJECTS))
-$(OUT)/libbackend.a: $(filter-out %/main.o,$(BACKEND_OBJECTS))
+$(OUT)/libnode.a: $(filter-out %/main.o,$(NODE_OBJECTS))
 
 .PHONY: unit-tests
 unit-tests: $(UNIT_TESTS) ## build the unit tests of this FLAVOUR without running them
@@ -121,9 +122,9 @@ FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(OUT)/bin/%)
 TIME ?= 60
 
-$(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libspoa.a $(OUT)/libbackend.a $(OUT)/libdisc.a $(LIBWOLFSSL)
+$(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libspoa.a $(OUT)/libnode.a $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lhttp_parser -lcurl -fsanitize=fuzzer)
-$(FUZZ_SOURCES:%.c=$(OUT)/%.o): CPPFLAGS += -Ispoa -Ibackend-agent
+$(FUZZ_SOURCES:%.c=$(OUT)/%.o): CPPFLAGS += $(ALL_LAYERS)
 
 .PHONY: fuzz-targets
 fuzz-targets: $(FUZZ_TARGETS)

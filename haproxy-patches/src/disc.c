@@ -14,7 +14,7 @@
 #include <haproxy/cli.h>
 #include <haproxy/connection.h>
 #include <haproxy/disc_lease.h>
-#include <haproxy/disc_lend.h>
+#include <haproxy/disc_handoff.h>
 #include <haproxy/http_disc.h>
 #include <haproxy/http_rules.h>
 #include <haproxy/sample.h>
@@ -141,13 +141,13 @@ static int disc_fetch_reason(const struct arg *args, struct sample *smp, const c
 	return 1;
 }
 
-/* disc_direct: boolean, the client's connection could be lent to the agent */
+/* disc_direct: boolean, the client's connection could be handed off to the agent */
 static int disc_fetch_direct(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
 	struct connection *conn = smp->sess ? objt_conn(smp->sess->origin) : NULL;
 
 	smp->data.type = SMP_T_BOOL;
-	smp->data.u.sint = conn && disc_lend_ready(conn);
+	smp->data.u.sint = conn && disc_handoff_ready(conn);
 	smp->flags = SMP_F_VOL_TEST;
 	return 1;
 }
@@ -194,24 +194,24 @@ static int disc_cli_switch(char **args, char *payload, struct appctx *appctx, vo
 	                                    : "DiSC is off: no new lease is taken.\n");
 }
 
-/* "disc direct on" and "disc direct off": what is lent comes back. */
+/* "disc direct on" and "disc direct off": what is handed off comes back. */
 static int disc_cli_switch_direct(char **args, char *payload, struct appctx *appctx, void *private)
 {
 	int on = strcmp(args[2], "on") == 0;
 
 	if (!cli_has_level(appctx, ACCESS_LVL_ADMIN))
 		return 1;
-	if (!disc_lend_configured())
+	if (!disc_handoff_configured())
 		return cli_err(appctx, "No \"disc-socket\" is configured.\n");
-	disc_lend_switch(on);
-	return cli_msg(appctx, LOG_INFO, on ? "The direct path is on: connections may be lent.\n"
-	                                    : "The direct path is off: what is lent is recalled, bodies take the splice path.\n");
+	disc_handoff_switch(on);
+	return cli_msg(appctx, LOG_INFO, on ? "The direct path is on: connections may be handed off.\n"
+	                                    : "The direct path is off: what is handed off is recalled, bodies take the splice path.\n");
 }
 
-/* "show disc": one "name: value" a line, then one line for each connection lent */
+/* "show disc": one "name: value" a line, then one line for each connection handed off */
 struct disc_show_ctx {
 	int counted;                    /* everything but the connections is out */
-	struct disc_lend_place place;   /* the connection to be listed next */
+	struct disc_handoff_place place;   /* the connection to be listed next */
 };
 
 static int disc_cli_parse_show(char **args, char *payload, struct appctx *appctx, void *private)
@@ -231,21 +231,21 @@ static void disc_cli_append_counters(void)
 	chunk_appendf(&trash, "leases: %lld\n", HA_ATOMIC_LOAD(&c->leases));
 	chunk_appendf(&trash, "refused: %lld\n", HA_ATOMIC_LOAD(&c->refused));
 	chunk_appendf(&trash, "passed: %lld\n", HA_ATOMIC_LOAD(&c->passed));
-	chunk_appendf(&trash, "lent: %lld\n", HA_ATOMIC_LOAD(&c->lent));
+	chunk_appendf(&trash, "direct: %lld\n", HA_ATOMIC_LOAD(&c->direct));
 	chunk_appendf(&trash, "declined: %lld\n", HA_ATOMIC_LOAD(&c->declined));
 	chunk_appendf(&trash, "given_up: %lld\n", HA_ATOMIC_LOAD(&c->given_up));
 	chunk_appendf(&trash, "rejected: %lld\n", HA_ATOMIC_LOAD(&c->rejected));
 	chunk_appendf(&trash, "poisoned: %u\n", HA_ATOMIC_LOAD(&disc_poisoned));
 	chunk_appendf(&trash, "records: %lld\n", HA_ATOMIC_LOAD(&c->records));
 	chunk_appendf(&trash, "bytes: %lld\n", HA_ATOMIC_LOAD(&c->bytes));
-	disc_lend_show(&trash);
+	disc_handoff_show(&trash);
 }
 
 /* Returns 1 once everything is out, or 0 to be called again when there is room. */
 static int disc_cli_show(struct appctx *appctx)
 {
 	struct disc_show_ctx *ctx = appctx->svcctx;
-	struct disc_lend_place next;
+	struct disc_handoff_place next;
 
 	chunk_reset(&trash);
 	if (!ctx->counted) {
@@ -258,7 +258,7 @@ static int disc_cli_show(struct appctx *appctx)
 	while (1) {
 		next = ctx->place;
 		chunk_reset(&trash);
-		if (!disc_lend_show_next(&trash, &next))
+		if (!disc_handoff_show_next(&trash, &next))
 			return 1;
 		if (applet_putchk(appctx, &trash) == -1)
 			return 0;
@@ -269,8 +269,8 @@ static int disc_cli_show(struct appctx *appctx)
 static struct cli_kw_list disc_cli_kws = {{ },{
 	{ { "disc", "on", NULL },   "disc on                                 : let requests get DiSC leases again", disc_cli_switch, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
 	{ { "disc", "off", NULL },  "disc off                                : take no new DiSC lease, responses under way go on", disc_cli_switch, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
-	{ { "disc", "direct", "on", NULL },  "disc direct on                          : let connections be lent to DiSC's agent again", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
-	{ { "disc", "direct", "off", NULL }, "disc direct off                         : lend no more connections, and recall those which are", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "disc", "direct", "on", NULL },  "disc direct on                          : let connections be handed off to DiSC's agent again", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "disc", "direct", "off", NULL }, "disc direct off                         : hand off no more connections, and recall those which are", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
 	{ { "show", "disc", NULL }, "show disc                               : report DiSC's state and counters", disc_cli_parse_show, disc_cli_show, NULL },
 	{{},}
 }};

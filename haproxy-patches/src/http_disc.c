@@ -19,7 +19,7 @@
 #include <haproxy/channel.h>
 #include <haproxy/connection.h>
 #include <haproxy/disc_lease.h>
-#include <haproxy/disc_lend.h>
+#include <haproxy/disc_handoff.h>
 #include <haproxy/filters.h>
 #include <haproxy/global.h>
 #include <haproxy/http.h>
@@ -54,7 +54,7 @@ enum {
 	DISC_ST_LEASES,
 	DISC_ST_REFUSED,
 	DISC_ST_PASSED,
-	DISC_ST_LENT,
+	DISC_ST_DIRECT,
 	DISC_ST_DECLINED,
 	DISC_ST_GIVEN_UP,
 	DISC_ST_REJECTED,
@@ -71,7 +71,7 @@ static struct stat_col disc_stats[] = {
 	                       .desc = "Total number of requests which could get no lease" },
 	[DISC_ST_PASSED]   = { .name = "disc_passed",
 	                       .desc = "Total number of responses whose records were passed through" },
-	[DISC_ST_LENT]     = { .name = "disc_lent",
+	[DISC_ST_DIRECT]     = { .name = "disc_direct",
 	                       .desc = "Total number of these responses whose records took the direct path" },
 	[DISC_ST_DECLINED] = { .name = "disc_declined",
 	                       .desc = "Total number of leases which the server did not use" },
@@ -99,7 +99,7 @@ static int disc_fill_stats(void *data, struct field *stats, unsigned int *select
 		case DISC_ST_LEASES:   metric = mkf_u64(FN_COUNTER, counters->leases); break;
 		case DISC_ST_REFUSED:  metric = mkf_u64(FN_COUNTER, counters->refused); break;
 		case DISC_ST_PASSED:   metric = mkf_u64(FN_COUNTER, counters->passed); break;
-		case DISC_ST_LENT:     metric = mkf_u64(FN_COUNTER, counters->lent); break;
+		case DISC_ST_DIRECT:     metric = mkf_u64(FN_COUNTER, counters->direct); break;
 		case DISC_ST_DECLINED: metric = mkf_u64(FN_COUNTER, counters->declined); break;
 		case DISC_ST_GIVEN_UP: metric = mkf_u64(FN_COUNTER, counters->given_up); break;
 		case DISC_ST_REJECTED: metric = mkf_u64(FN_COUNTER, counters->rejected); break;
@@ -517,8 +517,8 @@ static const char *http_disc_check_records(struct stream *s, struct htx *htx, co
 		return "length";
 	if (ann->records != disc->records)
 		return "records";
-	if (ann->body == DISC_BODY_DIRECT && !disc_lend_configured())
-		return "lender";
+	if (ann->body == DISC_BODY_DIRECT && !disc_handoff_configured())
+		return "agent";
 	if (ann->body == DISC_BODY_DIRECT ? !http_disc_check_chunked(htx) : !http_disc_check_size(htx, disc->ciphertext))
 		return "content-length";
 	disc->length = ann->length;
@@ -528,15 +528,15 @@ static const char *http_disc_check_records(struct stream *s, struct htx *htx, co
 
 /* Gives the lease up because of what is wrong with an announcement, and logs it,
  * unless it only came too late for the lease, which is not the server's fault, or
- * there is no agent which lends, which is a matter of our configuration.
+ * there is no agent which hands off, which is a matter of our configuration.
  */
 static void http_disc_reject(struct stream *s, const char *field)
 {
 	struct server *srv = objt_server(s->target);
 	char word[DISC_REASON_LEN + 1];
 
-	if (s->txn->disc && (strcmp(field, "lease") == 0 || strcmp(field, "lender") == 0)) {
-		http_disc_give_up(s, strcmp(field, "lease") == 0 ? ist("lost") : ist("no-lender"));
+	if (s->txn->disc && (strcmp(field, "lease") == 0 || strcmp(field, "agent") == 0)) {
+		http_disc_give_up(s, strcmp(field, "lease") == 0 ? ist("lost") : ist("no-agent"));
 		return;
 	}
 	snprintf(word, sizeof(word), "bad-%s", field);
@@ -696,12 +696,12 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	srv_conn = sc_conn(s->scb);
 	lease->chunked = !!(disc->flags & DISC_TF_DIRECT);
 	/* without the agent, nobody will move the connection, and the records come to us */
-	if (!disc_lend_ready(conn))
+	if (!disc_handoff_ready(conn))
 		disc->flags &= ~DISC_TF_DIRECT;
 	if (disc->flags & DISC_TF_DIRECT) {
 		lease->direct = 1;
 		http_disc_decode_ticket(lease->ticket, disc->ticket);
-		DISC_COUNT(s, lent, 1);
+		DISC_COUNT(s, direct, 1);
 	}
 	else if (srv_conn && srv_conn->mux && srv_conn->mux->ctl)
 		srv_conn->mux->ctl(srv_conn, MUX_CTL_LOWAT, NULL);

@@ -9,8 +9,8 @@
  * since reading may make the session answer (KeyUpdate, alert). The muxes have no
  * need to know; those which count bytes have to count those of the records.
  *
- * On the direct path another host writes the records: the connection is lent once
- * the headers are out (disc_lend.c), and nobody touches its socket until then. If
+ * On the direct path another host writes the records: the connection is handed off once
+ * the headers are out (disc_handoff.c), and nobody touches its socket until then. If
  * nobody takes it, the records come to us after all.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -19,7 +19,7 @@
 #include <haproxy/api.h>
 #include <haproxy/chunk.h>
 #include <haproxy/connection.h>
-#include <haproxy/disc_lend.h>
+#include <haproxy/disc_handoff.h>
 #include <haproxy/disc_lease.h>
 #include <haproxy/fd.h>
 #include <haproxy/openssl-compat.h>
@@ -37,12 +37,12 @@ unsigned int disc_poisoned = 0;
 
 extern struct xprt_ops ssl_sock;
 static struct xprt_ops disc_xprt;
-static struct xprt_ops disc_lent_xprt;
+static struct xprt_ops disc_parked_xprt;
 
 /* Returns the lease of <conn>, or NULL if it never had any. */
 struct disc_lease *disc_conn_lease(const struct connection *conn)
 {
-	if (!conn || !conn->xprt_ctx || (conn->xprt != &ssl_sock && conn->xprt != &disc_xprt && conn->xprt != &disc_lent_xprt))
+	if (!conn || !conn->xprt_ctx || (conn->xprt != &ssl_sock && conn->xprt != &disc_xprt && conn->xprt != &disc_parked_xprt))
 		return NULL;
 	return ((struct ssl_sock_ctx *)conn->xprt_ctx)->disc;
 }
@@ -54,7 +54,7 @@ const char *disc_conn_take_lease(struct connection *conn, uint64_t id)
 {
 	struct ssl_sock_ctx *ctx;
 
-	if (conn->xprt == &disc_xprt || conn->xprt == &disc_lent_xprt)
+	if (conn->xprt == &disc_xprt || conn->xprt == &disc_parked_xprt)
 		return "busy";
 	if (conn->xprt != &ssl_sock || !conn->xprt_ctx)
 		return "tls";
@@ -117,8 +117,8 @@ void disc_xprt_release(struct ssl_sock_ctx *ctx)
 {
 	if (ctx->disc->state == DISC_LS_PASSING || ctx->disc->state == DISC_LS_POISONED)
 		_HA_ATOMIC_INC(&disc_poisoned);
-	if (ctx->disc->loan)
-		disc_lend_abandon(ctx->disc);
+	if (ctx->disc->handoff)
+		disc_handoff_abandon(ctx->disc);
 	disc_lease_wipe(ctx->disc);
 	pool_free(pool_head_disc_lease, ctx->disc);
 	ctx->disc = NULL;
@@ -172,17 +172,17 @@ static void disc_xprt_park(int fd)
 	_HA_ATOMIC_AND(&polled_mask[fd].poll_send, ~ti->ltid_bit);
 }
 
-/* Parks the socket of <conn> and lends it. */
-static void disc_xprt_lend(struct connection *conn, struct ssl_sock_ctx *ctx)
+/* Parks the socket of <conn> and hands it off. */
+static void disc_xprt_hand_off(struct connection *conn, struct ssl_sock_ctx *ctx)
 {
 	if (ctx->wait_event.events)
 		ctx->xprt->unsubscribe(conn, ctx->xprt_ctx, ctx->wait_event.events, &ctx->wait_event);
 	disc_xprt_park(conn->handle.fd);
-	conn->xprt = &disc_lent_xprt;
-	disc_lend(conn, ctx->disc);
+	conn->xprt = &disc_parked_xprt;
+	disc_park(conn, ctx->disc);
 }
 
-/* Wakes a mux up which waits for being able to send on a connection that was lent:
+/* Wakes a mux up which waits for being able to send on a connection that was handed off:
  * nothing below knows of it.
  */
 static void disc_xprt_wake_sender(struct ssl_sock_ctx *ctx)
@@ -197,7 +197,7 @@ static void disc_xprt_wake_sender(struct ssl_sock_ctx *ctx)
 	tasklet_wakeup(es->tasklet);
 }
 
-/* Called when <conn>, which was lent or about to be, is still as it was and nobody
+/* Called when <conn>, which was handed off or about to be, is still as it was and nobody
  * else will write the records: we are going to pass them.
  */
 void disc_conn_refused(struct connection *conn)
@@ -209,7 +209,7 @@ void disc_conn_refused(struct connection *conn)
 	disc_xprt_wake_sender(ctx);
 }
 
-/* Called when <conn>, which was lent, is back with all records written. */
+/* Called when <conn>, which was handed off, is back with all records written. */
 void disc_conn_returned(struct connection *conn)
 {
 	struct ssl_sock_ctx *ctx = conn->xprt_ctx;
@@ -220,7 +220,7 @@ void disc_conn_returned(struct connection *conn)
 	disc_xprt_forwarded(conn, ctx, lease->cipher_left);
 }
 
-/* Called when <conn>, which was lent, is lost: it must be closed without a word. */
+/* Called when <conn>, which was handed off, is lost: it must be closed without a word. */
 void disc_conn_lost(struct connection *conn)
 {
 	struct ssl_sock_ctx *ctx = conn->xprt_ctx;
@@ -299,7 +299,7 @@ static size_t disc_xprt_from_buf(struct connection *conn, void *xprt_ctx, const 
 			return 0;
 		b_del(&records, done);
 		if (lease->direct) {
-			disc_xprt_lend(conn, ctx);
+			disc_xprt_hand_off(conn, ctx);
 			return done;
 		}
 	}
@@ -364,14 +364,14 @@ static int disc_xprt_subscribe(struct connection *conn, void *xprt_ctx, int even
 	return 0;
 }
 
-/* Nothing is sent on a connection which is lent. */
-static size_t disc_xprt_lent_from_buf(struct connection *conn, void *xprt_ctx, const struct buffer *buf, size_t count, int flags)
+/* Nothing is sent on a connection which is handed off. */
+static size_t disc_xprt_parked_from_buf(struct connection *conn, void *xprt_ctx, const struct buffer *buf, size_t count, int flags)
 {
 	return 0;
 }
 
 /* As above, but for sends too: the mux is woken up when the connection is back. */
-static int disc_xprt_lent_subscribe(struct connection *conn, void *xprt_ctx, int event_type, struct wait_event *es)
+static int disc_xprt_parked_subscribe(struct connection *conn, void *xprt_ctx, int event_type, struct wait_event *es)
 {
 	struct ssl_sock_ctx *ctx = xprt_ctx;
 
@@ -412,10 +412,10 @@ static void disc_xprt_init(void)
 	disc_xprt.shutw = disc_xprt_shutw;
 	disc_xprt.get_ssl_sock_ctx = disc_xprt_get_ctx;
 
-	disc_lent_xprt = disc_xprt;
-	disc_lent_xprt.snd_buf = disc_xprt_lent_from_buf;
-	disc_lent_xprt.snd_pipe = NULL;
-	disc_lent_xprt.subscribe = disc_xprt_lent_subscribe;
+	disc_parked_xprt = disc_xprt;
+	disc_parked_xprt.snd_buf = disc_xprt_parked_from_buf;
+	disc_parked_xprt.snd_pipe = NULL;
+	disc_parked_xprt.subscribe = disc_xprt_parked_subscribe;
 }
 
 INITCALL0(STG_REGISTER, disc_xprt_init);

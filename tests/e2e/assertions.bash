@@ -156,21 +156,21 @@ lines_of_id() {
 
 # handoffs_mark: where went_away begins to count.
 handoffs_mark() {
-	handed_mark=$(metric disc_spoa_handoffs_total)
-	failed_mark=$(metric disc_spoa_handoffs_failed_total)
+	handed_mark=$(metric disc_spoa_clones_total)
+	failed_mark=$(metric disc_spoa_clones_failed_total)
 	completed_mark=$(metric_sum '^disc_spoa_completed_total')
 }
 
 # went_away COUNT: so many connections were at a node since then, and no body was completed or begun from here.
 went_away() {
-	equal "handoffs" $(($(metric disc_spoa_handoffs_total) - handed_mark)) "$1" || { loans_ended; return 1; }
-	equal "handoffs that failed" $(($(metric disc_spoa_handoffs_failed_total) - failed_mark)) 0 || { loans_ended; return 1; }
-	equal "bodies completed here" $(($(metric_sum '^disc_spoa_completed_total') - completed_mark)) 0 || { loans_ended; return 1; }
+	equal "handoffs" $(($(metric disc_spoa_clones_total) - handed_mark)) "$1" || { handoffs_ended; return 1; }
+	equal "handoffs that failed" $(($(metric disc_spoa_clones_failed_total) - failed_mark)) 0 || { handoffs_ended; return 1; }
+	equal "bodies completed here" $(($(metric_sum '^disc_spoa_completed_total') - completed_mark)) 0 || { handoffs_ended; return 1; }
 }
 
-# How loans ended so far, and which bodies had none.
-loans_ended() {
-	on lb curl -sS "http://$LAB_ADDRESS:$SPOA_ADMIN/metrics" | grep -E '^disc_spoa_(loans|completed|handoffs)' | grep -v ' 0$'
+# How handoffs ended so far, and which bodies had none.
+handoffs_ended() {
+	on lb curl -sS "http://$LAB_ADDRESS:$SPOA_ADMIN/metrics" | grep -E '^disc_spoa_(handoffs|completed|handoffs)' | grep -v ' 0$'
 	grep '^id=' "$LAB/haproxy.log" | grep -v ' path=direct ' | tail -n 5
 }
 

@@ -142,7 +142,7 @@ pss_kb() {
 		# Memory that earlier connections have given back would hide what these take.
 		process_stop haproxy
 		haproxy_start
-		[ -z "$LAB_NETWORK" ] || wait_until all_threads_lend
+		[ -z "$LAB_NETWORK" ] || wait_until all_threads_reach_agent
 		site_serves
 		before=$(pss_kb)
 		coproc HELD { on client timeout 120 "$LAB_TOOLS/idle_connections" "$LAB_ADDRESS" "$SITE_PORT" "$IDLE" "$version" "$(site)" /16385; }

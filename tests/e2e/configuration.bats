@@ -128,28 +128,28 @@ haproxy_refuses() {
 	haproxy_refuses 'disc_no_such' 'http-request set-header X %[disc_no_such]'
 }
 
-@test "HAProxy: wrong uses of disc-redispatch and disc-trust" {
-	haproxy_refuses 'disc-redispatch.*expects the name of a backend' 'http-response disc-redispatch'
-	haproxy_refuses 'disc-redispatch.*expects the name of a backend' 'http-response disc-redispatch if TRUE'
-	haproxy_refuses "refers to unknown backend 'nowhere'" 'http-response disc-redispatch nowhere prefix /internal/'
-	haproxy_refuses "refers to backend 'b', which is not in HTTP mode" 'http-response disc-redispatch b prefix /' 'backend b' 'mode tcp'
-	haproxy_refuses "disc-redispatch.*'prefix' must start with a slash" 'http-response disc-redispatch b prefix internal/' 'backend b'
-	haproxy_refuses "disc-redispatch.*'prefix' expects an argument" 'http-response disc-redispatch b prefix' 'backend b'
-	haproxy_refuses "disc-redispatch.*'keep' may only be given once" 'http-response disc-redispatch b prefix / keep A keep B' 'backend b'
-	haproxy_refuses "disc-redispatch.*got 'to'" 'http-response disc-redispatch b to /' 'backend b'
-	haproxy_refuses 'disc-redispatch.*disc_no_such' 'http-response disc-redispatch b prefix / path %[disc_no_such]' 'backend b'
-	haproxy_refuses 'disc-redispatch' 'http-request disc-redispatch b' 'backend b'
+@test "HAProxy: wrong uses of disc-follow and disc-trust" {
+	haproxy_refuses 'disc-follow.*expects the name of a backend' 'http-response disc-follow'
+	haproxy_refuses 'disc-follow.*expects the name of a backend' 'http-response disc-follow if TRUE'
+	haproxy_refuses "refers to unknown backend 'nowhere'" 'http-response disc-follow nowhere prefix /internal/'
+	haproxy_refuses "refers to backend 'b', which is not in HTTP mode" 'http-response disc-follow b prefix /' 'backend b' 'mode tcp'
+	haproxy_refuses "disc-follow.*'prefix' must start with a slash" 'http-response disc-follow b prefix internal/' 'backend b'
+	haproxy_refuses "disc-follow.*'prefix' expects an argument" 'http-response disc-follow b prefix' 'backend b'
+	haproxy_refuses "disc-follow.*'keep' may only be given once" 'http-response disc-follow b prefix / keep A keep B' 'backend b'
+	haproxy_refuses "disc-follow.*got 'to'" 'http-response disc-follow b to /' 'backend b'
+	haproxy_refuses 'disc-follow.*disc_no_such' 'http-response disc-follow b prefix / path %[disc_no_such]' 'backend b'
+	haproxy_refuses 'disc-follow' 'http-request disc-follow b' 'backend b'
 	haproxy_refuses 'disc-trust' 'disc-trust'
 }
 
-@test "HAProxy: a disc-redispatch without prefix is warned about, one with any prefix is not" {
+@test "HAProxy: a disc-follow without prefix is warned about, one with any prefix is not" {
 	local rule
 	for rule in 'b' 'b prefix /'; do
 		printf '%s\n' 'defaults' 'mode http' 'timeout client 1s' 'timeout server 1s' 'timeout connect 1s' \
-			"frontend f" "bind unix@$WORK/socket" "http-response disc-redispatch $rule" 'default_backend b' 'backend b' >"$WORK/haproxy.cfg"
+			"frontend f" "bind unix@$WORK/socket" "http-response disc-follow $rule" 'default_backend b' 'backend b' >"$WORK/haproxy.cfg"
 		run -0 "$DISC_BIN_HAPROXY" -c -f "$WORK/haproxy.cfg"
 		if [ "$rule" = b ]; then
-			grep "frontend 'f' : 'disc-redispatch' in .*haproxy.cfg:8. has no 'prefix'.* everything in backend 'b'" <<<"$output"
+			grep "frontend 'f' : 'disc-follow' in .*haproxy.cfg:8. has no 'prefix'.* everything in backend 'b'" <<<"$output"
 		else
 			not grep WARNING <<<"$output"
 		fi

@@ -29,19 +29,19 @@ ten_clients() {
 		tls_client $version --rcvbuf 8192 get:/100m send final body:300000 "$@"
 		equal "exit status" "$client_status" 0
 	done
-	wait_until nothing_lent
+	wait_until nothing_parked
 }
 
 # goes_away STEP...: ten clients do this, twice; then all is as after the first time.
 goes_away() {
-	local loans files
+	local handoffs files
 	ten_clients "$@"
 	site_serves
-	wait_until nothing_lent
+	wait_until nothing_parked
 	files=$(descriptors disc-spoa)
-	loans=$(metric disc_spoa_loans_total)
+	handoffs=$(metric disc_spoa_handoffs_total)
 	ten_clients "$@"
-	equal loans $(($(metric disc_spoa_loans_total) - loans)) 10
+	equal handoffs $(($(metric disc_spoa_handoffs_total) - handoffs)) 10
 	wait_until has_descriptors disc-spoa "$files"
 	site_serves
 	path_is direct
@@ -64,7 +64,7 @@ goes_away() {
 	on client nft 'add table inet vanished; add chain inet vanished out { type filter hook output priority 0; policy drop; };
 		add chain inet vanished in { type filter hook input priority 0; policy drop; }'
 	: >"$WORK/go"
-	wait_until nothing_lent
+	wait_until nothing_parked
 	on client nft delete table inet vanished
 	# What told the client of it was lost, too.
 	kill "$client_pid"
@@ -88,7 +88,7 @@ goes_away() {
 }
 
 acked() {
-	haproxy_cli 'show disc' | sed -nE 's/^lent: .* acked=([0-9]+) of=.*/\1/p'
+	haproxy_cli 'show disc' | sed -nE 's/^parked: .* acked=([0-9]+) of=.*/\1/p'
 }
 
 # nothing_moves: for 0.6 s; progress is told every 250 ms.
@@ -123,5 +123,5 @@ nothing_moves() {
 		equal "exit status of client $i" "$(<"$WORK/status")" 0 || { cat "$WORK/client" "$WORK/client.errors"; return 1; }
 		[ $((i % 2)) = 0 ] || client_said "^body 2097152 $(sum_of 2m)$"
 	done
-	wait_until nothing_lent
+	wait_until nothing_parked
 }

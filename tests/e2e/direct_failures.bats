@@ -107,7 +107,7 @@ has_no_clone() {
 	equal "exit status" "$client_status" 0
 	client_said "^body 104857600 $(sum_of 100m)$"
 	nodes_alive
-	wait_until nothing_lent
+	wait_until nothing_parked
 	fetched "/100k?afterwards" 100k
 	# Its kernel went on with what it had: the same bytes.
 	capture_sound --stale-host --bytes 104857600
@@ -122,7 +122,7 @@ has_no_clone() {
 	says "node $node: a client's connection is taken over"
 	ip -n "$LAB_NETWORK-router" link set "$node" up
 	nodes_alive
-	wait_until nothing_lent
+	wait_until nothing_parked
 	fetched "/100k?afterwards" 100k
 	# What the node had queued when its link came back were the same bytes.
 	capture_sound --stale-host --bytes 104857600
@@ -141,7 +141,7 @@ has_no_clone() {
 		cut_or_complete 100m
 		client_did_not_say 'nothing came'
 		says '[1-9][0-9]* connections of clients were left over by an earlier process'
-		wait_until nothing_lent
+		wait_until nothing_parked
 		wait_until goes_direct
 	done
 }
@@ -186,7 +186,7 @@ has_steering() {
 	tls_client_wait
 	client_said "^body 104857600 $(sum_of 100m)$"
 	process_wait haproxy-old
-	wait_until nothing_lent
+	wait_until nothing_parked
 	capture_sound --bytes 104857600
 }
 
@@ -203,7 +203,7 @@ has_steering() {
 }
 
 metrics_are_zero() {
-	[ "$(metric disc_spoa_loans)" = 0 ] && [ "$(metric disc_spoa_steering_flows)" = 0 ] &&
+	[ "$(metric disc_spoa_handoffs)" = 0 ] && [ "$(metric disc_spoa_steering_flows)" = 0 ] &&
 		equal "node_metric node disc_backend_direct_clones" "$(node_metric "$node" disc_backend_direct_clones)" 0
 }
 
@@ -211,7 +211,7 @@ metrics_are_zero() {
 	capture_start
 	reads_slowly
 	process_signal "$node" TERM
-	wait_until says 'loan .*|drain'
+	wait_until says 'handoff .*|drain'
 	got_all
 	process_wait "$node"
 	equal "exit status of $node" "$ended_with" 0
@@ -317,14 +317,14 @@ block() {
 		client_said "^body 102400 $(sum_of 100k)$"
 	done
 	says 'node n[12]: a handoff failed: nothing that it sends is acknowledged by the client'
-	equal "handoffs that failed" $(($(metric disc_spoa_handoffs_failed_total) - failed_mark)) 3
+	equal "handoffs that failed" $(($(metric disc_spoa_clones_failed_total) - failed_mark)) 3
 	# For 3 s, of which the third client may have taken some to get the rest from here.
 	says 'route direct: 3 handoffs failed in a row, its bodies take the splice path for 3 s'
 	unblock
 }
 
 has_handed_off() {
-	at_least "metric disc_spoa_handoffs_total" "$(metric disc_spoa_handoffs_total)" $((handed_mark + 1))
+	at_least "metric disc_spoa_clones_total" "$(metric disc_spoa_clones_total)" $((handed_mark + 1))
 }
 
 @test "a blocked way, and a node that waits for the client for less time than the agent for the node" {
@@ -363,7 +363,7 @@ has_handed_off() {
 	touch "$WORK/go"
 	tls_client_wait
 	wait_until says 'is lost by the client while away: Connection reset by peer'
-	wait_until nothing_lent
+	wait_until nothing_parked
 	went_away 1
 	unblock
 }

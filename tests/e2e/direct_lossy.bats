@@ -39,9 +39,9 @@ wire_was_lossy() {
 # went_away_mostly COUNT: of so many bodies. What is still unacknowledged may keep one here, or make a handoff late.
 went_away_mostly() {
 	local handed
-	handed=$(($(metric disc_spoa_handoffs_total) - handed_mark))
+	handed=$(($(metric disc_spoa_clones_total) - handed_mark))
 	[ "$handed" -ge $(($1 * 9 / 10)) ] && [ "$(metric disc_spoa_breakers_open)" = 0 ] ||
-		{ echo "$handed of $1 bodies were handed off"; loans_ended; return 1; }
+		{ echo "$handed of $1 bodies were handed off"; handoffs_ended; return 1; }
 }
 
 # clients COUNT OPTION... -- STEP...: at a time.
@@ -86,7 +86,7 @@ each_got() {
 	each_got 20 16385 1
 	each_got 20 2m 1
 	each_got 20 1 1
-	wait_until nothing_lent
+	wait_until nothing_parked
 	went_away_mostly 120
 	capture_sound --connections 20 --bytes $((20 * (3 * 102400 + 16385 + 2097152 + 1)))
 }
@@ -98,7 +98,7 @@ each_got() {
 	each_got 20 2m 2
 	each_got 20 100k 1
 	each_got 20 16385 1
-	wait_until nothing_lent
+	wait_until nothing_parked
 	went_away_mostly 80
 	capture_sound --connections 20 --bytes $((20 * (2 * 2097152 + 102400 + 16385)))
 }
@@ -109,7 +109,7 @@ each_got() {
 	clients 10 -- get:/2m send response get:/100k send response
 	each_got 10 2m 1
 	each_got 10 100k 1
-	wait_until nothing_lent
+	wait_until nothing_parked
 	went_away_mostly 20
 	capture_sound --connections 10
 }
@@ -144,6 +144,6 @@ each_got() {
 
 @test "clients that reset leave nothing behind" {
 	clients 10 -- get:/10m send final body:300000 abort
-	wait_until nothing_lent
+	wait_until nothing_parked
 	site_serves
 }

@@ -26,7 +26,7 @@ setup() {
 
 @test "a node that is killed, an origin with one tag for all, a path rewritten behind the agent's back: a broken transfer" {
 	local version lost
-	lost=$(metric 'disc_spoa_loans_lost_total{cause="node"}')
+	lost=$(metric 'disc_spoa_handoffs_lost_total{cause="node"}')
 	for version in "" --tls12; do
 		node_start_if_ended
 		# The agent knows it as /same-tag/100m; a replica would get other bytes there under the tag that it asks for.
@@ -39,7 +39,7 @@ setup() {
 		equal "exit status" "$client_status" 4
 		client_said "^cut "
 	done
-	equal "connections lost by the node" $(($(metric 'disc_spoa_loans_lost_total{cause="node"}') - lost)) 2
+	equal "connections lost by the node" $(($(metric 'disc_spoa_handoffs_lost_total{cause="node"}') - lost)) 2
 	wait_for_line "$LAB/disc-spoa.log" 'is lost by the node .*never sealed a second time'
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# A connection whose node or agent goes away while it is lent: the client gets every byte on the same connection, or sees a broken
+# A connection whose node or agent goes away while it is handed off: the client gets every byte on the same connection, or sees a broken
 # transfer, never a wrong byte. What the LB sends then is the rest of the body, so nothing is asserted of its egress here.
 # flavours: asan recorder
 # shellcheck shell=bash
@@ -12,7 +12,7 @@ setup_file() {
 	lab_network=1
 	lab_start
 	# Time stamps without a random start: only with a small one does a restored connection predict headers from its beginning on, see
-	# first_window() of lib/tcp_handoff.c.
+	# first_window() of lib/tcp_freeze.c.
 	on client sysctl -qw net.ipv4.tcp_timestamps=2
 }
 
@@ -139,18 +139,18 @@ a_node_has_read() {
 }
 
 recalled_since() {
-	at_least "metric disc_spoa_loans_recalled_total" "$(metric disc_spoa_loans_recalled_total)" $(($1 + 1))
+	at_least "metric disc_spoa_handoffs_recalled_total" "$(metric disc_spoa_handoffs_recalled_total)" $(($1 + 1))
 }
 
-@test "disc direct off: what is lent comes back, new bodies are spliced; disc direct on: direct again" {
+@test "disc direct off: what is handed off comes back, new bodies are spliced; disc direct on: direct again" {
 	local version before
 	for version in "" --tls12; do
 		capture_start
 		reads_slowly /100m $version
-		before=$(metric disc_spoa_loans_recalled_total)
+		before=$(metric disc_spoa_handoffs_recalled_total)
 		haproxy_cli 'disc direct off'
 		wait_until recalled_since "$before"
-		haproxy_cli 'show disc' | grep '^lending: .*, switched off$'
+		haproxy_cli 'show disc' | grep '^handoff: .*, switched off$'
 		got_all
 		nothing_muted
 		path_is direct "$id .*/100m"
@@ -162,7 +162,7 @@ recalled_since() {
 		path_is direct
 		capture_sound --bytes $((104857600 + 2 * 102400))
 	done
-	wait_until nothing_lent
+	wait_until nothing_parked
 }
 
 @test "no replica: the client sees a broken transfer" {
@@ -192,11 +192,11 @@ recalled_since() {
 	nodes_alive
 }
 
-@test "a client that goes away while its connection is lent is forgotten" {
+@test "a client that goes away while its connection is handed off is forgotten" {
 	log_mark=$(($(wc -l <"$LAB/disc-spoa.log") + 1))
 	tls_client get:/100m send final body:300000 abort
-	wait_until all_threads_lend
-	wait_until says 'loan .*: \(abandoned\|lost\) with'
+	wait_until all_threads_reach_agent
+	wait_until says 'handoff .*: \(abandoned\|lost\) with'
 }
 
 @test "an agent that is killed: its successor resets the clients, and the direct path works again" {

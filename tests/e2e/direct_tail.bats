@@ -54,7 +54,7 @@ handed_back() {
 		tls_client --tls12 get:/16385 send response get:/16385 send response
 		equal "exit status" "$client_status" 0
 		path_is direct
-		wait_until nothing_lent
+		wait_until nothing_parked
 		equal "packets lost" "$(lost_packets)" 1
 		lose_nothing
 	done

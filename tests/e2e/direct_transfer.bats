@@ -84,7 +84,7 @@ sent_by() {
 # TLS 1.2, because KeyUpdates of TLS 1.3 are budgeted: only some of so many bodies in so short a time may be offloaded at all.
 @test "50 connections with 20 pipelined transfers each" {
 	local i steps=() pids=() returned
-	returned=$(metric disc_spoa_loans_returned_total)
+	returned=$(metric disc_spoa_handoffs_returned_total)
 	handoffs_mark
 	for ((i = 0; i < 10; i++)); do
 		steps+=("get:/100k?$i" "get:/16385?$i")
@@ -110,8 +110,8 @@ sent_by() {
 		all_answered 100k 10
 		all_answered 16385 10
 	done
-	wait_until nothing_lent
-	equal "loans that were returned" $(($(metric disc_spoa_loans_returned_total) - returned)) 1000 || { loans_ended; return 1; }
+	wait_until nothing_parked
+	equal "handoffs that were returned" $(($(metric disc_spoa_handoffs_returned_total) - returned)) 1000 || { handoffs_ended; return 1; }
 	went_away 1000
 	no_body_left_lb
 	# The whole of every connection's 20 bodies.
@@ -216,7 +216,7 @@ sent_by() {
 	tls_client --rcvbuf 65536 get:/10m send final body:100000 half-close rest
 	equal "exit status" "$client_status" 0
 	all_answered 10m 1
-	wait_until nothing_lent
+	wait_until nothing_parked
 	capture_sound
 }
 
@@ -229,7 +229,7 @@ map_entries() {
 	metric disc_spoa_steering_flows
 }
 
-# cycles CONNECTIONS TRANSFERS: so many loans, every other connection over IPv6, TLS 1.2 for the reason above.
+# cycles CONNECTIONS TRANSFERS: so many handoffs, every other connection over IPv6, TLS 1.2 for the reason above.
 cycles() {
 	local i steps=() pids=()
 	for ((i = 0; i < $2; i++)); do
@@ -254,31 +254,31 @@ cycles() {
 }
 
 # long: 10,000 handoffs of one site, looking for what is left behind (2,000)
-@test "thousands of loans leave no descriptor, no map entry, no memory behind" {
+@test "thousands of handoffs leave no descriptor, no map entry, no memory behind" {
 	local name returned i rounds
 	rounds=$(long 1 5)
 	local -A files memory
 	# What the first ones allocate stays.
 	cycles 20 100
-	wait_until nothing_lent
+	wait_until nothing_parked
 	for name in haproxy disc-spoa n1 n2; do
 		files[$name]=$(descriptors $name) memory[$name]=$(resident $name)
 	done
-	returned=$(metric disc_spoa_loans_returned_total)
+	returned=$(metric disc_spoa_handoffs_returned_total)
 	handoffs_mark
 	for ((i = 0; i < rounds; i++)); do
 		cycles 20 100
 	done
-	wait_until nothing_lent
-	equal "loans that were returned" $(($(metric disc_spoa_loans_returned_total) - returned)) $((rounds * 2000)) || { loans_ended; return 1; }
+	wait_until nothing_parked
+	equal "handoffs that were returned" $(($(metric disc_spoa_handoffs_returned_total) - returned)) $((rounds * 2000)) || { handoffs_ended; return 1; }
 	went_away $((rounds * 2000))
 	for name in haproxy disc-spoa n1 n2; do
 		echo "$name: ${files[$name]} -> $(descriptors $name) descriptors, ${memory[$name]} -> $(resident $name) KB"
 		wait_until has_descriptors $name ${files[$name]}
-		# A leak of 100 bytes a loan would be 1000 KB.
+		# A leak of 100 bytes a handoff would be 1000 KB.
 		[[ $DISC_BIN_SPOA == */asan/* ]] || [ "$(resident $name)" -le $((${memory[$name]} + 1000)) ]
 	done
 	equal "steered flows" "$(map_entries)" 0
 	# HAProxy's threads keep those that were in use at a time.
-	at_most "loans in use in HAProxy" "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_loan .* ([0-9]+) used.*/\1/p')" 100
+	at_most "handoffs in use in HAProxy" "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_handoff .* ([0-9]+) used.*/\1/p')" 100
 }

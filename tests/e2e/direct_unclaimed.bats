@@ -19,7 +19,7 @@ setup() {
 	WORK=$BATS_TEST_TMPDIR
 	process_running disc-spoa || spoa_start
 	nodes_alive
-	wait_until all_threads_lend
+	wait_until all_threads_reach_agent
 }
 
 # asks [--tls12]: the node has what it will send, HAProxy has no header of it yet.
@@ -49,17 +49,17 @@ gets_all_by() {
 direct_again() {
 	spoa_start
 	nodes_alive
-	wait_until all_threads_lend
+	wait_until all_threads_reach_agent
 	site_serves
 	path_is direct
 }
 
-no_thread_lends() {
-	haproxy_cli 'show disc' | grep -q "^lending: 0 of $LAB_THREADS threads reach the agent"
+no_thread_reaches_agent() {
+	haproxy_cli 'show disc' | grep -q "^handoff: 0 of $LAB_THREADS threads reach the agent"
 }
 
-one_is_lent() {
-	haproxy_cli 'show disc' | grep -q '^lent: '
+one_is_parked() {
+	haproxy_cli 'show disc' | grep -q '^parked: '
 }
 
 sent_on_the_fetch_hop() {
@@ -71,35 +71,35 @@ sent_on_the_fetch_hop() {
 	for version in "" --tls12; do
 		asks $version
 		process_stop disc-spoa KILL
-		wait_until no_thread_lends
+		wait_until no_thread_reaches_agent
 		touch "$LAB/release"
 		gets_all_by splice
 		direct_again
 	done
 }
 
-@test "the agent is killed with the connection lent, but not taken" {
+@test "the agent is killed with the connection handed off, but not taken" {
 	local version
 	for version in "" --tls12; do
 		asks $version
 		process_signal disc-spoa STOP
 		touch "$LAB/release"
-		wait_until one_is_lent
+		wait_until one_is_parked
 		process_signal disc-spoa KILL
 		process_wait disc-spoa
 		gets_all_by splice
-		wait_for_line "$LAB/haproxy.log" 'the agent is gone; 0 connections were lent and are lost, 1 take the splice path'
+		wait_for_line "$LAB/haproxy.log" 'the agent is gone; 0 connections were handed off and are lost, 1 take the splice path'
 		direct_again
 	done
 }
 
-@test "the agent is another one by the time the connection is lent" {
+@test "the agent is another one by the time the connection is handed off" {
 	local version
 	for version in "" --tls12; do
 		asks $version
 		process_stop disc-spoa KILL
 		spoa_start
-		wait_until all_threads_lend
+		wait_until all_threads_reach_agent
 		touch "$LAB/release"
 		gets_all_by splice
 		wait_for_line "$LAB/disc-spoa.log" 'takes the splice path: it is unknown to this agent'
@@ -109,13 +109,13 @@ sent_on_the_fetch_hop() {
 	done
 }
 
-# What it hears first when it wakes up decides: that its nodes are gone, or what was lent.
+# What it hears first when it wakes up decides: that its nodes are gone, or what was handed off.
 @test "an agent that sleeps until the node waits no more completes the body, or leaves it to HAProxy" {
 	node_log_mark=$(($(cat "$LAB"/n[12].log | wc -l) + 1))
 	asks
 	process_signal disc-spoa STOP
 	touch "$LAB/release"
-	wait_until one_is_lent
+	wait_until one_is_parked
 	wait_until sent_on_the_fetch_hop
 	process_signal disc-spoa CONT
 	gets_all

@@ -96,11 +96,11 @@ network_up() {
 	LAB_ADDRESS=192.0.2.100 LAB_ADDRESS6=2001:db8:1::100 ORIGIN_ADDRESS=192.0.2.10
 	N1_ADDRESS=192.0.2.11 N2_ADDRESS=192.0.2.12
 	export LAB_ADDRESS6
-	HAPROXY_CONFIG+=+lending.cfg+unprivileged.cfg
-	chmod o+x "$BATS_RUN_TMPDIR" # on the way to the lending socket
-	SPOA_WORKERS=1 # one loop has all connections that are lent
+	HAPROXY_CONFIG+=+handoff_socket.cfg+unprivileged.cfg
+	chmod o+x "$BATS_RUN_TMPDIR" # on the way to the handoff socket
+	SPOA_WORKERS=1 # one loop has all connections that are handed off
 	SPOA_DIRECT="direct {
-	socket = \"$LAB/lend.sock\"
+	socket = \"$LAB/handoff.sock\"
 	group = \"nogroup\"
 	interface = {\"eth0\"}
 	$LAB_DIRECT
@@ -173,9 +173,9 @@ metric_sum() {
 	on lb timeout 10 curl -sS "http://$LAB_ADDRESS:$SPOA_ADMIN/metrics" | awk -v name="$1" '$1 ~ name { sum += $2 } END { print sum + 0 }'
 }
 
-# nothing_lent: every loan has ended, at disc-spoa, at the nodes and in the kernel.
-nothing_lent() {
-	all_threads_lend && [ "$(metric disc_spoa_loans)" = 0 ] && [ "$(metric disc_spoa_steering_flows)" = 0 ] &&
+# nothing_parked: every handoff has ended, at disc-spoa, at the nodes and in the kernel.
+nothing_parked() {
+	all_threads_reach_agent && [ "$(metric disc_spoa_handoffs)" = 0 ] && [ "$(metric disc_spoa_steering_flows)" = 0 ] &&
 		[ "$(node_metric n1 disc_backend_direct_clones)" = 0 ] && [ "$(node_metric n2 disc_backend_direct_clones)" = 0 ]
 }
 
@@ -255,16 +255,16 @@ agent_says() {
 	esac
 }
 
-# nodes_alive: waits until disc-spoa may offer to both, and HAProxy may lend to it if it can.
+# nodes_alive: waits until disc-spoa may offer to both, and HAProxy may hand off to it if it can.
 nodes_alive() {
 	wait_until agent_says n1 up
 	wait_until agent_says n2 up
-	[ -z "$LAB_NETWORK" ] || wait_until all_threads_lend
+	[ -z "$LAB_NETWORK" ] || wait_until all_threads_reach_agent
 }
 
-# all_threads_lend: HAProxy's threads have all reached disc-spoa, and nothing is lent.
-all_threads_lend() {
-	haproxy_cli 'show disc' | grep -q "^lending: $LAB_THREADS of $LAB_THREADS threads reach the agent, 0 connections are lent"
+# all_threads_reach_agent: HAProxy's threads have all reached disc-spoa, and nothing is handed off.
+all_threads_reach_agent() {
+	haproxy_cli 'show disc' | grep -q "^handoff: $LAB_THREADS of $LAB_THREADS threads reach the agent, 0 connections are parked"
 }
 
 # haproxy_arguments: one per line.

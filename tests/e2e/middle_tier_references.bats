@@ -103,8 +103,8 @@ refused() {
 	fetch "$(refer '/internal/../secret?token=1')"
 	equal status "$status" 502
 	wait_for_line "$LAB/haproxy.log" \
-		'disc-redispatch: response from server raw/raw refused: its reference is outside of the prefix: "/internal/\.\./secret" in backend nodes\.'
-	not grep token=1 <(grep disc-redispatch: "$LAB/haproxy.log")
+		'disc-follow: response from server raw/raw refused: its reference is outside of the prefix: "/internal/\.\./secret" in backend nodes\.'
+	not grep token=1 <(grep disc-follow: "$LAB/haproxy.log")
 }
 
 @test_each_mode "interim responses reach the client, without references" {

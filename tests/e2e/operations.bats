@@ -72,7 +72,7 @@ transfer_goes_on() {
 	[ "$mode" = direct ] || { transfer_goes_on && path_is_as_mode; }
 }
 
-# What it has lent is lost in mode direct: see direct_failures.bats.
+# What it has handed off is lost in mode direct: see direct_failures.bats.
 @test_each_mode "disc-spoa killed during a transfer" {
 	transfer_begins
 	process_stop disc-spoa KILL

@@ -438,7 +438,7 @@ def never_answers(response, exchange):
     exchange.hold()
 
 
-# --- the direct path: lending_agent has the records, HAProxy gets one byte ---
+# --- the direct path: handoff_agent has the records, HAProxy gets one byte ---
 
 
 def divert(response, exchange, note, instead=None):
@@ -488,10 +488,10 @@ def cut_at_once(exchange, records):
 
 
 for name in ("direct", "direct-slow", "direct-stalls", "direct-lost-client", "direct-lost-node", "direct-dies", "direct-garbage",
-             "direct-other-loan", "direct-holds", "direct-dies-holding"):
+             "direct-other-handoff", "direct-holds", "direct-dies-holding"):
     FAULTS[name] = lambda response, exchange, note=name: divert(response, exchange, note)
 
-# The loan ends before HAProxy has the byte.
+# The handoff ends before HAProxy has the byte.
 for name in ("direct-lost-node", "direct-dies", "direct-holds"):
     FAULTS[f"{name}-early"] = lambda response, exchange, note=name: divert(response, exchange, note, hold_back)
 

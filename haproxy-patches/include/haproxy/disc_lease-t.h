@@ -35,7 +35,7 @@
 #define DISC_TICKET_BYTES 16
 #define DISC_OWN_SEQ_MAX (1ULL << 23) /* own records before leaving a generation which has closed ones behind it */
 
-struct disc_loan;
+struct disc_handoff;
 
 /*            take                     begin                        last byte
  *   NONE ----------> LEASED ----------------------> PASSING ---------------------> NONE
@@ -84,12 +84,12 @@ struct disc_lease {
 	uint64_t clear_left;            /* bytes of headers, to be sealed by ourselves as one record */
 	uint64_t cipher_left;           /* bytes of records */
 
-	/* direct path: somebody else writes the records, on the connection lent */
+	/* direct path: somebody else writes the records, on the connection handed off */
 	uint8_t direct;                 /* the response accepted takes it */
 	uint8_t chunked;                /* it was announced for it, so the server's body is chunked */
 	uint8_t ticket[DISC_TICKET_BYTES];
 	uint64_t acked;                 /* bytes of records known to have reached the client */
-	struct disc_loan *loan;         /* NULL unless the connection is lent */
+	struct disc_handoff *handoff;         /* NULL unless the connection is handed off */
 };
 
 #endif /* _HAPROXY_DISC_LEASE_T_H */

@@ -54,7 +54,7 @@ struct disc_counters {
 	long long leases;       /* taken */
 	long long refused;      /* "disc-lease" evaluated without getting one */
 	long long passed;       /* responses passed through */
-	long long lent;         /* of these, on the direct path */
+	long long direct;         /* of these, on the direct path */
 	long long declined;     /* ordinary responses, the server promising not to have used the lease */
 	long long given_up;     /* leases given up for another reason */
 	long long rejected;     /* announcements which were wrong */

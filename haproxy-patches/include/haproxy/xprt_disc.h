@@ -54,8 +54,8 @@ static inline int disc_conn_is_direct(const struct connection *conn)
 	return lease && lease->records && lease->direct;
 }
 
-/* Returns non-zero if <conn> is lent, or about to be: nothing may be sent. */
-static inline int disc_conn_is_lent(const struct connection *conn)
+/* Returns non-zero if <conn> is handed off, or about to be: nothing may be sent. */
+static inline int disc_conn_is_parked(const struct connection *conn)
 {
 	const struct disc_lease *lease = disc_conn_lease(conn);
 
@@ -70,12 +70,12 @@ static inline int disc_conn_is_passing(const struct connection *conn)
 	return lease && !lease->direct && lease->state == DISC_LS_PASSING;
 }
 
-/* Returns non-zero if <conn>, lent or about to be, failed. It is neither polled nor
+/* Returns non-zero if <conn>, handed off or about to be, failed. It is neither polled nor
  * read, so whoever is woken up to send has to ask.
  */
 static inline int disc_conn_is_lost(const struct connection *conn)
 {
-	return (conn->flags & CO_FL_ERROR) && disc_conn_is_lent(conn);
+	return (conn->flags & CO_FL_ERROR) && disc_conn_is_parked(conn);
 }
 
 /* Returns non-zero if the body of the last response accepted on <conn> comes in chunks,

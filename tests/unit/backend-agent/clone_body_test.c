@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "backend_metrics.h"
+#include "node_metrics.h"
 #include "direct_lab.h"
 #include "scripted_origin.h"
 

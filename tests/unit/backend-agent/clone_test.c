@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "backend_metrics.h"
+#include "node_metrics.h"
 #include "direct_lab.h"
 #include "egress_guard.h"
 
@@ -105,7 +105,7 @@ static void channel_lost_before_the_handoff_leaves_the_body_to_the_fetch_hop(voi
 	lab_await(lab, CONTROL_PREPARED, 1);
 	channel_close(lab->agent.channel, "the test closes it");
 	lab_fetch_ends_with_records(lab, 100000);
-	assert_int_equal(backend_metric_value(BACKEND_OFFLOADS_ACTIVE), 0);
+	assert_int_equal(node_metric_value(NODE_OFFLOADS_ACTIVE), 0);
 }
 
 static void fetch_that_ends_before_the_handoff_ends_the_clone(void **state)
@@ -314,7 +314,7 @@ static void packet_that_comes_too_late_is_not_answered(void **state)
 static bool no_clone_is_left(void *data)
 {
 	(void)data;
-	return backend_metric_value(BACKEND_CLONES) == 0;
+	return node_metric_value(NODE_CLONES) == 0;
 }
 
 static void lost_channel_ends_its_clones_at_once(void **state)
@@ -325,7 +325,7 @@ static void lost_channel_ends_its_clones_at_once(void **state)
 	lab_client_reads(lab, 100000);
 	channel_close(lab->agent.channel, "the test closes it");
 	run_until(lab->loop, no_clone_is_left, lab, "the clone is gone");
-	assert_int_equal(backend_metric_value(BACKEND_OFFLOADS_ACTIVE), 0);
+	assert_int_equal(node_metric_value(NODE_OFFLOADS_ACTIVE), 0);
 	assert_int_equal(lab->client_error, 0);
 }
 

@@ -14,9 +14,9 @@
 
 #include <cmocka.h>
 
-#include "backend.h"
-#include "backend_config.h"
-#include "backend_metrics.h"
+#include "node.h"
+#include "node_config.h"
+#include "node_metrics.h"
 #include "egress_guard.h"
 #include "record_opening.h"
 
@@ -250,7 +250,7 @@ static void open_guard(struct direct_lab *lab)
 
 static void set_direct(struct direct_lab *lab)
 {
-	static struct direct_address vips[2];
+	static struct ip_address vips[2];
 
 	vips[0].family = 4;
 	vips[1].family = 6;
@@ -375,8 +375,8 @@ int direct_lab_close(void **state)
 		channel_close(lab->agent.channel, "the test ends");
 	fetch_server_stop(lab->fetch_server);
 	control_server_stop(lab->control_server);
-	assert_int_equal(backend_metric_value(BACKEND_OFFLOADS_ACTIVE), 0);
-	assert_int_equal(backend_metric_value(BACKEND_CLONES), 0);
+	assert_int_equal(node_metric_value(NODE_OFFLOADS_ACTIVE), 0);
+	assert_int_equal(node_metric_value(NODE_CLONES), 0);
 	egress_guard_close(lab->service.guard);
 	close(lab->control_listener);
 	close(lab->fetch_listener);
@@ -398,7 +398,7 @@ static void take_port(struct address *address)
 
 static void run_process(struct direct_lab *lab)
 {
-	struct backend_config config = {
+	struct node_config config = {
 		.workers = 2,
 		.grace = 15,
 		.fetch_listen = &lab->fetch_address,
@@ -421,7 +421,7 @@ static void run_process(struct direct_lab *lab)
 		.direct = lab->settings,
 	};
 
-	_exit(backend_run(&config) < 0 ? 1 : 0);
+	_exit(node_run(&config) < 0 ? 1 : 0);
 }
 
 static bool is_listening(void *data)

@@ -14,7 +14,7 @@
 #include "control_server.h"
 #include "direct_net.h"
 #include "fetch_server.h"
-#include "tcp_handoff.h"
+#include "tcp_freeze.h"
 
 #define LAB_BODY_SIZE (6u * 1024 * 1024 + 77) /* of the file "/body" */
 #define LAB_CLONES_MAX 8
@@ -78,7 +78,7 @@ const struct direct_net *direct_lab_net(void);
 int direct_lab_open(void **state);
 int direct_lab_close(void **state);
 
-/* The same with the node as a process of its own, with threads, as backend_run() makes it. It is killed, if it still
+/* The same with the node as a process of its own, with threads, as node_run() makes it. It is killed, if it still
  * runs. */
 int direct_lab_open_process(void **state);
 int direct_lab_close_process(void **state);

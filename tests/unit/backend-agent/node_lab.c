@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backend_metrics.h"
+#include "node_metrics.h"
 #include "record.h"
 #include "record_opening.h"
 
@@ -202,8 +202,8 @@ int lab_close(void **state)
 		channel_close(lab->agent.channel, "the test ends");
 	fetch_server_stop(lab->fetch_server);
 	control_server_stop(lab->control_server);
-	assert_int_equal(backend_metric_value(BACKEND_OFFLOADS_ACTIVE), 0);
-	assert_int_equal(backend_metric_value(BACKEND_CONNECTIONS), 0);
+	assert_int_equal(node_metric_value(NODE_OFFLOADS_ACTIVE), 0);
+	assert_int_equal(node_metric_value(NODE_CONNECTIONS), 0);
 	close(lab->control_listener);
 	close(lab->fetch_listener);
 	if (lab->agent_tls != NULL)
@@ -328,7 +328,7 @@ struct ticket ticket_of(unsigned number)
 	return ticket;
 }
 
-void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag, uint64_t offset)
+void offer_continuation(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag, uint64_t offset)
 {
 	struct control_message message = {.type = CONTROL_OFFER,
 					  .u.offer = {.ticket = ticket_of(number),
@@ -338,16 +338,16 @@ void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *targ
 						      .target = {target, strlen(target)},
 						      .client = {"192.0.2.1", 9},
 						      .lease_id = number,
-						      .rest_etag = {etag, strlen(etag)},
-						      .rest_offset = offset,
-						      .rest_length = etag[0] ? BIG_SIZE - offset : 0}};
+						      .continuation_etag = {etag, strlen(etag)},
+						      .continuation_offset = offset,
+						      .continuation_length = etag[0] ? BIG_SIZE - offset : 0}};
 
 	agent_send(lab, &message);
 }
 
 void offer(struct lab *lab, unsigned number, uint64_t seq)
 {
-	offer_rest(lab, number, seq, "/seen-by-haproxy", "", 0);
+	offer_continuation(lab, number, seq, "/seen-by-haproxy", "", 0);
 }
 
 bool an_offer_waits(void *context)

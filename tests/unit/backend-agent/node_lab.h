@@ -91,7 +91,7 @@ struct ticket ticket_of(unsigned number);
 void offer(struct lab *lab, unsigned number, uint64_t seq);
 /* For the rest of the object <etag> at <target> from byte <offset> on, as long as the big file's; <etag> "": for a whole
  * response. */
-void offer_rest(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag, uint64_t offset);
+void offer_continuation(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag, uint64_t offset);
 /* For run_until(), with the lab. */
 bool an_offer_waits(void *context);
 void offer_and_wait(struct lab *lab, unsigned number, uint64_t seq);

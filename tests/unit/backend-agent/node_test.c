@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "backend_metrics.h"
+#include "node_metrics.h"
 #include "node_lab.h"
 #include "record.h"
 #include "record_opening.h"
@@ -17,7 +17,7 @@ static void certificate_of_another_ca_is_refused(void **state)
 
 	agent_connect(lab, "ca", "stranger");
 	run_until(lab->loop, end_is_closed, &lab->agent, "the channel is closed");
-	assert_int_equal(backend_metric_value(BACKEND_CHANNELS), 0);
+	assert_int_equal(node_metric_value(NODE_CHANNELS), 0);
 	assert_int_equal(lab->agent.frames, 0);
 }
 
@@ -98,13 +98,13 @@ static void offer_then_fetch_is_spliced(void **state)
 
 static bool a_fetch_was_begun(void *context)
 {
-	return backend_metric_value(BACKEND_FETCHES) > *(int64_t *)context;
+	return node_metric_value(NODE_FETCHES) > *(int64_t *)context;
 }
 
 static void fetch_then_offer_is_spliced(void **state)
 {
 	struct lab *lab = *state;
-	int64_t fetches = backend_metric_value(BACKEND_FETCHES);
+	int64_t fetches = node_metric_value(NODE_FETCHES);
 
 	agent_greet(lab);
 	fetch(lab, 2, "GET", "/big.bin", "");
@@ -156,7 +156,7 @@ static void rest_of_an_object_is_sealed_to_the_same_bytes(void **state)
 
 		(void)snprintf(more, sizeof(more), "Range: bytes=%llu-%u\r\nIf-Match: %s\r\n",
 			       (unsigned long long)first * 16384, BIG_SIZE - 1, etag);
-		offer_rest(lab, 201 + i, 1 + first, "/big.bin", etag, first * 16384);
+		offer_continuation(lab, 201 + i, 1 + first, "/big.bin", etag, first * 16384);
 		run_until(lab->loop, an_offer_waits, lab, "the offer is in the table");
 		fetch(lab, 201 + i, "GET", "/big.bin", more);
 		assert_spliced(lab, 201 + i, 1 + first, (size_t)first * 16384, BIG_SIZE - (size_t)first * 16384);
@@ -173,7 +173,7 @@ static void rest_of_another_object_is_declined(void **state)
 	struct lab *lab = *state;
 
 	agent_greet(lab);
-	offer_rest(lab, 210, 3, "/big.bin", "\"other\"", 32768);
+	offer_continuation(lab, 210, 3, "/big.bin", "\"other\"", 32768);
 	fetch(lab, 210, "GET", "/big.bin", "Range: bytes=32768-\r\nIf-Match: \"other\"\r\n");
 	assert_declined(lab, 210);
 	assert_status(lab, "HTTP/1.1 412 ");
@@ -191,7 +191,7 @@ static void etag_of(struct lab *lab, const char *target, char etag[static 200])
 	client_close(lab);
 }
 
-static void refused_rest(struct lab *lab, unsigned number, const char *target, const char *more, const char *reason)
+static void refused_continuation(struct lab *lab, unsigned number, const char *target, const char *more, const char *reason)
 {
 	char request[512];
 
@@ -210,15 +210,15 @@ static void rest_is_what_the_offer_says_or_nothing(void **state)
 
 	agent_greet(lab);
 	etag_of(lab, "/big.bin", etag);
-	offer_rest(lab, 231, 3, "/big.bin", "\"other\"", 32768); /* no If-Match asks the source for it */
-	refused_rest(lab, 231, "/big.bin", "Range: bytes=32768-", other);
-	offer_rest(lab, 232, 3, "/big.bin", etag, 32768);
-	refused_rest(lab, 232, "/big.bin", "Range: bytes=16384-", other);
-	offer_rest(lab, 233, 3, "/big.bin", etag, 0);
-	refused_rest(lab, 233, "/big.bin", "", other);
+	offer_continuation(lab, 231, 3, "/big.bin", "\"other\"", 32768); /* no If-Match asks the source for it */
+	refused_continuation(lab, 231, "/big.bin", "Range: bytes=32768-", other);
+	offer_continuation(lab, 232, 3, "/big.bin", etag, 32768);
+	refused_continuation(lab, 232, "/big.bin", "Range: bytes=16384-", other);
+	offer_continuation(lab, 233, 3, "/big.bin", etag, 0);
+	refused_continuation(lab, 233, "/big.bin", "", other);
 	/* Its last record would be a short one, in a slot that may have sealed a full one. */
-	offer_rest(lab, 234, 3, "/big.bin", etag, 32768);
-	refused_rest(lab, 234, "/big.bin", "Range: bytes=32768-42767", other);
+	offer_continuation(lab, 234, 3, "/big.bin", etag, 32768);
+	refused_continuation(lab, 234, "/big.bin", "Range: bytes=32768-42767", other);
 }
 
 /* Entity tags are unique per resource only: a fetch whose path was altered must not get another resource sealed. */
@@ -230,12 +230,12 @@ static void rest_of_another_target_is_refused(void **state)
 
 	agent_greet(lab);
 	etag_of(lab, "/big.bin", etag);
-	offer_rest(lab, 250, 3, "/a.bin", etag, 32768);
-	refused_rest(lab, 250, "/big.bin", "Range: bytes=32768-", other);
-	offer_rest(lab, 251, 3, "/big.bin", etag, 32768);
-	refused_rest(lab, 251, "/big.bin?", "Range: bytes=32768-", other);
-	offer_rest(lab, 252, 3, "/big.bin", etag, 32768);
-	refused_rest(lab, 252, "//big.bin", "Range: bytes=32768-", other);
+	offer_continuation(lab, 250, 3, "/a.bin", etag, 32768);
+	refused_continuation(lab, 250, "/big.bin", "Range: bytes=32768-", other);
+	offer_continuation(lab, 251, 3, "/big.bin", etag, 32768);
+	refused_continuation(lab, 251, "/big.bin?", "Range: bytes=32768-", other);
+	offer_continuation(lab, 252, 3, "/big.bin", etag, 32768);
+	refused_continuation(lab, 252, "//big.bin", "Range: bytes=32768-", other);
 }
 
 static void client_that_asks_like_a_rest_gets_no_short_body_sealed(void **state)
@@ -436,7 +436,7 @@ static void used_ticket_gets_no_promise_whatever_is_asked(void **state)
 static void fetch_that_will_be_declined_waits_for_its_offer(void **state)
 {
 	struct lab *lab = *state;
-	int64_t fetches = backend_metric_value(BACKEND_FETCHES);
+	int64_t fetches = node_metric_value(NODE_FETCHES);
 
 	agent_greet(lab);
 	fetch(lab, 36, "GET", "/small.bin", "");
@@ -480,7 +480,7 @@ static void closed_channel_takes_its_offers_with_it(void **state)
 static bool an_offload_is_active(void *context)
 {
 	(void)context;
-	return backend_metric_value(BACKEND_OFFLOADS_ACTIVE) > 0;
+	return node_metric_value(NODE_OFFLOADS_ACTIVE) > 0;
 }
 
 static void client_that_goes_away_ends_the_offload(void **state)
@@ -495,7 +495,7 @@ static void client_that_goes_away_ends_the_offload(void **state)
 	client_close(lab);
 	assert_result(lab, 35, CONTROL_OUTCOME_ABORTED, "the peer went away");
 	assert_true(lab->result.bytes < BIG_SIZE);
-	assert_int_equal(backend_metric_value(BACKEND_OFFLOADS_ACTIVE), 0);
+	assert_int_equal(node_metric_value(NODE_OFFLOADS_ACTIVE), 0);
 }
 
 static bool is_idle(void *context)

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "../lib/channel_fixture.h"
-#include "backend_metrics.h"
+#include "node_metrics.h"
 #include "fetch_server.h"
 #include "record.h"
 #include "record_opening.h"
@@ -118,8 +118,8 @@ static int lab_close(void **state)
 
 	client_close(lab);
 	fetch_server_stop(lab->server);
-	assert_int_equal(backend_metric_value(BACKEND_OFFLOADS_ACTIVE), 0);
-	assert_int_equal(backend_metric_value(BACKEND_CONNECTIONS), 0);
+	assert_int_equal(node_metric_value(NODE_OFFLOADS_ACTIVE), 0);
+	assert_int_equal(node_metric_value(NODE_CONNECTIONS), 0);
 	close(lab->listener);
 	result_queue_detach(&lab->results);
 	ticket_table_free(lab->tickets);

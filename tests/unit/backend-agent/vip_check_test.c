@@ -18,7 +18,7 @@
 
 struct host {
 	struct netns netns;
-	struct direct_address vips[2], clients[2];
+	struct ip_address vips[2], clients[2];
 	const char *interfaces[2];
 	struct direct_settings settings;
 	struct vip_check check;
@@ -39,7 +39,7 @@ static void on_found(void *context, enum vip_check_weight weight, const char *te
 	(void)snprintf(host->findings[host->faults++], VIP_CHECK_TEXT_MAX, "%s", text);
 }
 
-static void set_address(struct direct_address *address, uint8_t family, const char *text)
+static void set_address(struct ip_address *address, uint8_t family, const char *text)
 {
 	address->family = family;
 	assert_int_equal(inet_pton(family == 6 ? AF_INET6 : AF_INET, text, address->address), 1);

@@ -11,7 +11,7 @@
 
 #include "control.h"
 #include "control.pb-c.h"
-#include "tcp_handoff.h"
+#include "tcp_freeze.h"
 
 static uint8_t frame[CONTROL_MESSAGE_MAX + 64];
 static uint8_t queue[TCP_SEND_TAIL_MAX + 1];

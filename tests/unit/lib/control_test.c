@@ -56,9 +56,9 @@ static struct control_message make_offer(void)
 	offer->client = text("2001:db8::1");
 	offer->lease_id = UINT64_MAX;
 	offer->direct_min = 1ull << 40;
-	offer->rest_etag = text("\"an entity tag\"");
-	offer->rest_offset = 1ull << 41;
-	offer->rest_length = (1ull << 42) + 1;
+	offer->continuation_etag = text("\"an entity tag\"");
+	offer->continuation_offset = 1ull << 41;
+	offer->continuation_length = (1ull << 42) + 1;
 	return message;
 }
 
@@ -110,9 +110,9 @@ static void offer_comes_out_as_it_went_in(void **unused)
 	expect_text(offer->client, sent.u.offer.client);
 	assert_true(offer->lease_id == UINT64_MAX);
 	assert_true(offer->direct_min == 1ull << 40);
-	expect_text(offer->rest_etag, sent.u.offer.rest_etag);
-	assert_true(offer->rest_offset == 1ull << 41);
-	assert_true(offer->rest_length == (1ull << 42) + 1);
+	expect_text(offer->continuation_etag, sent.u.offer.continuation_etag);
+	assert_true(offer->continuation_offset == 1ull << 41);
+	assert_true(offer->continuation_length == (1ull << 42) + 1);
 	control_release(&arrived);
 	assert_null(arrived.storage);
 }

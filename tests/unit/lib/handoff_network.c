@@ -25,7 +25,7 @@
 
 #include <cmocka.h>
 
-#include "tcp_handoff.h"
+#include "tcp_freeze.h"
 
 #define VIP4 "192.0.2.1"
 #define VIP6 "2001:db8::1"
@@ -42,7 +42,7 @@ bool network_allowed(void)
 {
 	struct tcp_fault fault;
 
-	return geteuid() == 0 && tcp_handoff_check(&fault) == 0;
+	return geteuid() == 0 && tcp_repair_check(&fault) == 0;
 }
 
 static int run(const char *format, va_list arguments)

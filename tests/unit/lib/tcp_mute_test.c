@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "handoff_network.h"
-#include "tcp_handoff.h"
+#include "tcp_freeze.h"
 
 #define RETRANSMISSION_MS 700 /* more than the first retransmission timeout, 200 ms and the round trip */
 #define KEEPALIVE_MS 1500     /* more than the keepalive time that is set here, 1 s */
@@ -424,13 +424,13 @@ static void without_capabilities_the_check_says_so(void **state)
 	int status;
 
 	(void)state;
-	succeeds(tcp_handoff_check(&fault));
+	succeeds(tcp_repair_check(&fault));
 	child = fork();
 	assert_true(child >= 0);
 	if (child == 0) {
 		if (setuid(NOBODY) < 0)
 			_exit(2);
-		_exit(tcp_handoff_check(&fault) == -1 && fault.error == EPERM ? 0 : 1);
+		_exit(tcp_repair_check(&fault) == -1 && fault.error == EPERM ? 0 : 1);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFEXITED(status));

@@ -111,7 +111,7 @@ static void arguments_of_another_type_are_noted(void **state)
 	}
 }
 
-static void only_a_connection_that_can_be_lent_is_direct(void **state)
+static void only_a_connection_that_can_be_handed_off_is_direct(void **state)
 {
 	static const uint8_t yes[] = {SPOP_DATA_BOOL | 0x10}, no[] = {SPOP_DATA_BOOL}, null[] = {SPOP_DATA_NULL};
 	static const struct {
@@ -193,7 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(message_cut_at_every_byte_gives_no_request),
 		cmocka_unit_test(arguments_of_another_type_are_noted),
-		cmocka_unit_test(only_a_connection_that_can_be_lent_is_direct),
+		cmocka_unit_test(only_a_connection_that_can_be_handed_off_is_direct),
 		cmocka_unit_test(lease_as_a_string_is_no_lease),
 		cmocka_unit_test(null_and_missing_arguments_are_absent),
 		cmocka_unit_test(arguments_are_found_in_any_order),

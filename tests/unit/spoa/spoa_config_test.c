@@ -137,10 +137,10 @@ static void faults_of_the_direct_section_come_together(void **state)
 	(void)state;
 	assert_faults(
 		"workers = 2\n" SPOP
-		"direct {\n\tsocket = \"lend.sock\"\n\tmode = \"0888\"\n\tinterface = {\"eth0\", \"an interface\"}\n"
+		"direct {\n\tsocket = \"handoff.sock\"\n\tmode = \"0888\"\n\tinterface = {\"eth0\", \"an interface\"}\n"
 		"\tmin-size = 0\n\tmax-flows = 0\n\tmax-failures = 0\n\tretry-after = -1.0\n"
 		"\thandoff-timeout = 0.0\n\tgrace = 1.0\n}\n",
-		"F:4: socket: \"lend.sock\": not an absolute path\n"
+		"F:4: socket: \"handoff.sock\": not an absolute path\n"
 		"F:5: mode: \"0888\" is not an octal mode between 0 and 0777\n"
 		"F:6: interface: \"an interface\" is not the name of an interface\n"
 		"F:7: min-size: 0 is not between 1 and 9223372036854775807\n"
@@ -149,7 +149,7 @@ static void faults_of_the_direct_section_come_together(void **state)
 		"F:10: retry-after: -1 is not between 0 and 86400 seconds\n"
 		"F:11: handoff-timeout: 0 is not between 0.05 and 60 seconds\n"
 		"F:12: grace: 1 is not between 5 and 3600 seconds\n"
-		"F:1: workers: must be 1 with a direct section: one loop has all connections that are lent\n");
+		"F:1: workers: must be 1 with a direct section: one loop has all connections that are handed off\n");
 	assert_faults(SPOP "direct {\n}\n",
 		      "F:3: interface: must name at least one interface that clients come in by\n");
 }

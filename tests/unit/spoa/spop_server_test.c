@@ -24,7 +24,7 @@ struct fixture {
 	char folder[64], path[96];
 	struct ev_loop *loop;
 	struct spoa_metrics metrics;
-	struct spop_listener listener;
+	struct listener listener;
 	struct spop_shared shared;
 	struct spop_service service;
 	struct spop_server *server;
@@ -91,7 +91,7 @@ static void drained(void *context)
 
 static int open_server(void **state)
 {
-	const struct spop_socket_owner owner = {0600, (uid_t)-1, (gid_t)-1};
+	const struct listener_owner owner = {0600, (uid_t)-1, (gid_t)-1};
 	struct fixture *fixture = calloc(1, sizeof(*fixture));
 	struct address address;
 	char where[128];
@@ -105,7 +105,7 @@ static int open_server(void **state)
 	(void)snprintf(where, sizeof(where), "unix:%s", fixture->path);
 	fixture->loop = ev_loop_new(EVFLAG_AUTO);
 	if (!fixture->loop || spoa_metrics_init(&fixture->metrics, NULL, 0) < 0 ||
-	    address_parse(&address, where, &why) < 0 || spop_listener_open(&fixture->listener, &address, &owner, 1) < 0)
+	    address_parse(&address, where, &why) < 0 || listener_open(&fixture->listener, &address, &owner, 1) < 0)
 		return -1;
 	fixture->shared.listeners = &fixture->listener;
 	fixture->shared.listener_count = 1;

@@ -24,7 +24,7 @@
 #include "capabilities.h"
 #include "direct_path.h"
 #include "direct_routes.h"
-#include "lending_message.h"
+#include "handoff_message.h"
 #include "steering_lab.h"
 #include "traffic_filter.h"
 
@@ -46,7 +46,7 @@ struct start {
 	const char *capabilities; /* what the process has */
 	size_t max_flows;
 	rlim_t descriptors; /* hard limit; 0: as it is */
-	bool no_folder;     /* for the lending socket */
+	bool no_folder;     /* for the handoff socket */
 	/* What the child does with it, NULL if it did not start. Returns 0, or which assertion failed. */
 	int (*check)(struct start *start, struct direct_path *direct);
 	char folder[64];
@@ -103,7 +103,7 @@ static int result_of(struct steering_lab *lab, struct start *start, char *said, 
 
 	(void)snprintf(start->folder, sizeof(start->folder), "/tmp/disc-direct-XXXXXX");
 	assert_non_null(mkdtemp(start->folder));
-	(void)snprintf(text, sizeof(text), "unix:%s%s/lend.sock", start->folder, start->no_folder ? "/nowhere" : "");
+	(void)snprintf(text, sizeof(text), "unix:%s%s/handoff.sock", start->folder, start->no_folder ? "/nowhere" : "");
 	assert_int_equal(address_parse(&start->socket, text, &why), 0);
 	start->loop = lab->loop;
 	start->errors = memfd_create("errors", MFD_CLOEXEC);
@@ -216,19 +216,19 @@ static void a_direct_path_that_is_off_keeps_no_capability(void **state)
 
 	LAB(state)
 	assert_int_equal(result_of(lab, &start, said, sizeof(said)), 0);
-	assert_non_null(strstr(said, "lend.sock: No such file or directory"));
+	assert_non_null(strstr(said, "handoff.sock: No such file or directory"));
 }
 
 /* --- descriptors --- */
 
-static void no_more_is_lent_than_there_are_descriptors_for(void **state)
+static void no_more_is_handed_off_than_there_are_descriptors_for(void **state)
 {
 	struct start start = {.capabilities = ALL, .max_flows = 1000, .descriptors = 1212, .check = expect_on};
 	char said[1024];
 
 	LAB(state)
 	assert_int_equal(result_of(lab, &start, said, sizeof(said)), 0);
-	assert_string_equal(said, "<4>of max-flows = 1000 connections only 200 can be lent at a time: this process may "
+	assert_string_equal(said, "<4>of max-flows = 1000 connections only 200 can be handed off at a time: this process may "
 				  "open 1212 files, needs 3 for each connection and 612 for others (LimitNOFILE)\n");
 	start.descriptors = 3612;
 	assert_int_equal(result_of(lab, &start, said, sizeof(said)), 0);
@@ -240,14 +240,14 @@ static void no_more_is_lent_than_there_are_descriptors_for(void **state)
 				      "(LimitNOFILE)\n");
 }
 
-static int lend_one(const struct start *start, const struct lending_message *message)
+static int park_one(const struct start *start, const struct handoff_message *message)
 {
 	union {
 		struct cmsghdr header;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-	uint8_t bytes[LENDING_MESSAGE_MAX];
-	struct iovec part = {.iov_base = bytes, .iov_len = lending_message_encode(bytes, message)};
+	uint8_t bytes[HANDOFF_MESSAGE_MAX];
+	struct iovec part = {.iov_base = bytes, .iov_len = handoff_message_encode(bytes, message)};
 	struct msghdr whole = {
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int haproxy = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -265,15 +265,15 @@ static int lend_one(const struct start *start, const struct lending_message *mes
 /* The second connection is accepted before descriptors run out. */
 static int expect_one_refusal(struct start *start, struct direct_path *direct)
 {
-	struct lending_message message = {.type = LENDING_LEND, .loan = 7, .ticket = {{1}}, .bytes = 99};
-	uint8_t bytes[LENDING_MESSAGE_MAX];
+	struct handoff_message message = {.type = HANDOFF_MESSAGE_PARKED, .handoff = 7, .ticket = {{1}}, .bytes = 99};
+	uint8_t bytes[HANDOFF_MESSAGE_MAX];
 	struct rlimit limit, none;
 	ssize_t len = -1;
 	int haproxy;
 
 	if (!direct || getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 1;
-	haproxy = lend_one(start, &message);
+	haproxy = park_one(start, &message);
 	if (haproxy < 0)
 		return 2;
 	/* One is free: for the server's end. */
@@ -286,15 +286,15 @@ static int expect_one_refusal(struct start *start, struct direct_path *direct)
 		len = recv(haproxy, bytes, sizeof(bytes), MSG_DONTWAIT);
 	}
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
-	if (len <= 0 || lending_message_decode(&message, bytes, (size_t)len) != LENDING_OK)
+	if (len <= 0 || handoff_message_decode(&message, bytes, (size_t)len) != HANDOFF_MESSAGE_OK)
 		return 4;
-	if (message.type != LENDING_REFUSED || message.loan != 7)
+	if (message.type != HANDOFF_MESSAGE_REFUSED || message.handoff != 7)
 		return 5;
 	(void)ev_run(start->loop, EVRUN_NOWAIT);
 	return recv(haproxy, bytes, sizeof(bytes), MSG_DONTWAIT) < 0 && errno == EAGAIN ? 0 : 6;
 }
 
-static void without_a_descriptor_the_loan_is_refused(void **state)
+static void without_a_descriptor_the_handoff_is_refused(void **state)
 {
 	struct start start = {.capabilities = ALL, .max_flows = 16, .check = expect_one_refusal};
 	char said[1024];
@@ -450,8 +450,8 @@ int main(void)
 		cmocka_unit_test(ports_that_all_may_bind_need_no_capability),
 		cmocka_unit_test(what_is_not_needed_later_is_given_up),
 		cmocka_unit_test(a_direct_path_that_is_off_keeps_no_capability),
-		cmocka_unit_test(no_more_is_lent_than_there_are_descriptors_for),
-		cmocka_unit_test(without_a_descriptor_the_loan_is_refused),
+		cmocka_unit_test(no_more_is_handed_off_than_there_are_descriptors_for),
+		cmocka_unit_test(without_a_descriptor_the_handoff_is_refused),
 		cmocka_unit_test(a_node_that_is_silent_on_the_wire_is_named_once),
 		cmocka_unit_test(what_an_offer_finds_out_is_told_too),
 		cmocka_unit_test(a_route_that_does_not_do_is_named_when_the_reason_changes),

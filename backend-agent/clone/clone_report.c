@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "clone_report.h"
+
+#include <string.h>
+
+#include "node_metrics.h"
+
+static int post(const struct clone *clone, const struct control_message *message)
+{
+	return agent_outbox_post(clone->shared->outbox, clone->channel, message);
+}
+
+static struct control_text text_of(const char *text)
+{
+	return (struct control_text){text, strlen(text)};
+}
+
+void clone_report_prepared(const struct clone *clone, const struct clone_terms *terms, uint64_t length)
+{
+	const struct control_message message = {
+		.type = CONTROL_PREPARED,
+		.u.prepared = {.ticket = clone->ticket,
+			       .etag = terms->etag,
+			       .target = terms->target,
+			       .offset = terms->offset,
+			       .length = length},
+	};
+
+	(void)post(clone, &message);
+}
+
+void clone_report_reply(const struct clone *clone, const char *reason)
+{
+	const struct control_message message = {
+		.type = CONTROL_HANDOFF_REPLY,
+		.u.handoff_reply = {.ticket = clone->ticket, .reason = text_of(reason)},
+	};
+
+	(void)post(clone, &message);
+}
+
+void clone_report_progress(const struct clone *clone, uint64_t bytes)
+{
+	const struct control_message message = {
+		.type = CONTROL_PROGRESS,
+		.u.progress = {.ticket = clone->ticket, .bytes = bytes},
+	};
+
+	(void)post(clone, &message);
+}
+
+int clone_report_client_data(const struct clone *clone, const uint8_t *data, size_t len)
+{
+	const struct control_message message = {
+		.type = CONTROL_CLIENT_DATA,
+		.u.client_data = {.ticket = clone->ticket, .offset = clone->received, .data = {data, len}},
+	};
+
+	return post(clone, &message);
+}
+
+void clone_report_drained(const struct clone *clone)
+{
+	const struct control_message message = {.type = CONTROL_DRAINED, .u.drained = {.ticket = clone->ticket}};
+
+	(void)post(clone, &message);
+}
+
+int clone_report_handback(const struct clone *clone, const struct tcp_frozen *frozen)
+{
+	const struct control_message message = {
+		.type = CONTROL_HANDBACK,
+		.u.handback = {.ticket = clone->ticket,
+			       .state = frozen->state,
+			       .send_queue = {frozen->send_queue, frozen->send_len},
+			       .receive_queue = {frozen->receive_queue, frozen->receive_len},
+			       .bytes = clone->written},
+	};
+
+	return post(clone, &message);
+}
+
+void clone_report_gone(const struct clone *clone, enum control_gone_cause cause, uint64_t bytes, const char *reason)
+{
+	const struct control_message message = {
+		.type = CONTROL_GONE,
+		.u.gone = {.ticket = clone->ticket, .cause = cause, .bytes = bytes, .reason = text_of(reason)},
+	};
+
+	(void)post(clone, &message);
+}
+
+void clone_report_result(const struct clone *clone, enum control_outcome outcome, const char *reason)
+{
+	const struct control_message message = {
+		.type = CONTROL_RESULT,
+		.u.result = {.ticket = clone->ticket,
+			     .outcome = outcome,
+			     .records = clone->records,
+			     .bytes = clone->sealed,
+			     .reason = text_of(reason)},
+	};
+
+	node_metrics_add_outcome(outcome);
+	(void)post(clone, &message);
+}

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "control_server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "node_metrics.h"
+#include "control.h"
+#include "egress_guard.h"
+#include "log.h"
+#include "version.h"
+
+#define CHANNELS_MAX 256 /* agents, and peers that have not proved to be one */
+#define TICK_S 0.1       /* how late an offer may expire, and silence be noticed */
+#define SILENCE_S 5.0    /* an agent pings every 250 ms */
+#define AGENT_NAME_MAX 256
+#define MESSAGE_MAX 4096 /* bytes of what a node sends */
+
+struct agent {
+	struct control_server *server;
+	struct channel *channel;
+	uint64_t number;           /* names the channel to the other threads; never used again */
+	char name[AGENT_NAME_MAX]; /* of its certificate; empty until it is verified */
+	bool greeted;              /* its Hello came */
+	double heard;              /* when, see ticket_clock() */
+	struct agent *prev, *next;
+};
+
+struct control_server {
+	struct ev_loop *loop;
+	const struct control_settings *settings;
+	ev_io acceptor;
+	ev_timer tick;
+	struct agent *agents;
+	unsigned agent_count;
+	uint64_t last_number;
+};
+
+static void fault(struct agent *agent, const char *reason)
+{
+	node_metrics_add(NODE_CHANNEL_FAULTS, 1);
+	channel_close(agent->channel, reason);
+}
+
+/* Encodes and queues <message>. What cannot be queued is lost with the channel, which is as good as dead then. */
+static void send_message(struct agent *agent, const struct control_message *message)
+{
+	uint8_t bytes[MESSAGE_MAX];
+	size_t len;
+	enum control_error error = control_encode(message, bytes, sizeof(bytes), &len);
+
+	if (error != CONTROL_OK)
+		log_error("control: a %s could not be encoded: %s", control_type_text(message->type),
+			  control_error_text(error));
+	else if (channel_send(agent->channel, bytes, len) < 0)
+		log_warning("control: a %s to %s was lost: the channel takes nothing", control_type_text(message->type),
+			    agent->name);
+}
+
+static struct control_text text_of(const char *text)
+{
+	return (struct control_text){text, strlen(text)};
+}
+
+static void send_result(struct agent *agent, const struct ticket *ticket, enum control_outcome outcome,
+			uint64_t records, uint64_t bytes, const char *reason)
+{
+	struct control_message message = {
+		.type = CONTROL_RESULT,
+		.u.result = {.ticket = *ticket,
+			     .outcome = outcome,
+			     .records = records,
+			     .bytes = bytes,
+			     .reason = text_of(reason)},
+	};
+
+	send_message(agent, &message);
+}
+
+static struct agent *find_agent(struct control_server *server, uint64_t number)
+{
+	struct agent *agent;
+
+	DL_FOREACH (server->agents, agent) {
+		if (agent->number == number)
+			return agent;
+	}
+	return NULL;
+}
+
+/* From the result queue: an offload has ended. Its agent may be gone. */
+static void on_result(void *context, const struct offload_result *result)
+{
+	struct agent *agent = find_agent(context, result->channel);
+
+	if (agent != NULL && agent->greeted)
+		send_result(agent, &result->ticket, result->outcome, result->records, result->bytes, result->reason);
+}
+
+/* From the outbox. Half of a channel's queue is kept free for what is said on this loop. */
+static enum agent_outbox_status on_letter(void *context, uint64_t channel, const uint8_t *bytes, size_t len)
+{
+	struct agent *agent = find_agent(context, channel);
+
+	if (agent == NULL)
+		return AGENT_OUTBOX_TAKEN;
+	if (channel_queued(agent->channel) + len > CHANNEL_QUEUE_MAX / 2)
+		return AGENT_OUTBOX_LATER;
+	/* An agent that does not hear of its connections must not believe that it has them. */
+	if (channel_send(agent->channel, bytes, len) < 0)
+		fault(agent, "a message about a client's connection was lost: the channel takes nothing");
+	return AGENT_OUTBOX_TAKEN;
+}
+
+static void on_offer_expired(void *context, const struct ticket *ticket, uint64_t channel)
+{
+	struct agent *agent = find_agent(context, channel);
+
+	node_metrics_add(NODE_EXPIRED, 1);
+	if (agent != NULL)
+		send_result(agent, ticket, CONTROL_OUTCOME_EXPIRED, 0, 0, "no fetch named the ticket in time");
+}
+
+/* --- messages of an agent -------------------------------------------------------------------------------------- */
+
+static void on_hello(struct agent *agent, const struct control_hello *hello)
+{
+	if (agent->greeted) {
+		fault(agent, "a second Hello");
+		return;
+	}
+	if (control_negotiate(hello) == 0) {
+		char reason[128];
+
+		snprintf(reason, sizeof(reason),
+			 "no common version of the control protocol: it speaks %u to %u, we %u to %u",
+			 hello->version_min, hello->version_max, CONTROL_VERSION_MIN, CONTROL_VERSION_MAX);
+		fault(agent, reason);
+		return;
+	}
+	agent->greeted = true;
+	log_notice("control: agent %s at %s (%.*s, %.*s) is here", agent->name, channel_peer(agent->channel),
+		   (int)hello->name.len, hello->name.data, (int)hello->software.len, hello->software.data);
+}
+
+static void on_offer(struct agent *agent, const struct control_offer *offer)
+{
+	char digits[TICKET_TEXT_LEN + 1];
+	struct ticket_terms terms = {
+		.lease_id = offer->lease_id,
+		.channel = agent->number,
+		.direct_min = offer->direct_min,
+		.rest = {.etag = {offer->continuation_etag.data, offer->continuation_etag.len},
+			 .target = {offer->target.data, offer->target.len},
+			 .offset = offer->continuation_offset,
+			 .length = offer->continuation_length},
+	};
+	enum ticket_offer_status status;
+
+	(void)ip_address_parse(&terms.client, offer->client.data, offer->client.len);
+	status = ticket_table_offer(agent->server->settings->tickets, &offer->ticket, &offer->state, &terms,
+				    ticket_clock());
+	node_metrics_add(NODE_OFFERS, 1);
+	ticket_format(digits, &offer->ticket);
+	log_debug("control: offer %.8s, lease %llu: %.*s %.*s for %.*s", digits, (unsigned long long)offer->lease_id,
+		  (int)offer->method.len, offer->method.data, (int)offer->target.len, offer->target.data,
+		  (int)offer->client.len, offer->client.data);
+	if (status == TICKET_OFFER_KEPT || status == TICKET_OFFER_JOINED)
+		return;
+	node_metrics_add(NODE_OFFERS_REFUSED, 1);
+	node_metrics_add(NODE_DECLINED, 1);
+	send_result(agent, &offer->ticket, CONTROL_OUTCOME_DECLINED, 0, 0,
+		    status == TICKET_OFFER_USED ? "the ticket was used before" : "too many tickets wait");
+}
+
+static void on_cancel(struct agent *agent, const struct control_cancel *cancel)
+{
+	if (!ticket_table_cancel(agent->server->settings->tickets, &cancel->ticket, agent->number, ticket_clock()))
+		return;
+	node_metrics_add(NODE_DECLINED, 1);
+	send_result(agent, &cancel->ticket, CONTROL_OUTCOME_DECLINED, 0, 0, "cancelled by the agent");
+}
+
+static void on_ping(struct agent *agent, const struct control_ping *ping)
+{
+	struct control_message message = {
+		.type = CONTROL_PONG,
+		.u.pong = {.nonce = ping->nonce,
+			   .offloads = (uint32_t)node_metric_value(NODE_OFFLOADS_ACTIVE),
+			   .draining = atomic_load(agent->server->settings->draining)},
+	};
+
+	send_message(agent, &message);
+}
+
+static void refuse_handoff(struct agent *agent, const struct ticket *ticket, const char *reason)
+{
+	struct control_message message = {
+		.type = CONTROL_HANDOFF_REPLY,
+		.u.handoff_reply = {.ticket = *ticket, .reason = text_of(reason)},
+	};
+
+	node_metrics_add(NODE_HANDOFFS_REFUSED, 1);
+	send_message(agent, &message);
+}
+
+static void on_handoff(struct agent *agent, const struct control_handoff *handoff)
+{
+	struct direct_service *direct = agent->server->settings->direct;
+
+	if (direct == NULL) {
+		refuse_handoff(agent, &handoff->ticket, "this node has no direct path");
+		return;
+	}
+	switch (clone_table_hand_off(direct->table, agent->number, handoff)) {
+	case CLONE_ORDER_GIVEN:
+		break;
+	case CLONE_ORDER_UNKNOWN:
+		/* Its wait was over: it crossed our Gone. */
+		refuse_handoff(agent, &handoff->ticket, "no body waits for this connection (any more)");
+		break;
+	case CLONE_ORDER_TWICE:
+		fault(agent, "a second Handoff for one ticket");
+		break;
+	case CLONE_ORDER_NO_MEMORY:
+		refuse_handoff(agent, &handoff->ticket, "out of memory");
+		break;
+	}
+}
+
+static void on_recall(struct agent *agent, const struct control_recall *recall)
+{
+	struct direct_service *direct = agent->server->settings->direct;
+
+	/* A ticket that is unknown has ended meanwhile: our Handback or Gone is under way. */
+	if (direct != NULL && clone_table_recall(direct->table, agent->number, &recall->ticket, recall->discard != 0) ==
+				      CLONE_ORDER_NO_MEMORY)
+		fault(agent, "out of memory: its connections cannot be recalled one by one");
+}
+
+static void dispatch(struct agent *agent, const struct control_message *message)
+{
+	if (!agent->greeted && message->type != CONTROL_HELLO) {
+		fault(agent, "a message before Hello");
+		return;
+	}
+	switch (message->type) {
+	case CONTROL_HELLO:
+		on_hello(agent, &message->u.hello);
+		break;
+	case CONTROL_OFFER:
+		on_offer(agent, &message->u.offer);
+		break;
+	case CONTROL_CANCEL:
+		on_cancel(agent, &message->u.cancel);
+		break;
+	case CONTROL_PING:
+		on_ping(agent, &message->u.ping);
+		break;
+	case CONTROL_HANDOFF:
+		on_handoff(agent, &message->u.handoff);
+		break;
+	case CONTROL_RECALL:
+		on_recall(agent, &message->u.recall);
+		break;
+	case CONTROL_PONG:
+	case CONTROL_RESULT:
+	case CONTROL_PREPARED:
+	case CONTROL_HANDOFF_REPLY:
+	case CONTROL_PROGRESS:
+	case CONTROL_CLIENT_DATA:
+	case CONTROL_DRAINED:
+	case CONTROL_HANDBACK:
+	case CONTROL_GONE:
+		fault(agent, "a message that only a node sends");
+		break;
+	case CONTROL_UNKNOWN:
+		break;
+	}
+}
+
+/* --- channels -------------------------------------------------------------------------------------------------- */
+
+static void on_channel_opened(struct channel *channel, void *context, const char *peer_name)
+{
+	struct agent *agent = context;
+	struct control_message message = {
+		.type = CONTROL_HELLO,
+		.u.hello = {.version_min = CONTROL_VERSION_MIN,
+			    .version_max = CONTROL_VERSION_MAX,
+			    .name = text_of(agent->server->settings->node_name),
+			    .software = text_of("disc-backend " DISC_VERSION),
+			    .direct = agent->server->settings->direct != NULL},
+	};
+
+	(void)channel;
+	snprintf(agent->name, sizeof(agent->name), "%s", peer_name);
+	agent->heard = ticket_clock();
+	node_metrics_add(NODE_CHANNELS, 1);
+	send_message(agent, &message);
+}
+
+static void on_channel_received(struct channel *channel, void *context, const uint8_t *frame, size_t len)
+{
+	struct agent *agent = context;
+	struct control_message message;
+	enum control_error error = control_decode(&message, frame, len);
+
+	(void)channel;
+	agent->heard = ticket_clock();
+	if (error != CONTROL_OK) {
+		fault(agent, control_error_text(error));
+		return;
+	}
+	/* The agent may be gone afterwards, the message is ours. */
+	dispatch(agent, &message);
+	control_release(&message);
+}
+
+static void on_channel_closed(struct channel *channel, void *context, const char *reason)
+{
+	struct agent *agent = context;
+	struct control_server *server = agent->server;
+	size_t dropped;
+
+	if (agent->name[0] == '\0') {
+		log_warning("control: peer %s refused: %s", channel_peer(channel), reason);
+	} else {
+		dropped = ticket_table_drop_channel(server->settings->tickets, agent->number, ticket_clock());
+		if (server->settings->direct != NULL)
+			clone_table_channel_lost(server->settings->direct->table, agent->number);
+		log_notice("control: channel of agent %s at %s closed: %s; %zu offers dropped", agent->name,
+			   channel_peer(channel), reason, dropped);
+		node_metrics_add(NODE_CHANNELS, -1);
+	}
+	DL_DELETE(server->agents, agent);
+	server->agent_count--;
+	free(agent);
+}
+
+static const struct channel_handlers handlers = {
+	.opened = on_channel_opened,
+	.received = on_channel_received,
+	.closed = on_channel_closed,
+};
+
+/* Takes <fd> over. */
+static void add_agent(struct control_server *server, int fd)
+{
+	struct agent *agent = calloc(1, sizeof(*agent));
+
+	if (agent == NULL) {
+		log_error("control: a peer was dropped: out of memory");
+		close(fd);
+		return;
+	}
+	agent->server = server;
+	agent->number = ++server->last_number;
+	agent->heard = ticket_clock();
+	DL_APPEND(server->agents, agent);
+	server->agent_count++;
+	agent->channel =
+		channel_accept(server->loop, server->settings->tls, fd, server->settings->agents, &handlers, agent);
+	if (agent->channel == NULL) {
+		log_error("control: a peer was dropped: %s", strerror(errno));
+		DL_DELETE(server->agents, agent);
+		server->agent_count--;
+		free(agent);
+	}
+}
+
+static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
+{
+	struct control_server *server = watcher->data;
+	int fd = accept4(watcher->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)events;
+	if (fd < 0) {
+		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return;
+		/* Out of descriptors: the tick tries again. */
+		log_warning("control.listen: cannot accept a connection: %s", strerror(errno));
+		ev_io_stop(loop, watcher);
+		return;
+	}
+	if (server->agent_count >= CHANNELS_MAX) {
+		log_warning("control.listen: a peer was dropped: %d channels are open", CHANNELS_MAX);
+		close(fd);
+		return;
+	}
+	add_agent(server, fd);
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------ */
+
+static void close_silent(struct control_server *server, double now)
+{
+	struct agent *agent, *next;
+
+	DL_FOREACH_SAFE (server->agents, agent, next) {
+		if (agent->name[0] != '\0' && now - agent->heard > SILENCE_S)
+			channel_close(agent->channel, "nothing was heard from it");
+	}
+}
+
+static void attend_to_direct(struct direct_service *direct)
+{
+	agent_outbox_retry(&direct->outbox);
+	if (direct->guard != NULL)
+		atomic_store_explicit(&node_metrics[NODE_GUARD_DROPPED].value,
+				      (int64_t)egress_guard_dropped(direct->guard), memory_order_relaxed);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct control_server *server = timer->data;
+	struct ticket_table *tickets = server->settings->tickets;
+	double now = ticket_clock();
+
+	(void)events;
+	ticket_table_expire(tickets, now, on_offer_expired, server);
+	atomic_store_explicit(&node_metrics[NODE_OFFERS_WAITING].value, (int64_t)ticket_table_offers(tickets),
+			      memory_order_relaxed);
+	close_silent(server, now);
+	if (server->settings->direct != NULL)
+		attend_to_direct(server->settings->direct);
+	ev_io_start(loop, &server->acceptor);
+}
+
+struct control_server *control_server_start(struct ev_loop *loop, int listener, const struct control_settings *settings)
+{
+	struct control_server *server = calloc(1, sizeof(*server));
+
+	if (server == NULL)
+		return NULL;
+	server->loop = loop;
+	server->settings = settings;
+	ev_io_init(&server->acceptor, on_connection, listener, EV_READ);
+	server->acceptor.data = server;
+	ev_io_start(loop, &server->acceptor);
+	ev_timer_init(&server->tick, on_tick, TICK_S, TICK_S);
+	server->tick.data = server;
+	ev_timer_start(loop, &server->tick);
+	result_queue_attach(settings->results, loop, on_result, server);
+	if (settings->direct != NULL)
+		agent_outbox_attach(&settings->direct->outbox, loop, on_letter, server);
+	return server;
+}
+
+void control_server_stop(struct control_server *server)
+{
+	struct agent *agent, *next;
+
+	result_queue_detach(server->settings->results);
+	if (server->settings->direct != NULL)
+		agent_outbox_detach(&server->settings->direct->outbox);
+	ev_io_stop(server->loop, &server->acceptor);
+	ev_timer_stop(server->loop, &server->tick);
+	DL_FOREACH_SAFE (server->agents, agent, next)
+		channel_close(agent->channel, "the node ends");
+	free(server);
+}

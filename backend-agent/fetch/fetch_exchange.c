@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fetch_exchange.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "node_metrics.h"
+#include "file_body.h"
+#include "log.h"
+
+#define TOO_SHORT "the body is shorter than offload.min-size"
+
+static void report(struct fetch_exchange *exchange, uint64_t channel, enum control_outcome outcome, const char *reason)
+{
+	struct offload_result result = {
+		.ticket = exchange->ticket,
+		.channel = channel,
+		.outcome = outcome,
+		.reason = reason,
+	};
+
+	if (exchange->transfer.kind == FETCH_BODY_SEALED) {
+		result.records = sealed_body_records(exchange->transfer.sealed);
+		result.bytes = sealed_body_bytes(exchange->transfer.sealed);
+	}
+	node_metrics_add_outcome(outcome);
+	result_queue_push(exchange->service->results, &result);
+}
+
+/* <offer>, which may be NULL, was taken out unused and stays so: it is wiped. */
+static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer, const char *reason)
+{
+	if (offer == NULL)
+		return;
+	report(exchange, offer->terms.channel, CONTROL_OUTCOME_DECLINED, reason);
+	ticket_table_release(exchange->service->tickets, offer);
+	exchange->declined = true;
+}
+
+/* Returns why <exchange> is not to be offloaded, NULL if it is. */
+static const char *reason_to_decline(const struct fetch_exchange *exchange)
+{
+	const struct fetch_answer *answer = &exchange->answer;
+	struct timespec now;
+
+	if (atomic_load_explicit(exchange->service->draining, memory_order_relaxed))
+		return "the node is draining";
+	if (!answer->has_body)
+		return "the response has no body of a file";
+	if (answer->status != 200 && answer->status != 206)
+		return "the origin's status is neither 200 nor 206";
+	if (!answer->has_length)
+		return "the origin does not tell the body's length";
+	if (!answer->is_pinned)
+		return "the origin gives no strong validator";
+	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
+		return "the body needs more records than one lease may seal";
+	if (answer->origin == NULL &&
+	    (clock_gettime(CLOCK_REALTIME, &now) < 0 || !file_object_is_settled(&answer->object, &now)))
+		return "the file was written only now";
+	return NULL;
+}
+
+/* A body of unknown length: HTTP/1.0 knows only the end of the connection for it. */
+static bool is_chunked(const struct fetch_exchange *exchange)
+{
+	return exchange->answer.has_body && !exchange->answer.has_length && !exchange->http_1_0;
+}
+
+/* Formats the head, with the text behind it if there is one, and begins the transfer with it. */
+static int begin_transfer(struct fetch_exchange *exchange, const struct announcement *announcement,
+			  uint64_t content_length)
+{
+	char bytes[RESPONSE_HEAD_MAX + FETCH_ANSWER_TEXT_MAX];
+	struct response_head head;
+	size_t len;
+
+	fetch_answer_describe(&exchange->answer, &head);
+	head.date = time(NULL);
+	head.chunked = is_chunked(exchange) || exchange->has_clone;
+	head.close = !exchange->keep_alive;
+	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
+	head.announcement = announcement;
+	if (content_length > 0)
+		head.content_length = content_length;
+	if (exchange->has_clone)
+		head.has_content_length = false;
+	len = response_head_format(bytes, RESPONSE_HEAD_MAX, &head);
+	if (len == 0)
+		return -1;
+	if (exchange->answer.has_text && !exchange->head_only)
+		len += fetch_answer_text(&exchange->answer, bytes + len);
+	return fetch_transfer_init(&exchange->transfer, bytes, len);
+}
+
+/* Relays the body of the answer's source, which is the transfer's afterwards. */
+static enum fetch_exchange_status relay(struct fetch_exchange *exchange)
+{
+	struct relayed_body *body = relayed_body_new(exchange->answer.source, is_chunked(exchange));
+
+	if (body == NULL)
+		return FETCH_EXCHANGE_FAILED;
+	exchange->answer.source = NULL;
+	exchange->answer.origin = NULL;
+	fetch_transfer_set_relayed(&exchange->transfer, body);
+	return FETCH_EXCHANGE_READY;
+}
+
+static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchange)
+{
+	struct announcement none = {.kind = ANNOUNCEMENT_NONE, .ticket = exchange->ticket};
+	struct fetch_answer *answer = &exchange->answer;
+
+	if (answer->has_body && !answer->has_length && exchange->http_1_0)
+		exchange->keep_alive = false;
+	if (begin_transfer(exchange, exchange->declined ? &none : NULL, 0) < 0)
+		return FETCH_EXCHANGE_FAILED;
+	if (answer->has_body && answer->source != NULL)
+		return relay(exchange);
+	if (answer->has_body)
+		fetch_transfer_set_plain(&exchange->transfer, &answer->object, answer->offset, answer->length);
+	return FETCH_EXCHANGE_READY;
+}
+
+/* Returns why the rest of a body is not sealed for <offer>, NULL if it is. Its keys and nonces may have sealed these
+ * bytes before, so it must be the very same ones: an entity tag is unique per resource only, and an origin may give
+ * every resource the same one. */
+static const char *reason_to_refuse_continuation(const struct fetch_exchange *exchange, const struct ticket_continuation *rest)
+{
+	const struct fetch_answer *answer = &exchange->answer;
+
+	if (answer->origin != NULL)
+		return "a body of an HTTP origin is never sealed a second time";
+	if (!text_span_equals(rest->target, exchange->target))
+		return "the rest of another target was offered";
+	if (answer->status != 206 || answer->offset != rest->offset || answer->length != rest->length ||
+	    !text_span_equals(rest->etag, answer->etag))
+		return "this is not the rest of the object that was offered";
+	return NULL;
+}
+
+/* Returns why the answer is not sealed for <offer>, NULL if it is. A rest is sealed however short it is. */
+static const char *reason_to_refuse(const struct fetch_exchange *exchange, const struct ticket_offer *offer)
+{
+	const char *reason = reason_to_decline(exchange);
+
+	if (reason != NULL)
+		return reason;
+	if (offer->terms.rest.etag.len > 0)
+		return reason_to_refuse_continuation(exchange, &offer->terms.rest);
+	return exchange->answer.length < exchange->service->limits.offload_min_size ? TOO_SHORT : NULL;
+}
+
+static void on_clone_fed(void *clone)
+{
+	clone_fed(clone);
+}
+
+static void on_body_fed(void *context)
+{
+	struct fetch_exchange *exchange = context;
+
+	exchange->fed(exchange->context);
+}
+
+/* The clone waits no more. */
+static void on_settled(void *context, struct sealed_body *body)
+{
+	struct fetch_exchange *exchange = context;
+
+	exchange->has_clone = false;
+	if (body == NULL) {
+		fetch_transfer_close(&exchange->transfer);
+	} else {
+		if (exchange->answered != NULL)
+			http_stream_redirect(exchange->answered, on_body_fed, exchange);
+		fetch_transfer_set_chunk(&exchange->transfer, body);
+	}
+	exchange->fed(exchange->context);
+}
+
+/* Hands <body> to a clone, if this node, the agent and the body are fit for it. Returns false if not: <body> stays the
+ * caller's. */
+static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offer *offer, struct sealed_body *body)
+{
+	const struct fetch_answer *answer = &exchange->answer;
+	struct clone_terms terms = {
+		.ticket = exchange->ticket, .channel = offer->terms.channel, .announcer = {on_settled, exchange}};
+	struct clone *clone;
+
+	if (exchange->service->clones == NULL || exchange->http_1_0 || offer->terms.direct_min == 0 ||
+	    answer->length < offer->terms.direct_min)
+		return false;
+	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images,
+	 * reproducible builds), and then another object of the same size may have the same. */
+	if (answer->origin == NULL && answer->object.mtime.tv_nsec == 0) {
+		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
+		return false;
+	}
+	if (answer->origin == NULL) {
+		terms.etag = (struct control_text){answer->etag, strlen(answer->etag)};
+		terms.target = (struct control_text){exchange->target, strlen(exchange->target)};
+		terms.offset = answer->offset;
+	}
+	if (!clone_set_reaches(exchange->service->clones, &offer->terms.client))
+		return false;
+	clone = clone_set_add(exchange->service->clones, &terms, body);
+	if (clone == NULL)
+		return false;
+	if (answer->origin != NULL)
+		http_stream_redirect(exchange->answered, on_clone_fed, clone);
+	exchange->has_clone = true;
+	return true;
+}
+
+/* <body> was made for <offer>: announces it. Both are taken over. */
+static enum fetch_exchange_status announce(struct fetch_exchange *exchange, struct ticket_offer *offer,
+					   struct sealed_body *body)
+{
+	const struct record_layout *layout = sealed_body_layout(body);
+	struct announcement announcement = {ANNOUNCEMENT_SPLICE, exchange->ticket, offer->state.seq, layout->records,
+					    layout->length};
+	struct fetch_answer *answer = &exchange->answer;
+	int begun;
+
+	if (make_clone(exchange, offer, body))
+		announcement.kind = ANNOUNCEMENT_DIRECT;
+	begun = begin_transfer(exchange, &announcement, layout->ciphertext);
+	/* It is the body's now. */
+	answer->source = NULL;
+	answer->origin = NULL;
+	exchange->channel = offer->terms.channel;
+	if (begun < 0 && !exchange->has_clone) {
+		sealed_body_free(body);
+		decline(exchange, offer, "out of memory");
+		return FETCH_EXCHANGE_FAILED;
+	}
+	ticket_table_release(exchange->service->tickets, offer);
+	if (exchange->has_clone) {
+		fetch_transfer_set_open(&exchange->transfer);
+		return begun < 0 ? FETCH_EXCHANGE_FAILED : FETCH_EXCHANGE_READY;
+	}
+	fetch_transfer_set_sealed(&exchange->transfer, body);
+	node_metrics_add(NODE_OFFLOADS_ACTIVE, 1);
+	return FETCH_EXCHANGE_READY;
+}
+
+/* The offer is here: announce records, or decline if they cannot be made. The offer is given back in every case. */
+static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange, struct ticket_offer *offer)
+{
+	struct fetch_answer *answer = &exchange->answer;
+	const char *reason = reason_to_refuse(exchange, offer);
+	struct sealed_body *body;
+	enum record_error error = RECORD_NO_MEMORY;
+
+	if (reason != NULL) {
+		decline(exchange, offer, reason);
+		return respond_plainly(exchange);
+	}
+	if (answer->source == NULL)
+		answer->source = file_body_new(&answer->object, answer->offset, answer->length);
+	if (answer->source != NULL)
+		error = sealed_body_new(&body, answer->source, answer->length, &offer->state);
+	if (error == RECORD_OK)
+		return announce(exchange, offer, body);
+	decline(exchange, offer, record_error_text(error));
+	return respond_plainly(exchange);
+}
+
+/* The offer that the exchange waited for came. */
+static void on_offer(struct ticket_waiter *waiter, struct ticket_offer *offer)
+{
+	struct fetch_exchange *exchange = waiter->context;
+
+	exchange->waiting = false;
+	exchange->began(exchange->context, respond_sealed(exchange, offer));
+}
+
+/* Every answer with a ticket needs the offer, also one that will not be sealed: "none" is the promise of the exchange
+ * that took it out. So a fetch that came first waits in either case. */
+static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
+{
+	struct ticket_offer *offer;
+
+	exchange->waiter = (struct ticket_waiter){
+		.ticket = exchange->ticket,
+		.mailbox = &exchange->service->mailbox,
+		.call = on_offer,
+		.context = exchange,
+	};
+	switch (ticket_table_claim(exchange->service->tickets, &exchange->waiter, &offer, ticket_clock())) {
+	case TICKET_CLAIM_JOINED:
+		return respond_sealed(exchange, offer);
+	case TICKET_CLAIM_WAITING:
+		exchange->waiting = true;
+		return FETCH_EXCHANGE_WAITING;
+	case TICKET_CLAIM_USED:
+		node_metrics_add(NODE_TICKETS_REUSED, 1);
+		break;
+	case TICKET_CLAIM_REFUSED:
+		log_warning("too many tickets wait or are remembered: an offload is not served (offload.max-waiting)");
+		break;
+	}
+	return respond_plainly(exchange);
+}
+
+static void reset(struct fetch_exchange *exchange)
+{
+	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
+	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
+	exchange->declined = false;
+	exchange->target = NULL;
+	exchange->waiting = exchange->has_clone = false;
+	exchange->stream = exchange->answered = NULL;
+	exchange->channel = 0;
+}
+
+/* The response is known; decide how to transfer its body. */
+static enum fetch_exchange_status respond(struct fetch_exchange *exchange)
+{
+	return exchange->has_ticket ? join_ticket(exchange) : respond_plainly(exchange);
+}
+
+/* The origin's stream got on. */
+static void on_stream(void *context)
+{
+	struct fetch_exchange *exchange = context;
+	struct http_stream *stream = exchange->stream;
+
+	if (stream == NULL) {
+		exchange->fed(exchange->context);
+		return;
+	}
+	switch (http_stream_state(stream)) {
+	case HTTP_STREAM_ASKING:
+		return;
+	case HTTP_STREAM_ANSWERED:
+		fetch_answer_init_origin(&exchange->answer, stream, exchange->head_only);
+		break;
+	case HTTP_STREAM_FAILED:
+		fetch_answer_init_status(&exchange->answer, http_stream_failure_status(stream));
+		body_source_free(http_stream_body(stream));
+		break;
+	}
+	exchange->answered = stream;
+	exchange->stream = NULL;
+	log_debug("origin answered: %d, %llu bytes", exchange->answer.status,
+		  (unsigned long long)exchange->answer.length);
+	exchange->began(exchange->context, respond(exchange));
+}
+
+static enum fetch_exchange_status ask_origin(struct fetch_exchange *exchange, const struct fetch_request *request)
+{
+	/* For an end that comes before the answer. */
+	fetch_answer_init_status(&exchange->answer, 503);
+	exchange->stream = http_source_fetch(exchange->service->origin, request, on_stream, exchange);
+	return exchange->stream != NULL ? FETCH_EXCHANGE_ASKING : FETCH_EXCHANGE_FAILED;
+}
+
+enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
+						bool keep_alive)
+{
+	reset(exchange);
+	exchange->head_only = request->method == FETCH_HEAD;
+	exchange->http_1_0 = request->http_minor == 0;
+	exchange->keep_alive = keep_alive;
+	exchange->has_ticket = request->has_ticket;
+	exchange->ticket = request->ticket;
+	node_metrics_add(NODE_FETCHES, 1);
+	if (request->has_ticket && (exchange->target = strndup(request->target.data, request->target.len)) == NULL) {
+		fetch_answer_init_status(&exchange->answer, 503);
+		return FETCH_EXCHANGE_FAILED;
+	}
+	if (exchange->service->origin != NULL) {
+		log_debug("fetch %.*s%s", (int)request->target.len, request->target.data,
+			  request->has_ticket ? " with a ticket" : "");
+		if (request->method != FETCH_OTHER && !request->has_more_fields)
+			return ask_origin(exchange, request);
+		fetch_answer_init_status(&exchange->answer, request->method == FETCH_OTHER ? 405 : 431);
+		return respond(exchange);
+	}
+	fetch_answer_init(&exchange->answer, exchange->service->content, request, time(NULL));
+	log_debug("fetch %.*s%s: %d, %llu bytes", (int)request->target.len, request->target.data,
+		  request->has_ticket ? " with a ticket" : "", exchange->answer.status,
+		  (unsigned long long)exchange->answer.length);
+	return respond(exchange);
+}
+
+enum fetch_exchange_status fetch_exchange_begin_status(struct fetch_exchange *exchange, int status)
+{
+	reset(exchange);
+	fetch_answer_init_status(&exchange->answer, status);
+	return respond_plainly(exchange);
+}
+
+enum fetch_exchange_status fetch_exchange_give_up(struct fetch_exchange *exchange)
+{
+	struct ticket_offer *offer;
+
+	exchange->waiting = false;
+	offer = ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock());
+	/* It came in the last moment: as good as one that came before. */
+	if (offer != NULL)
+		return respond_sealed(exchange, offer);
+	node_metrics_add(NODE_TICKETS_UNKNOWN, 1);
+	return respond_plainly(exchange);
+}
+
+static void report_sealed(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
+{
+	enum control_outcome outcome = CONTROL_OUTCOME_ABORTED;
+
+	if (status == FETCH_TRANSFER_DONE) {
+		outcome = CONTROL_OUTCOME_SEALED;
+		why = "";
+	} else if (status == FETCH_TRANSFER_BROKEN) {
+		outcome = CONTROL_OUTCOME_FAILED;
+	}
+	node_metrics_add(NODE_OFFLOADS_ACTIVE, -1);
+	node_metrics_add(NODE_BYTES_SEALED, (int64_t)sealed_body_bytes(exchange->transfer.sealed));
+	report(exchange, exchange->channel, outcome, why);
+}
+
+void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
+{
+	if (exchange->stream != NULL) {
+		body_source_free(http_stream_body(exchange->stream));
+		exchange->stream = NULL;
+	}
+	if (exchange->waiting) {
+		exchange->waiting = false;
+		decline(exchange, ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
+			"the fetch went away");
+	}
+	if (exchange->has_clone)
+		clone_set_cancel(exchange->service->clones, &exchange->ticket, "the fetch went away");
+	exchange->has_clone = false;
+	if (status == FETCH_TRANSFER_BROKEN)
+		node_metrics_add(NODE_FILES_CHANGED, 1);
+	if (exchange->transfer.kind == FETCH_BODY_SEALED)
+		report_sealed(exchange, status, why);
+	else
+		node_metrics_add(NODE_BYTES_PLAIN, (int64_t)exchange->transfer.sent);
+	fetch_transfer_release(&exchange->transfer);
+	fetch_answer_release(&exchange->answer);
+	free(exchange->target);
+	exchange->target = NULL;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Backend: the running node - its sockets, the table of tickets, a control loop and the fetch workers.
+ *
+ *   worker 0: control server <--- result queue ---+
+ *       |                                         |
+ *       +--offers--> ticket table --offers--> worker 1..N: fetch servers --> file source,
+ *                                                                        or origin
+ */
+#ifndef DISC_NODE_H
+#define DISC_NODE_H
+
+#include "node_config.h"
+
+/* Opens every socket of <config>, serves until a signal and the drain that follows it. Returns 0, or -1 (logged) if it
+ * could not start. */
+int node_run(const struct node_config *config);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Configuration of disc-backend, read and checked as a whole: what was checked is what is used.
+ * doc/man/disc-backend.conf.5 describes every field. */
+#ifndef DISC_NODE_CONFIG_H
+#define DISC_NODE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "address.h"
+#include "channel.h"
+#include "content_type.h"
+#include "direct_settings.h"
+#include "fetch_service.h"
+#include "file_source.h"
+#include "http_source.h"
+#include "ticket_table.h"
+
+struct node_config {
+	void *tree;                   /* private: what the texts below belong to */
+	unsigned workers;             /* that serve fetches */
+	double grace;                 /* seconds a drain may take */
+	struct address *fetch_listen; /* fetch_listen_count of them */
+	size_t fetch_listen_count;
+	struct fetch_limits limits; /* of one worker */
+	struct ticket_limits tickets;
+	struct address control_listen;
+	const char **agents; /* NULL-terminated */
+	bool has_admin;
+	struct address admin_listen;
+	struct channel_tls *tls;
+	bool has_origin;
+	struct http_source_settings origin; /* of one worker, instead of files; its texts below */
+	char *origin_base;
+	struct file_source *files;
+	struct content_types *types;
+	const char **index; /* NULL-terminated */
+	bool has_direct;
+	struct direct_settings direct;
+};
+
+/* Reads <file> and checks it: every fault is written to stderr as "FILE:LINE: FIELD: message" (of a fault in the syntax
+ * only the first). Loads the certificates and opens the root folder; opens no socket. Returns 0, or -1 if there was a
+ * fault; <config> is then empty. */
+int node_config_load(struct node_config *config, const char *file);
+
+/* Sets up logging as the file says. Returns 0, or -1 after having written the fault to stderr. */
+int node_config_apply_log(const struct node_config *config, const char *program);
+
+void node_config_release(struct node_config *config);
+
+#endif

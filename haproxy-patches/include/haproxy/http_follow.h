@@ -1,0 +1,70 @@
+/*
+ * include/haproxy/http_follow.h
+ * Fetching the body that a response refers to from another backend.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef _HAPROXY_HTTP_FOLLOW_H
+#define _HAPROXY_HTTP_FOLLOW_H
+
+#include <haproxy/buf-t.h>
+#include <haproxy/dynbuf.h>
+#include <haproxy/http_ana-t.h>
+#include <haproxy/htx-t.h>
+#include <haproxy/stream-t.h>
+
+/* flags of struct http_follow */
+#define FOLLOW_F_WANTED  0x00000001 /* a rule decided to fetch the body elsewhere */
+#define FOLLOW_F_DONE    0x00000002 /* the body is being fetched, there is no second time */
+#define FOLLOW_F_MERGED  0x00000004 /* the current response got the application's fields */
+
+/* attached to an HTTP transaction when a "disc-follow" rule exists */
+struct http_follow {
+	uint32_t flags;         /* FOLLOW_F_* */
+	struct proxy *be;       /* where to fetch the body from */
+	struct ist path;        /* normalized path and query of the body there, in <area> */
+	struct buffer request;  /* HTX message: the client's header fields */
+	struct buffer kept;     /* HTX message: the application's header fields to keep */
+	char *area;             /* allocated */
+};
+
+extern int follow_configured;   /* a "disc-follow" rule exists somewhere */
+
+void http_follow_save_request(struct stream *s, struct htx *htx);
+void http_follow_clean_response(struct stream *s, struct htx *htx);
+void http_follow_remove_references(struct htx *htx);
+int http_follow_replay(struct stream *s);
+size_t http_follow_limit_recv(const struct stream *s, size_t max);
+int http_follow_merge(struct stream *s, struct htx *htx);
+void http_follow_release(struct stream *s);
+
+/* Returns non-zero if a rule just decided to fetch the body of <s> elsewhere. */
+static inline int http_follow_wanted(const struct stream *s)
+{
+	return s->txn->follow && (s->txn->follow->flags & (FOLLOW_F_WANTED|FOLLOW_F_DONE)) == FOLLOW_F_WANTED;
+}
+
+/* Returns non-zero if the body of <s> is being fetched elsewhere. */
+static inline int http_follow_done(const struct stream *s)
+{
+	return s->txn->follow && (s->txn->follow->flags & FOLLOW_F_DONE);
+}
+
+/* To be called when the request of <s> is sent again: there will be another response. */
+static inline void http_follow_retry(struct stream *s)
+{
+	if (s->txn->follow)
+		s->txn->follow->flags &= ~FOLLOW_F_MERGED;
+}
+
+/* To be called when all response rules were evaluated: the client's fields are of no
+ * use anymore.
+ */
+static inline void http_follow_forget_request(struct stream *s)
+{
+	if (s->txn->follow)
+		b_free(&s->txn->follow->request);
+}
+
+#endif /* _HAPROXY_HTTP_FOLLOW_H */

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "handoff_message.h"
+
+#include <endian.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define VERSION 1
+
+/* Where each field lies. */
+enum offset {
+	AT_VERSION = 0,
+	AT_TYPE = 1,
+	AT_ZERO = 2,
+	AT_HANDOFF = 8,
+	AT_REST = 16,
+	AT_PARKED_BYTES = AT_REST + TICKET_LEN,
+	AT_CAUSE = 24,
+};
+
+/* Bytes of a message of <type>; 0 if there is no such type. */
+static size_t length_of(uint8_t type)
+{
+	switch (type) {
+	case HANDOFF_MESSAGE_PARKED:
+		return AT_PARKED_BYTES + 8;
+	case HANDOFF_MESSAGE_ABANDON:
+	case HANDOFF_MESSAGE_RETURNED:
+	case HANDOFF_MESSAGE_TAKEN:
+	case HANDOFF_MESSAGE_REFUSED:
+	case HANDOFF_MESSAGE_RECALL:
+		return AT_REST;
+	case HANDOFF_MESSAGE_LOST:
+		return AT_REST + 16;
+	case HANDOFF_MESSAGE_PROGRESS:
+		return AT_REST + 8;
+	default:
+		return 0;
+	}
+}
+
+static uint64_t load_u64(const uint8_t *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return be64toh(value);
+}
+
+static void store_u64(uint8_t *at, uint64_t value)
+{
+	value = htobe64(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+static bool all_zero(const uint8_t *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (bytes[i] != 0)
+			return false;
+	return true;
+}
+
+static enum handoff_message_error check(const uint8_t *bytes, size_t len)
+{
+	if (len < AT_REST)
+		return HANDOFF_MESSAGE_BAD_LENGTH;
+	if (bytes[AT_VERSION] != VERSION)
+		return HANDOFF_MESSAGE_BAD_VERSION;
+	if (length_of(bytes[AT_TYPE]) == 0)
+		return HANDOFF_MESSAGE_BAD_TYPE;
+	if (len != length_of(bytes[AT_TYPE]))
+		return HANDOFF_MESSAGE_BAD_LENGTH;
+	if (!all_zero(bytes + AT_ZERO, AT_HANDOFF - AT_ZERO))
+		return HANDOFF_MESSAGE_BAD_RESERVED;
+	if (bytes[AT_TYPE] == HANDOFF_MESSAGE_PARKED && load_u64(bytes + AT_PARKED_BYTES) == 0)
+		return HANDOFF_MESSAGE_BAD_BYTES;
+	if (bytes[AT_TYPE] == HANDOFF_MESSAGE_RECALL && load_u64(bytes + AT_HANDOFF) != 0)
+		return HANDOFF_MESSAGE_BAD_NUMBER;
+	if (bytes[AT_TYPE] != HANDOFF_MESSAGE_LOST)
+		return HANDOFF_MESSAGE_OK;
+	if (bytes[AT_CAUSE] < HANDOFF_LOSS_CLIENT || bytes[AT_CAUSE] > HANDOFF_LOSS_AGENT)
+		return HANDOFF_MESSAGE_BAD_CAUSE;
+	return all_zero(bytes + AT_CAUSE + 1, 7) ? HANDOFF_MESSAGE_OK : HANDOFF_MESSAGE_BAD_RESERVED;
+}
+
+enum handoff_message_error handoff_message_decode(struct handoff_message *message, const uint8_t *bytes, size_t len)
+{
+	enum handoff_message_error error = check(bytes, len);
+
+	memset(message, 0, sizeof(*message));
+	if (error != HANDOFF_MESSAGE_OK)
+		return error;
+	message->type = (enum handoff_message_type)bytes[AT_TYPE];
+	message->handoff = load_u64(bytes + AT_HANDOFF);
+	if (message->type == HANDOFF_MESSAGE_PARKED) {
+		memcpy(message->ticket.bytes, bytes + AT_REST, TICKET_LEN);
+		message->bytes = load_u64(bytes + AT_PARKED_BYTES);
+	} else if (message->type == HANDOFF_MESSAGE_LOST || message->type == HANDOFF_MESSAGE_PROGRESS) {
+		message->bytes = load_u64(bytes + AT_REST);
+	}
+	if (message->type == HANDOFF_MESSAGE_LOST)
+		message->cause = (enum handoff_loss)bytes[AT_CAUSE];
+	return HANDOFF_MESSAGE_OK;
+}
+
+size_t handoff_message_encode(uint8_t bytes[static HANDOFF_MESSAGE_MAX], const struct handoff_message *message)
+{
+	memset(bytes, 0, HANDOFF_MESSAGE_MAX);
+	bytes[AT_VERSION] = VERSION;
+	bytes[AT_TYPE] = (uint8_t)message->type;
+	store_u64(bytes + AT_HANDOFF, message->handoff);
+	if (message->type == HANDOFF_MESSAGE_PARKED) {
+		memcpy(bytes + AT_REST, message->ticket.bytes, TICKET_LEN);
+		store_u64(bytes + AT_PARKED_BYTES, message->bytes);
+	} else if (message->type == HANDOFF_MESSAGE_LOST || message->type == HANDOFF_MESSAGE_PROGRESS) {
+		store_u64(bytes + AT_REST, message->bytes);
+	}
+	if (message->type == HANDOFF_MESSAGE_LOST)
+		bytes[AT_CAUSE] = (uint8_t)message->cause;
+	return length_of(bytes[AT_TYPE]);
+}
+
+const char *handoff_message_error_text(enum handoff_message_error error)
+{
+	switch (error) {
+	case HANDOFF_MESSAGE_OK:
+		return "the message is valid";
+	case HANDOFF_MESSAGE_BAD_LENGTH:
+		return "a message has another length than its type";
+	case HANDOFF_MESSAGE_BAD_VERSION:
+		return "version: another one than 1";
+	case HANDOFF_MESSAGE_BAD_TYPE:
+		return "type: unknown";
+	case HANDOFF_MESSAGE_BAD_RESERVED:
+		return "reserved bytes are not zero";
+	case HANDOFF_MESSAGE_BAD_BYTES:
+		return "bytes: a connection is handed off for no bytes at all";
+	case HANDOFF_MESSAGE_BAD_CAUSE:
+		return "cause: unknown";
+	case HANDOFF_MESSAGE_BAD_NUMBER:
+		return "handoff: all are recalled, not one";
+	}
+	return "unknown fault of a message";
+}
+
+const char *handoff_loss_text(enum handoff_loss cause)
+{
+	switch (cause) {
+	case HANDOFF_LOSS_CLIENT:
+		return "the client";
+	case HANDOFF_LOSS_NODE:
+		return "the node";
+	case HANDOFF_LOSS_AGENT:
+		return "this agent";
+	}
+	return "nobody known";
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "dispatch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "log_limit.h"
+#include "secret.h"
+
+struct dispatch {
+	struct spoa_config *config;
+	struct spoa_metrics *metrics;
+	struct node_link_owner owner;
+	struct node_link **links;             /* one for each node */
+	const struct dispatch_direct *direct; /* NULL: every body takes the splice path */
+	uint8_t *offer;                       /* room for one encoded OFFER, secret_alloc()ed */
+	struct log_limit bad_leases, refusals, faults;
+};
+
+struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_config *config,
+			      struct spoa_metrics *metrics, void (*settled)(void *context), void *context)
+{
+	struct dispatch *dispatch = calloc(1, sizeof(*dispatch));
+
+	if (!dispatch)
+		return NULL;
+	dispatch->config = config;
+	dispatch->metrics = metrics;
+	dispatch->owner = (struct node_link_owner){
+		.loop = loop,
+		.tls = config->tls,
+		.metrics = metrics,
+		.reports = index == 0,
+		.settled = settled,
+		.context = context,
+	};
+	dispatch->links = calloc(config->node_count + 1, sizeof(struct node_link *));
+	dispatch->offer = secret_alloc(CONTROL_MESSAGE_MAX);
+	if (!dispatch->links || !dispatch->offer) {
+		dispatch_free(dispatch);
+		return NULL;
+	}
+	for (size_t i = 0; i < config->node_count; i++) {
+		dispatch->links[i] = node_link_new(&dispatch->owner, &config->nodes[i]);
+		if (!dispatch->links[i]) {
+			dispatch_free(dispatch);
+			return NULL;
+		}
+	}
+	return dispatch;
+}
+
+void dispatch_free(struct dispatch *dispatch)
+{
+	if (!dispatch)
+		return;
+	dispatch_set_direct(dispatch, NULL);
+	for (size_t i = 0; dispatch->links && i < dispatch->config->node_count; i++)
+		node_link_free(dispatch->links[i]);
+	free(dispatch->links);
+	secret_free(dispatch->offer, CONTROL_MESSAGE_MAX);
+	free(dispatch);
+}
+
+struct node_link *const *dispatch_links(const struct dispatch *dispatch)
+{
+	return dispatch->links;
+}
+
+void dispatch_set_direct(struct dispatch *dispatch, const struct dispatch_direct *direct)
+{
+	dispatch->direct = direct;
+	dispatch->owner.listener = direct ? direct->listener : NULL;
+}
+
+static void warn_bad_lease(struct dispatch *dispatch, const struct request *request, const char *why)
+{
+	char note[LOG_LIMIT_NOTE_MAX];
+
+	if (log_limit_allow(&dispatch->bad_leases, ev_now(dispatch->owner.loop), note))
+		log_warning("lease %" PRIu64 " refused: %s%s", request->lease_id, why, note);
+}
+
+/* Reads the lease into <state>. Returns true, or false, with nothing left in <state>, if it is malformed or of a kind
+ * that is never leased: with TLS 1.2 ChaCha20-Poly1305 the nonce follows from the sequence number alone, so a lease
+ * would share nonces with HAProxy. */
+static bool read_lease(struct dispatch *dispatch, const struct request *request, struct tx_state *state)
+{
+	enum tx_state_error error = tx_state_decode(state, request->lease, request->lease_len);
+
+	if (error != TX_STATE_OK) {
+		warn_bad_lease(dispatch, request, tx_state_error_text(error));
+		return false;
+	}
+	if (state->tls_minor == 3 && state->aead == TX_AEAD_CHACHA20_POLY1305) {
+		secret_wipe(state, sizeof(*state));
+		warn_bad_lease(dispatch, request, "aead: TLS 1.2 with ChaCha20-Poly1305 is never leased");
+		return false;
+	}
+	return true;
+}
+
+/* Which members of <pool> are up, and which of these take offloads. */
+static node_set ready_members(const struct dispatch *dispatch, const struct node_pool *pool, bool *any_up)
+{
+	node_set ready = 0;
+
+	*any_up = false;
+	for (size_t i = 0; i < pool->count; i++) {
+		enum node_link_readiness readiness = node_link_readiness(dispatch->links[pool->members[i]->index]);
+
+		if (readiness != NODE_LINK_DOWN)
+			*any_up = true;
+		if (readiness == NODE_LINK_READY)
+			ready |= node_bit(pool->members[i]);
+	}
+	return ready;
+}
+
+/* Encodes <offer> into dispatch->offer. Returns its length in bytes, or 0 after a log line. */
+static size_t encode_offer(struct dispatch *dispatch, const struct control_offer *offer)
+{
+	struct control_message message = {.type = CONTROL_OFFER, .u.offer = *offer};
+	enum control_error error;
+	char note[LOG_LIMIT_NOTE_MAX];
+	size_t len = 0;
+
+	error = control_encode(&message, dispatch->offer, CONTROL_MESSAGE_MAX, &len);
+	secret_wipe(&message, sizeof(message));
+	if (error == CONTROL_OK)
+		return len;
+	secret_wipe(dispatch->offer, CONTROL_MESSAGE_MAX);
+	if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
+		log_error("lease %" PRIu64 ": cannot encode its offer: %s", offer->lease_id, control_error_text(error));
+	return 0;
+}
+
+enum offered { OFFERED, OFFER_REFUSED, OFFER_IMPOSSIBLE };
+
+/* Offers to <node>, and prepares for the direct path if both sides of it can. */
+static enum offered offer_to_node(struct dispatch *dispatch, struct control_offer *offer, const struct request *request,
+				  const struct policy_route *route, struct node *node)
+{
+	int result = -1;
+	size_t len;
+
+	offer->direct_min = 0;
+	if (dispatch->direct && request->direct)
+		dispatch->direct->expect(dispatch->direct->context, offer, route, node, &request->client);
+	len = encode_offer(dispatch, offer);
+	if (len > 0)
+		result = node_link_offer(dispatch->links[node->index], &offer->ticket, offer->lease_id, dispatch->offer,
+					 len);
+	secret_wipe(dispatch->offer, len);
+	if (result < 0 && offer->direct_min > 0)
+		dispatch->direct->forget(dispatch->direct->context, &offer->ticket);
+	return result == 0 ? OFFERED : len > 0 ? OFFER_REFUSED : OFFER_IMPOSSIBLE;
+}
+
+/* Offers to the nodes of <route>'s pool in the order of choice until one takes it. */
+static const struct node *offer_to_pool(struct dispatch *dispatch, struct control_offer *offer,
+					const struct request *request, const struct policy_route *route,
+					enum pass_reason *reason)
+{
+	const struct node_pool *pool = &dispatch->config->pools[route->pool];
+	bool any_up;
+	node_set ready = ready_members(dispatch, pool, &any_up);
+	struct node *node;
+	char note[LOG_LIMIT_NOTE_MAX];
+
+	*reason = !any_up ? PASS_NO_NODE : !ready ? PASS_DRAINING : PASS_BUSY;
+	while ((node = node_pool_choose(pool, request->path, ready)) != NULL) {
+		switch (offer_to_node(dispatch, offer, request, route, node)) {
+		case OFFERED:
+			return node;
+		case OFFER_IMPOSSIBLE:
+			*reason = PASS_INTERNAL;
+			return NULL;
+		case OFFER_REFUSED:
+			break;
+		}
+		ready &= ~node_bit(node);
+		if (log_limit_allow(&dispatch->refusals, ev_now(dispatch->owner.loop), note))
+			log_warning("node %s: its control channel takes no more offers%s", node->name, note);
+	}
+	return NULL;
+}
+
+static struct dispatch_answer pass(enum pass_reason reason)
+{
+	return (struct dispatch_answer){.reason = reason};
+}
+
+/* Draws a ticket for <request> and its percentage, which is taken from the ticket's own randomness. */
+static struct dispatch_answer decide(struct dispatch *dispatch, const struct request *request,
+				     const struct tx_state *state)
+{
+	struct dispatch_answer answer = {.node = NULL};
+	struct policy_decision decision;
+	char note[LOG_LIMIT_NOTE_MAX];
+	char client[CLIENT_ADDRESS_TEXT_MAX];
+	struct control_offer offer;
+	uint64_t draw;
+
+	if (ticket_generate(&answer.ticket) < 0) {
+		if (log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
+			log_error("cannot draw a ticket: %s", strerror(errno));
+		return pass(PASS_INTERNAL);
+	}
+	memcpy(&draw, answer.ticket.bytes, sizeof(draw));
+	decision = policy_decide(&dispatch->config->policy, request, draw);
+	if (!decision.offload)
+		return pass(decision.reason);
+	offer = (struct control_offer){
+		.ticket = answer.ticket,
+		.state = *state,
+		.method = request->method,
+		.host = request->host,
+		.target = request->target,
+		.lease_id = request->lease_id,
+	};
+	offer.client.data = client_address_format(&request->client, client);
+	offer.client.len = strlen(client);
+	answer.node = offer_to_pool(dispatch, &offer, request, decision.route, &answer.reason);
+	secret_wipe(&offer, sizeof(offer));
+	return answer;
+}
+
+struct dispatch_answer dispatch_request(struct dispatch *dispatch, const struct request *request)
+{
+	struct dispatch_answer answer;
+	struct tx_state state;
+
+	if (request->mistyped || request->method.len == 0 || request->target.len == 0)
+		return pass(PASS_BAD_REQUEST);
+	if (!request->lease)
+		return pass(PASS_NO_LEASE);
+	if (!read_lease(dispatch, request, &state))
+		return pass(PASS_BAD_LEASE);
+	answer = decide(dispatch, request, &state);
+	secret_wipe(&state, sizeof(state));
+	return answer;
+}
+
+static void set_variable(struct spop_writer *ack, const char *name, const char *text)
+{
+	spop_ack_set_text(ack, SPOP_SCOPE_TRANSACTION, name, text);
+}
+
+enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_frame *frame, struct spop_writer *ack)
+{
+	char ticket[TICKET_TEXT_LEN + 1];
+	struct dispatch_answer answer;
+	struct request request;
+
+	if (!request_read(&request, frame->payload))
+		return SPOP_STATUS_INVALID;
+	answer = dispatch_request(dispatch, &request);
+	if (!answer.node) {
+		spoa_metrics_count_pass(dispatch->metrics, answer.reason);
+		set_variable(ack, "action", "pass");
+		set_variable(ack, "reason", pass_reason_word(answer.reason));
+		log_debug("lease %" PRIu64 ": pass, %s", request.lease_id, pass_reason_word(answer.reason));
+		return SPOP_STATUS_NORMAL;
+	}
+	ticket_format(ticket, &answer.ticket);
+	set_variable(ack, "action", "offload");
+	set_variable(ack, "server", answer.node->server);
+	set_variable(ack, "ticket", ticket);
+	set_variable(ack, "node", answer.node->name);
+	log_debug("lease %" PRIu64 ": offload to node %s, ticket %.8s", request.lease_id, answer.node->name, ticket);
+	return SPOP_STATUS_NORMAL;
+}
+
+size_t dispatch_outstanding(const struct dispatch *dispatch)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < dispatch->config->node_count; i++)
+		count += node_link_outstanding(dispatch->links[i]);
+	return count;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Dispatch: one worker's way from a request with its lease over the policy to a node, and back to the variables that
+ * HAProxy gets. Nothing here waits: the OFFER is queued, the answer is given at once. */
+#ifndef DISC_DISPATCH_H
+#define DISC_DISPATCH_H
+
+#include "node_link.h"
+#include "pass_reason.h"
+#include "request.h"
+#include "spoa_config.h"
+#include "spoa_metrics.h"
+#include "spop_frame.h"
+#include "ticket.h"
+
+struct dispatch;
+
+struct dispatch_answer {
+	const struct node *node; /* with an offload, else NULL */
+	struct ticket ticket;    /* with an offload */
+	enum pass_reason reason; /* without */
+};
+
+/* The direct path's part in an offer. */
+struct dispatch_direct {
+	/* Decides about the direct path for <offer>, which is about to be made to <node>, for a client at <client>: sets
+	 * offer->direct_min if it can be taken, else leaves it 0. */
+	void (*expect)(void *context, struct control_offer *offer, const struct policy_route *route, struct node *node,
+		       const struct client_address *client);
+	/* The offer for <ticket>, whose direct_min was set, was not made. */
+	void (*forget)(void *context, const struct ticket *ticket);
+	void *context;
+	const struct node_link_listener *listener; /* of what nodes say about connections that are handed off */
+};
+
+/* Makes a worker's dispatch on <loop> with links to all nodes of <config>; the first worker's (<index> 0) log what is
+ * about a node. <settled>(<context>) is called whenever an offer ended. Returns it, or NULL when memory is exhausted.
+ */
+struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_config *config,
+			      struct spoa_metrics *metrics, void (*settled)(void *context), void *context);
+void dispatch_free(struct dispatch *dispatch);
+
+/* The links to all nodes, by the nodes' index; the dispatch's. */
+struct node_link *const *dispatch_links(const struct dispatch *dispatch);
+
+/* Has <direct>, which stays the caller's, take part in each offer from now on; NULL: no direct path. */
+void dispatch_set_direct(struct dispatch *dispatch, const struct dispatch_direct *direct);
+
+/* Decides about <request> and, for an offload, queues the OFFER. */
+struct dispatch_answer dispatch_request(struct dispatch *dispatch, const struct request *request);
+
+/* Answers the NOTIFY <frame> with variables in <ack>. Returns SPOP_STATUS_NORMAL, or SPOP_STATUS_INVALID if its payload
+ * is malformed. */
+enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_frame *frame, struct spop_writer *ack);
+
+/* Offers of this worker that have not ended. */
+size_t dispatch_outstanding(const struct dispatch *dispatch);
+
+#endif

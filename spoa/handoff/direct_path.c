@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "direct_path.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "capabilities.h"
+#include "direct_needs.h"
+#include "direct_routes.h"
+#include "handoff.h"
+#include "handoff_table.h"
+#include "log.h"
+#include "secret.h"
+#include "steering_leftover.h"
+
+#define ROUTES_S 5.0        /* how often routes to nodes are looked up */
+#define COUNT_S 1.0         /* how often steering is asked for its counters */
+#define DRAIN_SETTLES_S 0.8 /* some pings: by then it is known of all nodes that drain at the same time */
+#define FLOW_AGE_S 3600.0   /* a flow without a packet for so long belongs to nobody */
+#define ERROR_MAX 256
+
+struct direct_path {
+	struct direct_path_owner owner;
+	struct handoff_environment environment;
+	struct handoff_table table;
+	struct node_link_listener listener;
+	struct dispatch_direct offers;
+	struct handoff_server *server;
+	struct direct_routes routes;
+	double drains_since[NODE_MAX]; /* by the nodes' index; loop time */
+	ev_timer look, count;
+	size_t leftovers;
+	bool ending;
+};
+
+/* --- handoffs --- */
+
+static void handoff_ended(void *context, struct handoff *handoff)
+{
+	struct direct_path *direct = context;
+
+	handoff_table_remove(&direct->table, handoff);
+	handoff_free(handoff);
+	if (direct->owner.settled && !direct->ending)
+		direct->owner.settled(direct->owner.context);
+}
+
+/* HAProxy goes on by the splice path: nothing was done to the connection that it handed off. <why> is for the log; <fd> is -1
+ * if it did not get here; <handoff>, which may be NULL, is not handed off. */
+static void refuse_handoff(struct direct_path *direct, struct handoff_connection *connection,
+			const struct handoff_message *message, int fd, struct handoff *handoff, const char *why)
+{
+	const struct handoff_message refused = {.type = HANDOFF_MESSAGE_REFUSED, .handoff = message->handoff};
+	struct handoff_environment *environment = &direct->environment;
+	char digits[TICKET_TEXT_LEN + 1], note[LOG_LIMIT_NOTE_MAX];
+
+	ticket_format(digits, &message->ticket);
+	if (log_limit_allow(&environment->losses, ev_now(environment->loop), note))
+		log_warning("ticket %.8s takes the splice path: %s%s", digits, why, note);
+	if (fd >= 0)
+		(void)close(fd);
+	if (handoff)
+		handoff_decline(handoff);
+	spoa_metrics_add(direct->owner.metrics, SPOA_HANDOFFS_REFUSED, 1);
+	handoff_connection_send(connection, &refused);
+}
+
+static const char *on_parked(void *context, struct handoff_connection *connection, const struct handoff_message *message,
+			   int fd)
+{
+	struct direct_path *direct = context;
+	struct handoff *handoff = handoff_table_find(&direct->table, &message->ticket);
+
+	if (fd < 0 && (!handoff || handoff->state == HANDOFF_OFFERED)) {
+		refuse_handoff(direct, connection, message, fd, handoff, "no descriptor is left for its connection");
+		return NULL;
+	}
+	if (!handoff) {
+		refuse_handoff(direct, connection, message, fd, NULL, "it is unknown to this agent");
+		return NULL;
+	}
+	if (handoff->state != HANDOFF_OFFERED || !handoff_table_number(&direct->table, handoff, connection, message->handoff)) {
+		if (fd >= 0)
+			(void)close(fd);
+		return handoff->state != HANDOFF_OFFERED ? "it handed off two connections for one ticket"
+						   : "it used a number twice";
+	}
+	handoff_parked(handoff, connection, message->handoff, message->bytes, fd);
+	return NULL;
+}
+
+static void on_abandon(void *context, struct handoff_connection *connection, uint64_t number)
+{
+	struct direct_path *direct = context;
+	struct handoff *handoff = handoff_table_find_number(&direct->table, connection, number);
+
+	if (!handoff)
+		return; /* it has ended, and HAProxy did not know yet */
+	handoff_table_unnumber(&direct->table, handoff);
+	handoff_abandon(handoff);
+}
+
+struct haproxy {
+	struct direct_path *direct;
+	const struct handoff_connection *connection;
+};
+
+static void abandon_if_parked_by(void *context, struct handoff *handoff)
+{
+	const struct haproxy *haproxy = context;
+
+	if (!handoff->haproxy || handoff->haproxy != haproxy->connection)
+		return;
+	handoff_table_unnumber(&haproxy->direct->table, handoff);
+	handoff_abandon(handoff);
+}
+
+static void on_haproxy_closed(void *context, struct handoff_connection *connection)
+{
+	struct haproxy haproxy = {context, connection};
+
+	handoff_table_each(&haproxy.direct->table, abandon_if_parked_by, &haproxy);
+}
+
+static void recall_if_parked_by(void *context, struct handoff *handoff)
+{
+	const struct haproxy *haproxy = context;
+
+	/* What is only announced is not handed off any more, whoever was to. */
+	if (handoff->state == HANDOFF_OFFERED || (handoff->haproxy && handoff->haproxy == haproxy->connection))
+		handoff_recall_for_haproxy(handoff);
+}
+
+static void on_recall(void *context, struct handoff_connection *connection)
+{
+	struct haproxy haproxy = {context, connection};
+
+	log_notice("HAProxy recalls the connections that it has handed off");
+	handoff_table_each(&haproxy.direct->table, recall_if_parked_by, &haproxy);
+}
+
+static const struct handoff_server_events handoff_server_events = {
+	.parked = on_parked,
+	.abandon = on_abandon,
+	.recall = on_recall,
+	.closed = on_haproxy_closed,
+};
+
+/* --- nodes --- */
+
+static const struct ticket *ticket_of(const struct control_message *message)
+{
+	switch (message->type) {
+	case CONTROL_PREPARED:
+		return &message->u.prepared.ticket;
+	case CONTROL_HANDOFF_REPLY:
+		return &message->u.handoff_reply.ticket;
+	case CONTROL_PROGRESS:
+		return &message->u.progress.ticket;
+	case CONTROL_CLIENT_DATA:
+		return &message->u.client_data.ticket;
+	case CONTROL_DRAINED:
+		return &message->u.drained.ticket;
+	case CONTROL_HANDBACK:
+		return &message->u.handback.ticket;
+	case CONTROL_GONE:
+		return &message->u.gone.ticket;
+	default:
+		return &message->u.result.ticket;
+	}
+}
+
+static const char *on_node_message(void *context, struct node *node, const struct control_message *message)
+{
+	struct direct_path *direct = context;
+	struct handoff *handoff = handoff_table_find(&direct->table, ticket_of(message));
+
+	if (!handoff || handoff->node != node) {
+		if (message->type != CONTROL_RESULT)
+			log_debug("node %s: %s for a ticket that is not known", node->name,
+				  control_type_text(message->type));
+		return NULL;
+	}
+	switch (message->type) {
+	case CONTROL_PREPARED:
+		return handoff_prepared(handoff, &message->u.prepared);
+	case CONTROL_HANDOFF_REPLY:
+		return handoff_replied(handoff, &message->u.handoff_reply);
+	case CONTROL_PROGRESS:
+		return handoff_progressed(handoff, &message->u.progress);
+	case CONTROL_CLIENT_DATA:
+		return handoff_client_sent(handoff, &message->u.client_data);
+	case CONTROL_DRAINED:
+		return handoff_drained(handoff);
+	case CONTROL_HANDBACK:
+		return handoff_handed_back(handoff, &message->u.handback);
+	case CONTROL_GONE:
+		return handoff_gone(handoff, &message->u.gone);
+	default:
+		handoff_resulted(handoff);
+		return NULL;
+	}
+}
+
+static void node_lost_if_its(void *context, struct handoff *handoff)
+{
+	if (handoff->node == context)
+		handoff_node_lost(handoff);
+}
+
+static void on_node_lost(void *context, struct node *node)
+{
+	struct direct_path *direct = context;
+
+	handoff_table_each(&direct->table, node_lost_if_its, node);
+}
+
+static void recall_if_its(void *context, struct handoff *handoff)
+{
+	if (handoff->node == context)
+		handoff_node_drains(handoff);
+}
+
+static void on_node_drains(void *context, struct node *node)
+{
+	struct direct_path *direct = context;
+
+	direct->drains_since[node->index] = ev_now(direct->owner.loop);
+}
+
+/* Takes back what nodes have that drain. Not at once: another one that begins to drain at the same time is no replica.
+ */
+static void recall_from_draining(struct direct_path *direct)
+{
+	const struct spoa_config *config = direct->owner.config;
+	double now = ev_now(direct->owner.loop);
+
+	for (size_t i = 0; i < config->node_count; i++)
+		if (node_link_readiness(direct->owner.links[i]) == NODE_LINK_DRAINING &&
+		    now - direct->drains_since[i] >= DRAIN_SETTLES_S)
+			handoff_table_each(&direct->table, recall_if_its, &config->nodes[i]);
+}
+
+/* --- what is done now and then --- */
+
+static void show(struct direct_path *direct, enum spoa_metric id, uint64_t value)
+{
+	atomic_store_explicit(&direct->owner.metrics->all[id].value, (int64_t)value, memory_order_relaxed);
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct direct_path *direct = timer->data;
+	const struct spoa_config *config = direct->owner.config;
+
+	(void)loop;
+	(void)events;
+	show(direct, SPOA_NODES_UNREACHABLE,
+	     direct_routes_find(&direct->routes, direct->environment.steering, config->nodes, config->node_count,
+				direct->environment.routes));
+}
+
+static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct direct_path *direct = timer->data;
+	struct steering_counters counters;
+
+	(void)loop;
+	(void)events;
+	recall_from_draining(direct);
+	steering_count(direct->environment.steering, &counters);
+	show(direct, SPOA_STEERING_FLOWS, counters.flows);
+	show(direct, SPOA_STEERING_REDIRECTED, counters.redirected);
+	show(direct, SPOA_STEERING_HELD, counters.held);
+	show(direct, SPOA_STEERING_OVERFLOWS, counters.hold_overflows);
+	show(direct, SPOA_STEERING_REINJECTED, counters.reinjected);
+	show(direct, SPOA_STEERING_MUTED, counters.muted);
+	show(direct, SPOA_STEERING_FRAGMENTS, counters.fragments);
+}
+
+/* --- offers --- */
+
+static bool can_be_direct(struct direct_path *direct, const struct control_offer *offer,
+			  const struct policy_route *route, const struct node *node,
+			  const struct client_address *client)
+{
+	struct handoff_environment *environment = &direct->environment;
+	const size_t family = client->family == CLIENT_IPV6;
+
+	return route->path != POLICY_PATH_SPLICE && !environment->draining && client->family != CLIENT_UNKNOWN &&
+	       offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
+	       breaker_allows(&environment->breakers[route - environment->config->policy.routes],
+			      ev_now(environment->loop)) &&
+	       node_link_direct(environment->links[node->index]) &&
+	       direct_routes_usable(&direct->routes, node, family, &environment->routes[node->index][family],
+				    ev_now(environment->loop));
+}
+
+/* If the direct path can be taken, keeps what a takeover needs and sets offer->direct_min. */
+static void expect(void *context, struct control_offer *offer, const struct policy_route *route, struct node *node,
+		   const struct client_address *client)
+{
+	struct direct_path *direct = context;
+	struct handoff *handoff;
+
+	if (!can_be_direct(direct, offer, route, node, client))
+		return;
+	handoff = handoff_new(&direct->environment, offer, route, node);
+	if (!handoff)
+		return;
+	if (!handoff_table_add(&direct->table, handoff)) {
+		handoff_free(handoff);
+		return;
+	}
+	offer->direct_min = route->path == POLICY_PATH_DIRECT ? 1 : direct->owner.config->direct.min_size;
+}
+
+static void forget(void *context, const struct ticket *ticket)
+{
+	struct direct_path *direct = context;
+	struct handoff *handoff = handoff_table_find(&direct->table, ticket);
+
+	if (!handoff)
+		return;
+	handoff_table_remove(&direct->table, handoff);
+	handoff_free(handoff);
+}
+
+/* --- life --- */
+
+const struct dispatch_direct *direct_path_offers(const struct direct_path *direct)
+{
+	return &direct->offers;
+}
+
+/* An earlier process left this flow: its client waits for nothing. */
+static void on_leftover(void *context, const struct tcp_state *flow, const struct steering_seen *seen)
+{
+	struct direct_path *direct = context;
+	char text[TCP_STATE_TEXT_MAX];
+	struct tcp_fault fault;
+
+	direct->leftovers++;
+	spoa_metrics_add(direct->owner.metrics, SPOA_LEFTOVERS, 1);
+	if (seen->any && tcp_reset(flow, seen->acknowledged, &fault) < 0)
+		log_debug("%s, left over by an earlier process, could not be reset: %s: %s",
+			  tcp_state_format(flow, text), fault.call, strerror(fault.error));
+}
+
+static void tell_off(const char *why)
+{
+	log_warning("the direct path is off, bodies take the splice path: %s", why);
+}
+
+/* How many connections may be handed off at a time. Returns 0, or -1 after a line in the log. */
+static int check_needs(struct direct_path *direct)
+{
+	const struct spoa_config *config = direct->owner.config;
+	char why[ERROR_MAX];
+
+	if (direct_needs_capabilities(why, sizeof(why)) == 0)
+		direct->table.max = direct_needs_descriptors(config, why, sizeof(why));
+	if (direct->table.max == 0) {
+		tell_off(why);
+		return -1;
+	}
+	if (direct->table.max < config->direct.max_flows)
+		log_warning("of max-flows = %zu connections only %zu can be handed off at a time: %s",
+			    config->direct.max_flows, direct->table.max, why);
+	return 0;
+}
+
+static int open_steering(struct direct_path *direct)
+{
+	const struct direct_settings *settings = &direct->owner.config->direct;
+	const struct steering_settings wanted = {
+		.interfaces = settings->interfaces, .max_flows = settings->max_flows, .max_age = FLOW_AGE_S};
+	struct tcp_fault fault;
+	char error[ERROR_MAX];
+
+	if (tcp_repair_check(&fault) < 0) {
+		(void)snprintf(error, sizeof(error), "%s: %s", fault.call, strerror(fault.error));
+		tell_off(error);
+		return -1;
+	}
+	direct->environment.steering =
+		steering_open(direct->owner.loop, &wanted, on_leftover, direct, error, sizeof(error));
+	if (!direct->environment.steering) {
+		tell_off(error);
+		return -1;
+	}
+	if (direct->leftovers > 0)
+		log_warning("%zu connections of clients were left over by an earlier process and are reset",
+			    direct->leftovers);
+	return 0;
+}
+
+static int make_environment(struct direct_path *direct)
+{
+	struct handoff_environment *environment = &direct->environment;
+	const struct spoa_config *config = direct->owner.config;
+
+	environment->loop = direct->owner.loop;
+	environment->config = config;
+	environment->metrics = direct->owner.metrics;
+	environment->links = direct->owner.links;
+	environment->ended = handoff_ended;
+	environment->context = direct;
+	environment->leases = lease_store_new();
+	environment->breakers = calloc(config->policy.count + 1, sizeof(*environment->breakers));
+	environment->frozen = malloc(sizeof(*environment->frozen));
+	environment->frame = secret_alloc(CONTROL_MESSAGE_MAX);
+	if (environment->leases && environment->breakers && environment->frozen && environment->frame)
+		return 0;
+	log_error("the direct path is off: out of memory");
+	return -1;
+}
+
+static void start_timers(struct direct_path *direct)
+{
+	ev_timer_init(&direct->look, on_look, ROUTES_S, ROUTES_S);
+	ev_timer_init(&direct->count, on_count, COUNT_S, COUNT_S);
+	direct->look.data = direct->count.data = direct;
+	ev_timer_start(direct->owner.loop, &direct->look);
+	ev_timer_start(direct->owner.loop, &direct->count);
+	on_look(direct->owner.loop, &direct->look, 0);
+}
+
+static int open_handoff_socket(struct direct_path *direct)
+{
+	const struct direct_settings *settings = &direct->owner.config->direct;
+
+	direct->server =
+		handoff_server_new(direct->owner.loop, &settings->socket, &settings->owner, &handoff_server_events, direct);
+	return direct->server ? 0 : -1;
+}
+
+/* What opening took is not needed any more. */
+static void keep_capabilities(const char *kept)
+{
+	char error[ERROR_MAX];
+
+	if (capabilities_keep(kept, error, sizeof(error)) < 0)
+		log_warning("the capabilities that are not needed any more cannot be given up: %s", error);
+}
+
+struct direct_path *direct_path_new(const struct direct_path_owner *owner)
+{
+	struct direct_path *direct = calloc(1, sizeof(*direct));
+
+	if (!direct) {
+		log_error("the direct path is off: out of memory");
+		keep_capabilities("");
+		return NULL;
+	}
+	direct->owner = *owner;
+	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
+	direct->offers = (struct dispatch_direct){expect, forget, direct, &direct->listener};
+	if (check_needs(direct) < 0 || make_environment(direct) < 0 || open_steering(direct) < 0 ||
+	    open_handoff_socket(direct) < 0) {
+		/* Detaching takes a capability: what was attached, and what an earlier process left, which nobody else
+		 * will. One that still drains beside us loses its own, as when this path does open. */
+		direct_path_free(direct);
+		steering_leftover_detach(0, 0);
+		keep_capabilities("");
+		return NULL;
+	}
+	keep_capabilities(DIRECT_CAPABILITIES);
+	start_timers(direct);
+	return direct;
+}
+
+static void give_up(void *context, struct handoff *handoff)
+{
+	(void)context;
+	handoff_give_up(handoff);
+}
+
+void direct_path_free(struct direct_path *direct)
+{
+	struct handoff_environment *environment;
+
+	if (!direct)
+		return;
+	environment = &direct->environment;
+	direct->ending = true;
+	handoff_table_each(&direct->table, give_up, NULL);
+	handoff_server_free(direct->server);
+	ev_timer_stop(direct->owner.loop, &direct->look);
+	ev_timer_stop(direct->owner.loop, &direct->count);
+	if (environment->steering)
+		steering_close(environment->steering);
+	lease_store_free(environment->leases);
+	free(environment->breakers);
+	free(environment->frozen);
+	secret_free(environment->frame, CONTROL_MESSAGE_MAX);
+	free(direct);
+}
+
+static void recall(void *context, struct handoff *handoff)
+{
+	(void)context;
+	handoff_recall(handoff);
+}
+
+void direct_path_drain(struct direct_path *direct)
+{
+	if (direct->environment.draining)
+		return;
+	direct->environment.draining = true;
+	handoff_server_drain(direct->server);
+	handoff_table_each(&direct->table, recall, NULL);
+}
+
+size_t direct_path_outstanding(const struct direct_path *direct)
+{
+	return handoff_table_parked(&direct->table);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Handoff: one body on the direct path (doc/direct-path.md), from the offer that allows it until HAProxy has the client's
+ * connection back or knows that it is lost.
+ *
+ *   OFFERED      --PARKED-->                         WAITING       --nobody hands off--> ended
+ *   WAITING      --tail short: hold, Handoff-->    HANDING       --not fit--> COMPLETING, or refused if no node could
+ *   HANDING      --HandoffReply-->                 AWAY          --refused by the node--> COMPLETING
+ *   AWAY         --Drained-->                      RETURNING     --recall--> RECALLING
+ *   RECALLING    --Drained-->                      RETURNING
+ *   RETURNING    --Handback, all is written-->     returned      --Handback, not all--> COMPLETING
+ *   HANDING to RETURNING --node gone or silent-->  TAKING_OVER
+ *   TAKING_OVER  --seated-->                       COMPLETING    --no node has it--> lost
+ *   COMPLETING   --all is written-->               returned      --no node has it--> lost
+ *
+ * Returned, lost and refused are told to HAProxy and end the handoff. Refused: it was not touched (see handoff_take()), and
+ * HAProxy goes on by the splice path.
+ *
+ * ABANDON in HANDING, AWAY, RECALLING or RETURNING leads to DISCARDING until the node has dropped the connection;
+ * elsewhere it ends the handoff at once. Where the client's connection is: at HAProxy's socket, live, in WAITING and
+ * COMPLETING; nowhere (the socket is a mute placeholder, its packets are held) in HANDING, RETURNING and TAKING_OVER;
+ * at the node in AWAY, RECALLING and DISCARDING.
+ *
+ * A handoff belongs to one loop. Functions that get a message of the node return NULL, or a reason to close its channel
+ * with. Every function may end the handoff: environment->ended() is called then.
+ */
+#ifndef DISC_HANDOFF_H
+#define DISC_HANDOFF_H
+
+#include <uthash.h>
+
+#include "byte_queue.h"
+#include "completion.h"
+#include "handoff_server.h"
+#include "handoff_body.h"
+#include "completion_cause.h"
+#include "handoff_environment.h"
+
+#define HANDOFF_INPUT_MAX 49152u       /* bytes of client data that a handoff keeps; beyond it is recalled */
+#define HANDOFF_INPUT_LIMIT (1u << 20) /* and beyond this given up */
+#define HANDOFF_LINGER_S 60.0          /* how long PARKED is waited for after the node has given up */
+
+enum handoff_state {
+	HANDOFF_OFFERED,
+	HANDOFF_WAITING,
+	HANDOFF_HANDING,
+	HANDOFF_AWAY,
+	HANDOFF_RECALLING,
+	HANDOFF_RETURNING,
+	HANDOFF_TAKING_OVER,
+	HANDOFF_COMPLETING,
+	HANDOFF_DISCARDING,
+	HANDOFF_ENDED,
+};
+
+struct handoff {
+	unsigned magic;
+	struct handoff_environment *environment;
+	struct ticket ticket;
+	enum handoff_state state;
+	const struct policy_route *route;
+	struct node *node; /* that the body was offered to */
+	struct handoff_body body;
+	bool node_gone;                /* it does not wait for a Handoff any more */
+	bool recalled;                 /* see handoff_recall_for_haproxy() */
+	ev_timer timer;                /* what for depends on the state */
+	double deadline;               /* in WAITING, loop time */
+	double parked_at;                /* loop time */
+	double parked_clock, held_clock; /* when it was handed off, and held; see handoff_clock() */
+	/* HAProxy's side, from PARKED on */
+	struct handoff_connection *haproxy; /* NULL once abandoned */
+	uint64_t number;
+	uint64_t announced; /* bytes of records that HAProxy expects */
+	int fd;
+	bool taken; /* HAProxy was told: it cannot go on with <fd> by itself any more */
+	bool live;  /* <fd> is the connection, not its placeholder */
+	/* The connection, from HANDING on */
+	struct tcp_state frozen; /* its records begin at frozen.send_next */
+	double frozen_at;        /* see handoff_clock() */
+	uint32_t late_at;        /* what the client had acknowledged when the node was late */
+	uint8_t *tail;           /* of the send queue, until the client has it */
+	size_t tail_len;
+	struct byte_queue input; /* from the client, not yet HAProxy's */
+	uint64_t received;       /* bytes of ClientData */
+	uint64_t acknowledged;   /* bytes of records that the client has */
+	bool answered;           /* the node transmits, or did */
+	struct completion *completion;
+	struct takeover_plan *plan;          /* in TAKING_OVER */
+	UT_hash_handle by_ticket, by_number; /* handoff_table's */
+	struct handoff_number {
+		const struct handoff_connection *haproxy;
+		uint64_t number;
+	} key; /* handoff_table's, of <by_number> */
+};
+
+/* Makes a handoff in OFFERED for <offer>, which is about to be made to <node>. Returns it, or NULL if the request cannot
+ * be repeated or memory is exhausted. */
+struct handoff *handoff_new(struct handoff_environment *environment, const struct control_offer *offer,
+		      const struct policy_route *route, struct node *node);
+
+/* Frees <handoff>, which has ended or was never handed off. */
+void handoff_free(struct handoff *handoff);
+
+/* HAProxy handed off the connection <fd>, which the handoff owns from now on, for <bytes> of records. In OFFERED only. */
+void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes, int fd);
+
+/* In OFFERED: this agent does without the connection. The node sends the body on the fetch hop. */
+void handoff_decline(struct handoff *handoff);
+
+/* HAProxy closed the connection, or is gone itself. Not in OFFERED. */
+void handoff_abandon(struct handoff *handoff);
+
+/* The node's messages. */
+const char *handoff_prepared(struct handoff *handoff, const struct control_prepared *message);
+const char *handoff_replied(struct handoff *handoff, const struct control_handoff_reply *message);
+const char *handoff_progressed(struct handoff *handoff, const struct control_progress *message);
+const char *handoff_client_sent(struct handoff *handoff, const struct control_client_data *message);
+const char *handoff_drained(struct handoff *handoff);
+const char *handoff_handed_back(struct handoff *handoff, const struct control_handback *message);
+const char *handoff_gone(struct handoff *handoff, const struct control_gone *message);
+void handoff_resulted(struct handoff *handoff);
+
+/* The node's channel is closed. */
+void handoff_node_lost(struct handoff *handoff);
+
+/* Takes the connection back before the end of the body, if the node has it, and goes on here: this agent drains. */
+void handoff_recall(struct handoff *handoff);
+
+/* The same for HAProxy, who wants none of it to leave any more. */
+void handoff_recall_for_haproxy(struct handoff *handoff);
+
+/* The node drains: as handoff_recall() if another node can go on. Otherwise it stays where it is: a node that drains
+ * finishes what it has. */
+void handoff_node_drains(struct handoff *handoff);
+
+/* This agent ends now: resets the client and tells HAProxy. */
+void handoff_give_up(struct handoff *handoff);
+
+const char *handoff_state_text(enum handoff_state state);
+
+#endif

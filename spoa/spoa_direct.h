@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The direct section of the configuration, and what nodes need for the direct path. */
+#ifndef DISC_SPOA_DIRECT_H
+#define DISC_SPOA_DIRECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "address.h"
+#include "breaker.h"
+#include "config.h"
+#include "node_pool.h"
+#include "listener.h"
+
+struct direct_settings {
+	bool enabled;          /* there is such a section; nothing else holds otherwise */
+	struct address socket; /* the handoff socket */
+	struct listener_owner owner;
+	const char **interfaces; /* NULL-terminated; its texts are the tree's */
+	uint64_t min_size;       /* bytes of plaintext from which "auto" means direct */
+	size_t max_flows;
+	struct breaker_settings breaker;
+	double grace;           /* seconds for connections that are handed off when this agent ends */
+	double handoff_timeout; /* seconds: for the tail to get short, and for a node's answer */
+};
+
+extern cfg_opt_t direct_options[];
+
+/* Reads the mode, user and group of a UNIX socket from <section>. Returns 0, or -1 after config_fault(). */
+int direct_settings_read_owner(struct listener_owner *owner, cfg_t *section);
+
+/* Reads the section "direct" of <root>, if there is one. Returns 0, or -1 after config_fault();
+ * direct_settings_release() is due in both cases. */
+int direct_settings_read(struct direct_settings *settings, cfg_t *root);
+void direct_settings_release(struct direct_settings *settings);
+
+/* Reads fetch and direct of the node <section>. Returns 0, or -1 after config_fault(). */
+int direct_settings_read_node(struct node *node, cfg_t *section);
+
+#endif
