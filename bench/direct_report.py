@@ -9,7 +9,7 @@ import plot
 
 PATHS = ("direct", "splice", "relay")
 COSTS = ("haproxy_us", "spoa_us", "lb_us", "machine_us", "sent", "received", "forwarded", "forwarded_packets",
-         "site", "p50_us", "p99_us", "rate", "handoff_us", "freeze_us", "fast_forward_us")
+         "site", "p50_us", "p99_us", "rate", "clone_us", "freeze_us", "fast_forward_us")
 CYCLE_BUDGET_US = 165  # that a handoff adds at most
 STEP_BUDGET_US = 50  # that each of its two steps on the LB takes at most
 FLAT_FROM = 64 << 10
@@ -166,7 +166,7 @@ def judge_cycles(seen):
 
 
 def judge_steps(runs):
-    handoff, freeze, back = (lab.spread(column(runs, name)) for name in ("handoff_us", "freeze_us", "fast_forward_us"))
+    handoff, freeze, back = (lab.spread(column(runs, name)) for name in ("clone_us", "freeze_us", "fast_forward_us"))
     print(f"  By disc-spoa's own clock a node has a connection {handoff[0]:.0f} us ({handoff[1]:.0f} to {handoff[2]:.0f}) after "
           f"it was handed off.\n  Freeze and steer: {freeze[0]:.0f} us ({freeze[1]:.0f} to {freeze[2]:.0f}); fast-forward: {back[0]:.0f} us "
           f"({back[1]:.0f} to {back[2]:.0f}). Budget: {STEP_BUDGET_US} us each, "

@@ -12,7 +12,7 @@ setup_file() {
 	lab_network=1
 	lab_start
 	# Time stamps without a random start: only with a small one does a restored connection predict headers from its beginning on, see
-	# first_window() of lib/tcp_freeze.c.
+	# first_window() of lib/net/tcp_freeze.c.
 	on client sysctl -qw net.ipv4.tcp_timestamps=2
 }
 

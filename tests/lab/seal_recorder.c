@@ -3,7 +3,7 @@
  * that none was used for two different plaintexts (DESIGN section 4, "a (key, nonce) pair is never used twice").
  *
  * It is linked into a program with -Wl,--wrap=<symbol> for each line of seal_recorder.symbols and stands between the
- * record layers (wolfSSL's src/internal.c and src/tls13.c, our lib/record.c) and wolfCrypt. Calls inside one object of
+ * record layers (wolfSSL's src/internal.c and src/tls13.c, our lib/wire/record.c) and wolfCrypt. Calls inside one object of
  * wolfCrypt do not pass through here, so a seal is recorded once.
  *
  * With DISC_SEAL_LOG set, every seal appends one line to that file before the bytes exist:
@@ -212,7 +212,7 @@ int __wrap_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, b
 	return __real_wc_AesGcmEncrypt_ex(aes, out, in, sz, ivOut, ivOutSz, authTag, authTagSz, authIn, authInSz);
 }
 
-/* --- ChaCha20-Poly1305, in one call (lib/record.c) --- */
+/* --- ChaCha20-Poly1305, in one call (lib/wire/record.c) --- */
 
 int __real_wc_ChaCha20Poly1305_Encrypt(const byte *inKey, const byte *inIV, const byte *inAAD, word32 inAADLen,
 				       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
