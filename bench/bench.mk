@@ -31,3 +31,7 @@ bench-direct: test-packages all $(OUT)/bench/load_client $(OUT)/bench/lossy_wire
 .PHONY: bench-memory
 bench-memory: test-packages all $(BUILD)/openssl/bin/haproxy ## KB of HAProxy per idle client connection, beside OpenSSL; CONNECTIONS=
 	$(Q)BUILD='$(BUILD)' CONNECTIONS='$(CONNECTIONS)' bench/memory
+
+.PHONY: bench-compare
+bench-compare: all $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU per response beside another built tree, taking turns; OTHER=folder BENCH=splice|direct SIZES= PATHS= REPEAT=
+	$(Q)OTHER='$(OTHER)' SIZES='$(SIZES)' PATHS='$(PATHS)' TLS='$(TLS)' REPEAT='$(REPEAT)' bench/compare $(or $(BENCH),splice)
