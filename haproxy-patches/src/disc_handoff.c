@@ -47,7 +47,7 @@
 
 #define DISC_AGENT_RETRY 1000 /* milliseconds between two attempts to reach the agent */
 
-DECLARE_STATIC_POOL(pool_head_disc_handoff, "disc_handoff", sizeof(struct disc_handoff));
+DECLARE_STATIC_POOL(pool_head_disc_handoff, "disc_parked", sizeof(struct disc_handoff));
 
 struct disc_agent {
 	int fd;                         /* -1 without agent */

@@ -280,5 +280,5 @@ cycles() {
 	done
 	equal "steered flows" "$(map_entries)" 0
 	# HAProxy's threads keep those that were in use at a time.
-	at_most "handoffs in use in HAProxy" "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_handoff .* ([0-9]+) used.*/\1/p')" 100
+	at_most "handoffs in use in HAProxy" "$(haproxy_cli 'show pools' | sed -nE 's/.*Pool disc_parked .* ([0-9]+) used.*/\1/p')" 100
 }
