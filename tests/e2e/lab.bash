@@ -59,7 +59,7 @@ lab_prepare() {
 		SPOA_WORKERS=${set[workers]} SPOA_DIRECT='' N1_DIRECT='' N2_DIRECT='' NODE_DIRECT='' DIRECT_PATH=splice AUTO_PATH=splice
 	fi
 	export LAB_NETWORK SPOA_WORKERS LAB_ADDRESS N1_ADDRESS N2_ADDRESS ORIGIN_ADDRESS SPOA_DIRECT N1_DIRECT N2_DIRECT NODE_DIRECT DIRECT_PATH AUTO_PATH
-	mapfile -t ports < <(on lb "$LAB_TOOLS/free_ports" "$LAB_ADDRESS" ${#port_names[@]})
+	mapfile -t ports < <(on lb "$LAB_TOOLS/../../tools/free-ports" "$LAB_ADDRESS" ${#port_names[@]})
 	for i in "${!port_names[@]}"; do
 		declare -gx "${port_names[i]}=${ports[i]}"
 	done
