@@ -182,12 +182,17 @@ nothing_parked() {
 # descriptors PROCESS: how many it has open, without those of the connections from HAProxy to our programs: HAProxy keeps as many of
 # them as it once needed at a time.
 descriptors() {
-	local pid kept
+	local pid kept before after
 	pid=$(process_pid "$1")
-	kept=$(on "$(host_of "$1")" ss -Htnp state connected \
-		"( sport = $SPOP_PORT or dport = $SPOP_PORT or sport = $N1_FETCH or dport = $N1_FETCH or sport = $N2_FETCH or dport = $N2_FETCH )" |
-		grep -c "pid=$pid," || :)
-	echo $(($(ls "/proc/$pid/fd" | wc -l) - kept))
+	# Until nothing is opened or closed meanwhile: what is counted as kept must be open when all are counted.
+	while before=$(ls "/proc/$pid/fd"); do
+		kept=$(on "$(host_of "$1")" ss -Htnp state connected \
+			"( sport = $SPOP_PORT or dport = $SPOP_PORT or sport = $N1_FETCH or dport = $N1_FETCH or sport = $N2_FETCH or dport = $N2_FETCH )" |
+			grep -c "pid=$pid," || :)
+		after=$(ls "/proc/$pid/fd")
+		[ "$before" != "$after" ] || break
+	done
+	echo $(($(wc -l <<<"$after") - kept))
 }
 
 # has_descriptors PROCESS COUNT: no more of them.

@@ -39,6 +39,58 @@ line_of() {
 	done
 }
 
+# leases: how many HAProxy has taken so far.
+leases() {
+	haproxy_cli 'show disc' | sed -n 's/^leases: //p'
+}
+
+# asks N FILE CURL-ARGUMENT...: fetching it takes N leases; the body is right.
+asks() {
+	local before count=$1 file=$2
+	before=$(leases)
+	fetch "/$file" "${@:3}"
+	cmp "$body" "$SUITE/www/${file%%\?*}"
+	equal "leases for $file" $(($(leases) - before)) "$count"
+}
+
+@test "a short body is asked about once, by its host, path and query; a large one each time" {
+	mode=splice
+	asks 1 '1024?once'
+	asks 0 '1024?once'
+	asks 1 '1024?again'
+	asks 1 '1024?once' -H 'Host: other.example'
+	asks 0 '1024?once'
+	asks 1 '100k?once'
+	asks 1 '100k?once'
+	[[ $(line_of '/1024\?once') == *" path=proxy "*" reason=not-asked"* ]]
+}
+
+@test "a short range says nothing of its file, nor does an answer without a body" {
+	mode=splice
+	fetch '/100k?range' -r 0-9
+	equal status "$status" 206
+	fetch '/100k?range' -I
+	equal status "$status" 200
+	fetch '/100k?range' -H 'If-None-Match: *'
+	equal status "$status" 304
+	asks 1 '100k?range'
+	[[ $(line_of '/100k\?range') == *" path=splice "* ]]
+}
+
+@test "a file that grew is proxied once more, then spliced" {
+	mode=splice
+	local name=growing-$$
+	cp "$SUITE/www/1024" "$SUITE/www/$name"
+	asks 1 "$name"
+	asks 0 "$name"
+	cp "$SUITE/www/100k" "$SUITE/www/$name.new"
+	mv "$SUITE/www/$name.new" "$SUITE/www/$name"
+	asks 0 "$name"
+	asks 1 "$name"
+	[[ $(line_of "/$name") == *" path=splice "* ]]
+	rm "$SUITE/www/$name"
+}
+
 @test "HTTP/2 clients are served, and the log says why not by records" {
 	mode=splice
 	fetch '/100k?h2' --http2
