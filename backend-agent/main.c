@@ -18,9 +18,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "direct_config.h"
 #include "node.h"
 #include "node_config.h"
-#include "direct_config.h"
 #include "secret.h"
 #include "version.h"
 #include "vip_check.h"

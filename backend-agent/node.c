@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "admin.h"
-#include "node_metrics.h"
 #include "control_server.h"
 #include "fetch_server.h"
 #include "log.h"
+#include "node_metrics.h"
 #include "worker.h"
 
 #define FETCH_BACKLOG 4096

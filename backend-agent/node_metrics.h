@@ -6,7 +6,7 @@
 #include "control.h"
 #include "metrics.h"
 
-#define NODE_METRIC_TABLE(X)                                                                                        \
+#define NODE_METRIC_TABLE(X)                                                                                           \
 	X(CONNECTIONS, GAUGE, "disc_backend_fetch_connections", "Fetch connections that are open")                     \
 	X(CONNECTIONS_TOTAL, COUNTER, "disc_backend_fetch_connections_total", "Fetch connections that were accepted")  \
 	X(FETCHES, COUNTER, "disc_backend_fetches_total", "Requests on the fetch hop that were answered")              \

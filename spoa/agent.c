@@ -31,8 +31,8 @@ static enum spop_status worker_notify(void *context, const struct spop_frame *fr
 }
 
 /* A draining worker ends when HAProxy is told and the results of its offers are in: a node drops the tickets that were
- * not fetched yet as soon as the control channel closes. After a while only connections that are handed off are awaited: they
- * would be lost. */
+ * not fetched yet as soon as the control channel closes. After a while only connections that are handed off are
+ * awaited: they would be lost. */
 static void worker_settled(void *context)
 {
 	struct agent_worker *self = context;
@@ -144,7 +144,7 @@ static int open_listeners(struct agent *agent)
 	}
 	for (size_t i = 0; i < config->listen_count; i++) {
 		if (listener_open(&agent->spop.listeners[i], &config->listen[i], &config->socket_owner,
-				       config->workers) < 0)
+				  config->workers) < 0)
 			return -1;
 		agent->spop.listener_count++;
 	}

@@ -10,7 +10,8 @@
 #include "spoa_metrics.h"
 #include "spop_server.h"
 
-#define AGENT_GRACE_S 5.0 /* for results of offloads under way, after the first signal; for connections: direct.grace \
+#define AGENT_GRACE_S \
+	5.0 /* for results of offloads under way, after the first signal; for connections: direct.grace \
 			   */
 
 struct agent {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Why the rest of a handed-off body is written here instead of by the node: the one list of causes, with the word that labels
- * the counter and stands in the log. */
+/* Why the rest of a handed-off body is written here instead of by the node: the one list of causes, with the word that
+ * labels the counter and stands in the log. */
 #ifndef DISC_COMPLETION_CAUSE_H
 #define DISC_COMPLETION_CAUSE_H
 
-#define COMPLETION_CAUSE_TABLE(X)                                                                                \
+#define COMPLETION_CAUSE_TABLE(X)                                                                          \
 	X(UNFIT, "unfit")       /* half-closed, or too much stayed unacknowledged */                       \
 	X(STEERING, "steering") /* no room for its flow, or the node is not on a shared network */         \
 	X(CHANNEL, "channel")   /* the node went away, or gave up waiting, before it had the connection */ \

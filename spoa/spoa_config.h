@@ -11,9 +11,9 @@
 #include "address.h"
 #include "channel.h"
 #include "config.h"
-#include "spoa_direct.h"
 #include "node_pool.h"
 #include "policy.h"
+#include "spoa_direct.h"
 
 #define SPOA_WORKERS_MAX 64
 

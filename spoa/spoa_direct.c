@@ -131,8 +131,9 @@ int direct_settings_read(struct direct_settings *settings, cfg_t *root)
 	result |= read_interfaces(settings, section);
 	result |= read_numbers(settings, section);
 	if (cfg_getint(root, "workers") != 1)
-		result = config_fault(root, "workers",
-				      "must be 1 with a direct section: one loop has all connections that are handed off");
+		result = config_fault(
+			root, "workers",
+			"must be 1 with a direct section: one loop has all connections that are handed off");
 	return result;
 }
 

@@ -11,8 +11,8 @@
 #include "address.h"
 #include "breaker.h"
 #include "config.h"
-#include "node_pool.h"
 #include "listener.h"
+#include "node_pool.h"
 
 struct direct_settings {
 	bool enabled;          /* there is such a section; nothing else holds otherwise */

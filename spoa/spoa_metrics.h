@@ -9,58 +9,59 @@
 #include "pass_reason.h"
 #include "spop_frame.h"
 
-#define SPOA_METRIC_TABLE(X)                                                                                          \
-	X(CONNECTIONS, GAUGE, "disc_spoa_connections", "SPOP connections that are open")                              \
-	X(CONNECTIONS_TOTAL, COUNTER, "disc_spoa_connections_total", "SPOP connections that were accepted")           \
-	X(CONNECTIONS_REFUSED, COUNTER, "disc_spoa_connections_refused_total",                                        \
-	  "SPOP connections over max-connections")                                                                    \
-	X(HEALTH_CHECKS, COUNTER, "disc_spoa_health_checks_total", "health checks of HAProxy that were answered")     \
-	X(NOTIFIES, COUNTER, "disc_spoa_notifies_total", "NOTIFY frames received")                                    \
-	X(ACKS, COUNTER, "disc_spoa_acks_total", "ACK frames queued as answers")                                      \
-	X(OFFERS, COUNTER, "disc_spoa_offers_total", "offloads offered to a node")                                    \
-	X(OFFERS_LOST, COUNTER, "disc_spoa_offers_lost_total", "offers whose node went away before their result")     \
-	X(RESULTS_SEALED, COUNTER, "disc_spoa_results_total{outcome=\"sealed\"}", "results that nodes reported")      \
-	X(RESULTS_DECLINED, COUNTER, "disc_spoa_results_total{outcome=\"declined\"}", "results that nodes reported")  \
-	X(RESULTS_ABORTED, COUNTER, "disc_spoa_results_total{outcome=\"aborted\"}", "results that nodes reported")    \
-	X(RESULTS_EXPIRED, COUNTER, "disc_spoa_results_total{outcome=\"expired\"}", "results that nodes reported")    \
-	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")      \
-	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")         \
-	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")      \
-	X(HANDOFFS, GAUGE, "disc_spoa_handoffs", "client connections that HAProxy has handed off")                                \
-	X(HANDOFFS_TOTAL, COUNTER, "disc_spoa_handoffs_total", "client connections that HAProxy handed off")                      \
-	X(CLONES, COUNTER, "disc_spoa_clones_total", "connections that were handed to a node")                    \
-	X(CLONES_FAILED, COUNTER, "disc_spoa_clones_failed_total",                                                \
-	  "handoffs that the node refused or did not answer")                                                         \
-	X(CLONE_US, COUNTER, "disc_spoa_clone_microseconds_total",                                                \
-	  "time until a node had the connection, from PARKED on, of all handoffs together")                             \
-	X(FREEZE_US, COUNTER, "disc_spoa_freeze_microseconds_total",                                                  \
-	  "of it, for holding the flow, freezing the socket and making it mute")                                      \
-	X(FAST_FORWARD_US, COUNTER, "disc_spoa_fast_forward_microseconds_total",                                      \
-	  "time to make the socket live again and to let its packets through, of all returns together")               \
-	X(HANDOFFS_REFUSED, COUNTER, "disc_spoa_handoffs_refused_total",                                                    \
-	  "client connections that were not taken: HAProxy goes on by the splice path")                               \
-	X(HANDOFFS_RETURNED, COUNTER, "disc_spoa_handoffs_returned_total",                                                  \
-	  "connections that HAProxy got back with all bytes written")                                                 \
-	X(HANDOFFS_RECALLED, COUNTER, "disc_spoa_handoffs_recalled_total",                                                  \
-	  "connections that were taken back before the end")                                                          \
-	X(HANDOFFS_ABANDONED, COUNTER, "disc_spoa_handoffs_abandoned_total",                                                \
-	  "connections that HAProxy closed while they were handed off")                                                     \
-	X(HANDOFFS_LOST_CLIENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"client\"}", "connections that were lost")   \
-	X(HANDOFFS_LOST_NODE, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"node\"}", "connections that were lost")       \
-	X(HANDOFFS_LOST_AGENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"agent\"}", "connections that were lost")     \
-	X(BREAKERS_OPEN, GAUGE, "disc_spoa_breakers_open", "routes that the direct path is kept from after failures") \
-	X(NODES_UNREACHABLE, GAUGE, "disc_spoa_nodes_unreachable",                                                    \
-	  "nodes with an address that clients' packets cannot be sent to")                                            \
-	X(LEFTOVERS, COUNTER, "disc_spoa_leftovers_total", "flows of an earlier process, whose clients were reset")   \
-	X(STEERING_FLOWS, GAUGE, "disc_spoa_steering_flows", "flows that are held or sent to nodes")                  \
-	X(STEERING_REDIRECTED, COUNTER, "disc_spoa_steering_redirected_total", "packets sent to nodes")               \
-	X(STEERING_HELD, COUNTER, "disc_spoa_steering_held_total", "packets held")                                    \
-	X(STEERING_OVERFLOWS, COUNTER, "disc_spoa_steering_overflows_total",                                          \
-	  "packets dropped for lack of room to hold them")                                                            \
-	X(STEERING_REINJECTED, COUNTER, "disc_spoa_steering_reinjected_total",                                        \
-	  "packets let through after having been held")                                                               \
-	X(STEERING_MUTED, COUNTER, "disc_spoa_steering_muted_total", "packets of this host that were kept back")      \
-	X(STEERING_FRAGMENTS, COUNTER, "disc_spoa_steering_fragments_total",                                          \
+#define SPOA_METRIC_TABLE(X)                                                                                           \
+	X(CONNECTIONS, GAUGE, "disc_spoa_connections", "SPOP connections that are open")                               \
+	X(CONNECTIONS_TOTAL, COUNTER, "disc_spoa_connections_total", "SPOP connections that were accepted")            \
+	X(CONNECTIONS_REFUSED, COUNTER, "disc_spoa_connections_refused_total",                                         \
+	  "SPOP connections over max-connections")                                                                     \
+	X(HEALTH_CHECKS, COUNTER, "disc_spoa_health_checks_total", "health checks of HAProxy that were answered")      \
+	X(NOTIFIES, COUNTER, "disc_spoa_notifies_total", "NOTIFY frames received")                                     \
+	X(ACKS, COUNTER, "disc_spoa_acks_total", "ACK frames queued as answers")                                       \
+	X(OFFERS, COUNTER, "disc_spoa_offers_total", "offloads offered to a node")                                     \
+	X(OFFERS_LOST, COUNTER, "disc_spoa_offers_lost_total", "offers whose node went away before their result")      \
+	X(RESULTS_SEALED, COUNTER, "disc_spoa_results_total{outcome=\"sealed\"}", "results that nodes reported")       \
+	X(RESULTS_DECLINED, COUNTER, "disc_spoa_results_total{outcome=\"declined\"}", "results that nodes reported")   \
+	X(RESULTS_ABORTED, COUNTER, "disc_spoa_results_total{outcome=\"aborted\"}", "results that nodes reported")     \
+	X(RESULTS_EXPIRED, COUNTER, "disc_spoa_results_total{outcome=\"expired\"}", "results that nodes reported")     \
+	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")       \
+	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")          \
+	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")       \
+	X(HANDOFFS, GAUGE, "disc_spoa_handoffs", "client connections that HAProxy has handed off")                     \
+	X(HANDOFFS_TOTAL, COUNTER, "disc_spoa_handoffs_total", "client connections that HAProxy handed off")           \
+	X(CLONES, COUNTER, "disc_spoa_clones_total", "connections that were handed to a node")                         \
+	X(CLONES_FAILED, COUNTER, "disc_spoa_clones_failed_total", "handoffs that the node refused or did not answer") \
+	X(CLONE_US, COUNTER, "disc_spoa_clone_microseconds_total",                                                     \
+	  "time until a node had the connection, from PARKED on, of all handoffs together")                            \
+	X(FREEZE_US, COUNTER, "disc_spoa_freeze_microseconds_total",                                                   \
+	  "of it, for holding the flow, freezing the socket and making it mute")                                       \
+	X(FAST_FORWARD_US, COUNTER, "disc_spoa_fast_forward_microseconds_total",                                       \
+	  "time to make the socket live again and to let its packets through, of all returns together")                \
+	X(HANDOFFS_REFUSED, COUNTER, "disc_spoa_handoffs_refused_total",                                               \
+	  "client connections that were not taken: HAProxy goes on by the splice path")                                \
+	X(HANDOFFS_RETURNED, COUNTER, "disc_spoa_handoffs_returned_total",                                             \
+	  "connections that HAProxy got back with all bytes written")                                                  \
+	X(HANDOFFS_RECALLED, COUNTER, "disc_spoa_handoffs_recalled_total",                                             \
+	  "connections that were taken back before the end")                                                           \
+	X(HANDOFFS_ABANDONED, COUNTER, "disc_spoa_handoffs_abandoned_total",                                           \
+	  "connections that HAProxy closed while they were handed off")                                                \
+	X(HANDOFFS_LOST_CLIENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"client\"}",                            \
+	  "connections that were lost")                                                                                \
+	X(HANDOFFS_LOST_NODE, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"node\"}", "connections that were lost")  \
+	X(HANDOFFS_LOST_AGENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"agent\"}",                              \
+	  "connections that were lost")                                                                                \
+	X(BREAKERS_OPEN, GAUGE, "disc_spoa_breakers_open", "routes that the direct path is kept from after failures")  \
+	X(NODES_UNREACHABLE, GAUGE, "disc_spoa_nodes_unreachable",                                                     \
+	  "nodes with an address that clients' packets cannot be sent to")                                             \
+	X(LEFTOVERS, COUNTER, "disc_spoa_leftovers_total", "flows of an earlier process, whose clients were reset")    \
+	X(STEERING_FLOWS, GAUGE, "disc_spoa_steering_flows", "flows that are held or sent to nodes")                   \
+	X(STEERING_REDIRECTED, COUNTER, "disc_spoa_steering_redirected_total", "packets sent to nodes")                \
+	X(STEERING_HELD, COUNTER, "disc_spoa_steering_held_total", "packets held")                                     \
+	X(STEERING_OVERFLOWS, COUNTER, "disc_spoa_steering_overflows_total",                                           \
+	  "packets dropped for lack of room to hold them")                                                             \
+	X(STEERING_REINJECTED, COUNTER, "disc_spoa_steering_reinjected_total",                                         \
+	  "packets let through after having been held")                                                                \
+	X(STEERING_MUTED, COUNTER, "disc_spoa_steering_muted_total", "packets of this host that were kept back")       \
+	X(STEERING_FRAGMENTS, COUNTER, "disc_spoa_steering_fragments_total",                                           \
 	  "fragments seen on the clients' interfaces")
 
 enum spoa_metric {

@@ -11,9 +11,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "node_metrics.h"
 #include "clone_report.h"
 #include "log.h"
+#include "node_metrics.h"
 #include "ticket_table.h"
 
 #define MAGIC 0xc10ec10eU

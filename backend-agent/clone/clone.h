@@ -103,8 +103,8 @@ struct clone *clone_new(const struct clone_shared *shared, const struct clone_te
 void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen);
 
 /* The agent wants the connection back, or with <discard> nothing more of it. Before Drained: nothing more is written,
- * and Drained follows; the agent then holds the client's packets and recalls once more, so that none of them is lost.
- */
+ * and Drained follows; the agent then holds the client's packets and recalls once more, so that none of them is
+ * lost. */
 void clone_recall(struct clone *clone, bool discard);
 
 /* Ends it at once: the agent, or this node, is no longer there for it. <cause> and <reason> are posted. */

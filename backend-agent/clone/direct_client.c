@@ -6,8 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "node_metrics.h"
 #include "log.h"
+#include "node_metrics.h"
 #include "route_lookup.h"
 
 #define SAY_INTERVAL_S 10

@@ -4,10 +4,10 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 
-#include "node_metrics.h"
 #include "capabilities.h"
 #include "egress_guard.h"
 #include "log.h"
+#include "node_metrics.h"
 #include "vip_check.h"
 
 #define ERROR_MAX 512

@@ -12,8 +12,8 @@
 
 struct file_source;
 
-/* Opens the folder <root>. Returns the source, or NULL with errno set (ENOSYS: a kernel before 5.6, without openat2).
- */
+/* Opens the folder <root>. Returns the source, or NULL with errno set (ENOSYS: a kernel before 5.6, without
+ * openat2). */
 struct file_source *file_source_new(const char *root);
 void file_source_free(struct file_source *source);
 

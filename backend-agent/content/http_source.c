@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
-#include "node_metrics.h"
 #include "http_request_lines.h"
 #include "log.h"
+#include "node_metrics.h"
 #include "origin_sockets.h"
 #include "stream_buffer.h"
 

@@ -23,8 +23,8 @@ enum plain_body_status plain_body_send(struct plain_body *body, int fd, size_t m
 	*sent = 0;
 	if (body->left == 0)
 		return PLAIN_BODY_END;
-	/* What is sent may still change in the page cache until it is on the wire: this finds only what changed before.
-	 */
+	/* What is sent may still change in the page cache until it is on the wire: this finds only what changed
+	 * before. */
 	if (!file_object_unchanged(&body->object))
 		return PLAIN_BODY_CHANGED;
 	do {

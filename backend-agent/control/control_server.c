@@ -9,10 +9,10 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "node_metrics.h"
 #include "control.h"
 #include "egress_guard.h"
 #include "log.h"
+#include "node_metrics.h"
 #include "version.h"
 
 #define CHANNELS_MAX 256 /* agents, and peers that have not proved to be one */

@@ -44,8 +44,8 @@ struct fetch_answer {
 void fetch_answer_init(struct fetch_answer *answer, const struct fetch_content *content,
 		       const struct fetch_request *request, time_t now);
 
-/* Fills <answer> with what the origin answered to a request (<head_only>: for HEAD). Takes over the answered <stream>.
- */
+/* Fills <answer> with what the origin answered to a request (<head_only>: for HEAD). Takes over the answered
+ * <stream>. */
 void fetch_answer_init_origin(struct fetch_answer *answer, struct http_stream *stream, bool head_only);
 
 /* Fills <answer> with nothing but <status> and its line of text, for a request that could not be read. */

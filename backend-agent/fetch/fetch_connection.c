@@ -10,9 +10,9 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#include "node_metrics.h"
 #include "fetch_exchange.h"
 #include "log.h"
+#include "node_metrics.h"
 
 #define TURN_BUDGET (1u << 20)      /* bytes one connection may send before others get their turn */
 #define TURN_REQUESTS 32            /* and pipelined requests it may have answered */

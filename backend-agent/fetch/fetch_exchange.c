@@ -5,9 +5,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "node_metrics.h"
 #include "file_body.h"
 #include "log.h"
+#include "node_metrics.h"
 
 #define TOO_SHORT "the body is shorter than offload.min-size"
 
@@ -126,7 +126,8 @@ static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchang
 /* Returns why the rest of a body is not sealed for <offer>, NULL if it is. Its keys and nonces may have sealed these
  * bytes before, so it must be the very same ones: an entity tag is unique per resource only, and an origin may give
  * every resource the same one. */
-static const char *reason_to_refuse_continuation(const struct fetch_exchange *exchange, const struct ticket_continuation *rest)
+static const char *reason_to_refuse_continuation(const struct fetch_exchange *exchange,
+						 const struct ticket_continuation *rest)
 {
 	const struct fetch_answer *answer = &exchange->answer;
 

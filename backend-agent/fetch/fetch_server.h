@@ -14,8 +14,8 @@ struct fetch_server *fetch_server_start(const struct fetch_service *service, con
 					void (*idle)(void *context), void *context);
 
 /* Finishes: for as long as a ticket may wait, connections are still accepted and tickets declined, because HAProxy does
- * not know yet; then nothing is accepted, idle connections are closed, and when the last one is gone idle() is called.
- */
+ * not know yet; then nothing is accepted, idle connections are closed, and when the last one is gone idle() is
+ * called. */
 void fetch_server_drain(struct fetch_server *server);
 
 /* Closes what is left and frees <server>. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Fetch transfer: one response on its way to the socket - its head, then nothing, or a plain, a relayed or a sealed
- * body.
- */
+ * body. */
 #ifndef DISC_FETCH_TRANSFER_H
 #define DISC_FETCH_TRANSFER_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Byte range: the Range header of a request against the size of a file (RFC 9110 14.1.2, 14.2). Text in, numbers out.
- */
+/* Byte range: the Range header of a request against the size of a file (RFC 9110 14.1.2, 14.2). Text in, numbers
+ * out. */
 #ifndef DISC_BYTE_RANGE_H
 #define DISC_BYTE_RANGE_H
 

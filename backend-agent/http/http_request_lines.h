@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Request lines: what of a client's request an origin is asked, in the form that libcurl takes. Struct in, texts out.
- */
+/* Request lines: what of a client's request an origin is asked, in the form that libcurl takes. Struct in, texts
+ * out. */
 #ifndef DISC_HTTP_REQUEST_LINES_H
 #define DISC_HTTP_REQUEST_LINES_H
 

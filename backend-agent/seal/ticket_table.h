@@ -37,9 +37,9 @@ struct ticket_limits {
 
 /* What an offer asks for beside the sealing itself. */
 struct ticket_terms {
-	uint64_t lease_id;            /* HAProxy's, for logs */
-	uint64_t channel;             /* number of the control channel it came on */
-	uint64_t direct_min;          /* bytes of plaintext from which "direct" may be announced; 0: never */
+	uint64_t lease_id;        /* HAProxy's, for logs */
+	uint64_t channel;         /* number of the control channel it came on */
+	uint64_t direct_min;      /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct ip_address client; /* whose connection it is */
 	struct ticket_continuation {
 		struct text_span

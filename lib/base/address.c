@@ -53,8 +53,7 @@ static bool port_is_valid(const char *text)
 }
 
 /* Copies the host part of <text> to <host> (<size> bytes), without brackets, and returns where the port begins; NULL
- * and
- * <*why> if the text has another form. */
+ * and <*why> if the text has another form. */
 static const char *split_host(char *host, size_t size, bool *bracketed, const char *text, const char **why)
 {
 	const char *end, *colon;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Socket addresses as operators write them: "192.0.2.1:7443", "[2001:db8::1]:7443", "name:7443", "*:8080",
- * "unix:/run/disc/spoa.sock". "*" is every IPv4 address, "[::]" every IPv6 and, as Linux has it by default, IPv4 one.
- */
+ * "unix:/run/disc/spoa.sock". "*" is every IPv4 address, "[::]" every IPv6 and, as Linux has it by default, IPv4
+ * one. */
 #ifndef DISC_ADDRESS_H
 #define DISC_ADDRESS_H
 

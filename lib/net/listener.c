@@ -19,8 +19,8 @@ static int give_socket(const struct address *address, const struct listener_owne
 	return chown(path->sun_path, owner->user, owner->group);
 }
 
-int listener_open(struct listener *listener, const struct address *address,
-		       const struct listener_owner *owner, unsigned users)
+int listener_open(struct listener *listener, const struct address *address, const struct listener_owner *owner,
+		  unsigned users)
 {
 	(void)address_format(address, listener->name);
 	atomic_store(&listener->users, users);

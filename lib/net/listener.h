@@ -23,8 +23,8 @@ struct listener_owner {
 };
 
 /* Listens on <address> for <users> workers. Returns 0, or -1 after a log line that names the address and the reason. */
-int listener_open(struct listener *listener, const struct address *address,
-		       const struct listener_owner *owner, unsigned users);
+int listener_open(struct listener *listener, const struct address *address, const struct listener_owner *owner,
+		  unsigned users);
 
 /* One worker will not accept on <listener> again. */
 void listener_leave(struct listener *listener);

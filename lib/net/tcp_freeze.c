@@ -310,8 +310,8 @@ int tcp_unsent(int fd, size_t *len)
 	return 0;
 }
 
-/* Undoes a freeze that failed, silently as tcp_resume(). What fails here is not told: <*fault> has the cause already.
- */
+/* Undoes a freeze that failed, silently as tcp_resume(). What fails here is not told: <*fault> has the cause
+ * already. */
 static void thaw(int fd)
 {
 	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP) == 0 &&

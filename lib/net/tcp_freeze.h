@@ -48,8 +48,7 @@ struct tcp_queues {
 };
 
 /* Fills family, flags, scales, mss and endpoints of <flow> from the live socket <fd>; everything else is 0. Returns 0,
- * or -1 with
- * <*fault>: ENOTCONN from "state" as with tcp_freeze(). */
+ * or -1 with <*fault>: ENOTCONN from "state" as with tcp_freeze(). */
 int tcp_read_flow(int fd, struct tcp_state *flow, struct tcp_fault *fault);
 
 /* Returns in <*len> the bytes of the send queue of the live socket <fd> that the peer has not acknowledged. Returns 0

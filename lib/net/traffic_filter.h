@@ -16,8 +16,8 @@ enum traffic_filter {
 
 enum traffic_direction { TRAFFIC_INGRESS, TRAFFIC_EGRESS };
 
-/* Finds interface <name>, which must be Ethernet or look like it. Returns its index, or 0 with a sentence in <error>.
- */
+/* Finds interface <name>, which must be Ethernet or look like it. Returns its index, or 0 with a sentence in
+ * <error>. */
 unsigned traffic_interface(const char *name, char *error, size_t error_size);
 
 /* Attaches the program <program_fd> in place of whatever has this handle there. Returns 0, or -1 with a sentence in

@@ -212,7 +212,8 @@ static enum control_error decode_offer(struct control_offer *offer, const Disc__
 	offer->continuation_length = packed->continuation_length;
 	if (!unpack_text(&offer->method, packed->method) || !unpack_text(&offer->host, packed->host) ||
 	    !unpack_text(&offer->target, packed->target) || !unpack_text(&offer->client, packed->client) ||
-	    !unpack_text(&offer->continuation_etag, packed->continuation_etag) || offer->continuation_etag.len > CONTROL_ETAG_MAX)
+	    !unpack_text(&offer->continuation_etag, packed->continuation_etag) ||
+	    offer->continuation_etag.len > CONTROL_ETAG_MAX)
 		return CONTROL_BAD_FIELD;
 	return CONTROL_OK;
 }

@@ -67,9 +67,9 @@ struct control_offer {
 	struct tx_state state;
 	/* As HAProxy saw the request; target is path and query. For the rest of a body: as the node must see it. */
 	struct control_text method, host, target;
-	struct control_text client;    /* numeric address of the client */
-	uint64_t lease_id;             /* HAProxy's, for logs */
-	uint64_t direct_min;           /* bytes of plaintext from which "direct" may be announced; 0: never */
+	struct control_text client;            /* numeric address of the client */
+	uint64_t lease_id;                     /* HAProxy's, for logs */
+	uint64_t direct_min;                   /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct control_text continuation_etag; /* for the rest of a body: entity tag of its object; else empty */
 	uint64_t continuation_offset;          /* and the byte of the object that it begins with */
 	uint64_t continuation_length;          /* and its bytes of plaintext; 0 without <continuation_etag> */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "control_pack.h"
 
-
 /* What a Handback needs beside its queues: ticket, TCP state, a number, and fewer than 16 tags and lengths of at most 4
  * bytes. */
 _Static_assert(TCP_SEND_TAIL_MAX + TCP_RECEIVE_TAIL_MAX + TICKET_LEN + TCP_STATE_WIRE_LEN + 10 + 16 * 4 <=

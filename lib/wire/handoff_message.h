@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Messages of the handoff socket between HAProxy and disc-spoa (doc/direct-path.md, "The handoff socket"). A codec:
- * bytes in, struct out; the descriptor that accompanies PARKED is handoff_server's business.
- */
+ * bytes in, struct out; the descriptor that accompanies PARKED is handoff_server's business. */
 #ifndef DISC_HANDOFF_MESSAGE_H
 #define DISC_HANDOFF_MESSAGE_H
 
@@ -13,14 +12,16 @@
 #define HANDOFF_MESSAGE_MAX 40u /* bytes of the longest message */
 
 enum handoff_message_type {
-	HANDOFF_MESSAGE_PARKED = 1,     /* HAProxy to agent: ticket, bytes of records to be sent; with one descriptor */
+	HANDOFF_MESSAGE_PARKED = 1,   /* HAProxy to agent: ticket, bytes of records to be sent; with one descriptor */
 	HANDOFF_MESSAGE_ABANDON = 2,  /* HAProxy to agent: it has closed the connection */
 	HANDOFF_MESSAGE_RETURNED = 3, /* agent to HAProxy: all records were written, the connection lives */
 	HANDOFF_MESSAGE_LOST = 4,     /* agent to HAProxy: bytes, cause */
 	HANDOFF_MESSAGE_PROGRESS = 5, /* agent to HAProxy: bytes */
 	HANDOFF_MESSAGE_TAKEN = 6,    /* agent to HAProxy: from now on it is not as it was handed off */
-	HANDOFF_MESSAGE_REFUSED = 7,  /* agent to HAProxy: it is as it was handed off, and not wanted: take the splice path */
-	HANDOFF_MESSAGE_RECALL = 8,   /* HAProxy to agent, with handoff 0: it wants all of this connection's handoffs back */
+	HANDOFF_MESSAGE_REFUSED =
+		7, /* agent to HAProxy: it is as it was handed off, and not wanted: take the splice path */
+	HANDOFF_MESSAGE_RECALL =
+		8, /* HAProxy to agent, with handoff 0: it wants all of this connection's handoffs back */
 };
 
 enum handoff_loss {
@@ -31,9 +32,9 @@ enum handoff_loss {
 
 struct handoff_message {
 	enum handoff_message_type type;
-	uint64_t handoff;            /* number that HAProxy chose; none is used twice on one connection */
-	struct ticket ticket;     /* PARKED */
-	uint64_t bytes;           /* PARKED: of all records. LOST and PROGRESS: of records that the client acknowledged */
+	uint64_t handoff;     /* number that HAProxy chose; none is used twice on one connection */
+	struct ticket ticket; /* PARKED */
+	uint64_t bytes;       /* PARKED: of all records. LOST and PROGRESS: of records that the client acknowledged */
 	enum handoff_loss cause; /* LOST */
 };
 
@@ -45,11 +46,11 @@ enum handoff_message_error {
 	HANDOFF_MESSAGE_BAD_RESERVED, /* reserved bytes are not 0 */
 	HANDOFF_MESSAGE_BAD_BYTES,    /* PARKED without any byte of records */
 	HANDOFF_MESSAGE_BAD_CAUSE,    /* unknown */
-	HANDOFF_MESSAGE_BAD_NUMBER,     /* RECALL of one handoff */
+	HANDOFF_MESSAGE_BAD_NUMBER,   /* RECALL of one handoff */
 };
 
-/* Reads one message of <len> bytes, in either direction. Returns HANDOFF_MESSAGE_OK, or the first fault found, with <message>
- * zeroed. */
+/* Reads one message of <len> bytes, in either direction. Returns HANDOFF_MESSAGE_OK, or the first fault found, with
+ * <message> zeroed. */
 enum handoff_message_error handoff_message_decode(struct handoff_message *message, const uint8_t *bytes, size_t len);
 
 /* Writes <message>, which decode() would accept. Returns its length in bytes. */

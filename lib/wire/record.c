@@ -218,8 +218,8 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 	}
 	total = len + sealer->layout.overhead;
 	if (sealer->state.tls_minor == 4) {
-		/* wolfCrypt seals one piece of memory, and the content type stands behind the plaintext (RFC 8446 5.2).
-		 */
+		/* wolfCrypt seals one piece of memory, and the content type stands behind the plaintext (RFC 8446
+		 * 5.2). */
 		if (plain != body)
 			copy_in_pieces(body, plain, len);
 		body[len] = APPLICATION_DATA;
@@ -236,8 +236,8 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 	if (!encrypt_record(sealer, nonce, additional, make_additional(additional, sealer, out, len), plain, sealed_len,
 			    body)) {
 		sealer->dead = true;
-		/* What a failed encryption left here may be plaintext, or a first part under a nonce that is now spent.
-		 */
+		/* What a failed encryption left here may be plaintext, or a first part under a nonce that is now
+		 * spent. */
 		secret_wipe(out, total);
 		return RECORD_CRYPTO_FAILED;
 	}

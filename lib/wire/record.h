@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Record layer: where each byte of a body lies among its TLS records, and sealing them.
  *
- * The layout is deterministic: body record i (from 0) has sequence number seq+i and carries plaintext
- * [i*16384, min((i+1)*16384, length)). Ciphertext is a function of (TX state, plaintext).
+ * The layout is deterministic: body record i (from 0) has sequence number seq+i and carries plaintext [i*16384,
+ * min((i+1)*16384, length)). Ciphertext is a function of (TX state, plaintext).
  */
 #ifndef DISC_RECORD_H
 #define DISC_RECORD_H

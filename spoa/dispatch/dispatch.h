@@ -22,8 +22,8 @@ struct dispatch_answer {
 
 /* The direct path's part in an offer. */
 struct dispatch_direct {
-	/* Decides about the direct path for <offer>, which is about to be made to <node>, for a client at <client>: sets
-	 * offer->direct_min if it can be taken, else leaves it 0. */
+	/* Decides about the direct path for <offer>, which is about to be made to <node>, for a client at <client>:
+	 * sets offer->direct_min if it can be taken, else leaves it 0. */
 	void (*expect)(void *context, struct control_offer *offer, const struct policy_route *route, struct node *node,
 		       const struct client_address *client);
 	/* The offer for <ticket>, whose direct_min was set, was not made. */
@@ -33,8 +33,8 @@ struct dispatch_direct {
 };
 
 /* Makes a worker's dispatch on <loop> with links to all nodes of <config>; the first worker's (<index> 0) log what is
- * about a node. <settled>(<context>) is called whenever an offer ended. Returns it, or NULL when memory is exhausted.
- */
+ * about a node. <settled>(<context>) is called whenever an offer ended. Returns it, or NULL when memory is
+ * exhausted. */
 struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_config *config,
 			      struct spoa_metrics *metrics, void (*settled)(void *context), void *context);
 void dispatch_free(struct dispatch *dispatch);

@@ -44,7 +44,7 @@ struct node_link {
 	double retry_delay; /* seconds, of the next failure */
 	double next_report; /* of a failure to connect, loop time */
 	uint64_t nonce;
-	unsigned unanswered; /* pings since the node was last heard */
+	unsigned unanswered;       /* pings since the node was last heard */
 	struct log_limit failures; /* lines about offloads that ended badly */
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A handoff whose rest is written here: because the connection did not leave, came back early, or has to be taken from a
- * node that is gone. */
+/* A handoff whose rest is written here: because the connection did not leave, came back early, or has to be taken from
+ * a node that is gone. */
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -161,7 +161,8 @@ static void lose_only_once(struct handoff *handoff, enum completion_cause cause)
 		COMPLETION_CAUSE_TABLE(COMPLETION_CAUSE_WORD)
 #undef COMPLETION_CAUSE_WORD
 	};
-	bool by_node = cause == COMPLETION_CAUSE_CHANNEL || cause == COMPLETION_CAUSE_REFUSED || cause == COMPLETION_CAUSE_RECALLED;
+	bool by_node = cause == COMPLETION_CAUSE_CHANNEL || cause == COMPLETION_CAUSE_REFUSED ||
+		       cause == COMPLETION_CAUSE_RECALLED;
 	char why[HANDOFF_REASON_MAX];
 
 	(void)snprintf(why, sizeof(why), "%s; %s", words[cause], ONLY_ONCE);

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "announcement.h"
-#include "log.h"
 #include "continuation_fetch.h"
+#include "log.h"
 #include "secret.h"
 
 #define MAGIC 0xc0391e7eu
@@ -193,7 +193,7 @@ static const struct node *choose_node(struct completion *completion)
 
 /* Offers the lease of the rest under <ticket>. Returns 0 or -1. */
 static int offer_continuation(struct completion *completion, const struct node *node, const struct ticket *ticket,
-		      const struct continuation_range *rest)
+			      const struct continuation_range *rest)
 {
 	struct handoff_environment *environment = completion->environment;
 	struct control_message message = {.type = CONTROL_OFFER};
@@ -218,15 +218,16 @@ static int offer_continuation(struct completion *completion, const struct node *
 	return result;
 }
 
-static int fetch_continuation(struct completion *completion, const struct node *node, const struct continuation_range *rest)
+static int fetch_continuation(struct completion *completion, const struct node *node,
+			      const struct continuation_range *rest)
 {
 	struct continuation_fetch_request request = {.node = &node->fetch,
-					     .host = completion->body->host,
-					     .target = completion->body->target,
-					     .etag = completion->body->etag,
-					     .first = rest->first,
-					     .last = rest->last,
-					     .length = rest->layout.ciphertext};
+						     .host = completion->body->host,
+						     .target = completion->body->target,
+						     .etag = completion->body->etag,
+						     .first = rest->first,
+						     .last = rest->last,
+						     .length = rest->layout.ciphertext};
 	char announcement[ANNOUNCEMENT_TEXT_MAX];
 	struct announcement expected = {.kind = ANNOUNCEMENT_SPLICE,
 					.seq = rest->state.seq,
@@ -239,7 +240,8 @@ static int fetch_continuation(struct completion *completion, const struct node *
 	(void)announcement_format(announcement, &expected);
 	request.announcement = announcement;
 	completion->skip = rest->skip;
-	completion->fetch = continuation_fetch_start(completion->environment->loop, &request, &fetch_handlers, completion);
+	completion->fetch =
+		continuation_fetch_start(completion->environment->loop, &request, &fetch_handlers, completion);
 	return completion->fetch ? 0 : -1;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Completion: the rest of a handed-off body is fetched from a node that holds the same object, and written to the client's
- * connection from here. Nodes of the pool are asked one after the other; a later one goes on where an earlier one
- * failed.
+/* Completion: the rest of a handed-off body is fetched from a node that holds the same object, and written to the
+ * client's connection from here. Nodes of the pool are asked one after the other; a later one goes on where an earlier
+ * one failed.
  *
  *   start() --> COLLECTING --(all that was asked for apart)--> collected() --> WRITING --> ended()
  *       \______________________(nothing asked for apart)________________________/

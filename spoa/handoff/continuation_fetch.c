@@ -99,8 +99,8 @@ static bool take_head(struct continuation_fetch *fetch)
 	const char *fault;
 	size_t head_len;
 
-	switch (continuation_head_judge((const char *)fetch->input, fetch->end, fetch->announcement, fetch->left, &head_len,
-				&fault)) {
+	switch (continuation_head_judge((const char *)fetch->input, fetch->end, fetch->announcement, fetch->left,
+					&head_len, &fault)) {
 	case CONTINUATION_HEAD_INCOMPLETE:
 		return true;
 	case CONTINUATION_HEAD_REFUSED:
@@ -238,8 +238,9 @@ static int connect_to(const struct address *address)
 	return -1;
 }
 
-struct continuation_fetch *continuation_fetch_start(struct ev_loop *loop, const struct continuation_fetch_request *request,
-				    const struct continuation_fetch_handlers *handlers, void *context)
+struct continuation_fetch *continuation_fetch_start(struct ev_loop *loop,
+						    const struct continuation_fetch_request *request,
+						    const struct continuation_fetch_handlers *handlers, void *context)
 {
 	struct continuation_fetch *fetch = calloc(1, sizeof(*fetch));
 

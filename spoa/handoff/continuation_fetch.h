@@ -31,7 +31,8 @@ struct continuation_fetch_request {
 
 /* Called from the loop, never from within this module's functions; must not free the fetch. */
 struct continuation_fetch_handlers {
-	/* Bytes of records. Returns how many were taken; if fewer, nothing more comes until continuation_fetch_resume(). */
+	/* Bytes of records. Returns how many were taken; if fewer, nothing more comes until
+	 * continuation_fetch_resume(). */
 	size_t (*take)(void *context, const uint8_t *bytes, size_t len);
 	/* All was taken (<fault> NULL), or nothing more will come: a static or its own text. The last call. */
 	void (*ended)(void *context, const char *fault);
@@ -39,8 +40,9 @@ struct continuation_fetch_handlers {
 
 /* Sends the request, of which nothing is kept. Returns the fetch, or NULL with errno set if not even a socket could be
  * made. */
-struct continuation_fetch *continuation_fetch_start(struct ev_loop *loop, const struct continuation_fetch_request *request,
-				    const struct continuation_fetch_handlers *handlers, void *context);
+struct continuation_fetch *continuation_fetch_start(struct ev_loop *loop,
+						    const struct continuation_fetch_request *request,
+						    const struct continuation_fetch_handlers *handlers, void *context);
 
 /* There is room again for what take() left. take() is called from the loop. */
 void continuation_fetch_resume(struct continuation_fetch *fetch);

@@ -93,8 +93,8 @@ static const char *fault_of(const struct head *head, const http_parser *parser, 
 	return NULL;
 }
 
-enum continuation_head_status continuation_head_judge(const char *bytes, size_t len, const char *announcement, uint64_t length,
-				      size_t *head_len, const char **fault)
+enum continuation_head_status continuation_head_judge(const char *bytes, size_t len, const char *announcement,
+						      uint64_t length, size_t *head_len, const char **fault)
 {
 	struct head head = {.announcement = announcement};
 	const char *end = memmem(bytes, len, "\r\n\r\n", 4);

@@ -15,9 +15,9 @@ enum continuation_head_status {
 	CONTINUATION_HEAD_REFUSED,    /* anything else */
 };
 
-/* Judges the <len> bytes at <bytes>. With CONTINUATION_HEAD_EXPECTED <*head_len> is the head's length; with CONTINUATION_HEAD_REFUSED
- * <*fault> is a static text. */
-enum continuation_head_status continuation_head_judge(const char *bytes, size_t len, const char *announcement, uint64_t length,
-				      size_t *head_len, const char **fault);
+/* Judges the <len> bytes at <bytes>. With CONTINUATION_HEAD_EXPECTED <*head_len> is the head's length; with
+ * CONTINUATION_HEAD_REFUSED <*fault> is a static text. */
+enum continuation_head_status continuation_head_judge(const char *bytes, size_t len, const char *announcement,
+						      uint64_t length, size_t *head_len, const char **fault);
 
 #endif

@@ -47,10 +47,10 @@ static void handoff_ended(void *context, struct handoff *handoff)
 		direct->owner.settled(direct->owner.context);
 }
 
-/* HAProxy goes on by the splice path: nothing was done to the connection that it handed off. <why> is for the log; <fd> is -1
- * if it did not get here; <handoff>, which may be NULL, is not handed off. */
+/* HAProxy goes on by the splice path: nothing was done to the connection that it handed off. <why> is for the log; <fd>
+ * is -1 if it did not get here; <handoff>, which may be NULL, is not handed off. */
 static void refuse_handoff(struct direct_path *direct, struct handoff_connection *connection,
-			const struct handoff_message *message, int fd, struct handoff *handoff, const char *why)
+			   const struct handoff_message *message, int fd, struct handoff *handoff, const char *why)
 {
 	const struct handoff_message refused = {.type = HANDOFF_MESSAGE_REFUSED, .handoff = message->handoff};
 	struct handoff_environment *environment = &direct->environment;
@@ -67,8 +67,8 @@ static void refuse_handoff(struct direct_path *direct, struct handoff_connection
 	handoff_connection_send(connection, &refused);
 }
 
-static const char *on_parked(void *context, struct handoff_connection *connection, const struct handoff_message *message,
-			   int fd)
+static const char *on_parked(void *context, struct handoff_connection *connection,
+			     const struct handoff_message *message, int fd)
 {
 	struct direct_path *direct = context;
 	struct handoff *handoff = handoff_table_find(&direct->table, &message->ticket);
@@ -81,11 +81,12 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 		refuse_handoff(direct, connection, message, fd, NULL, "it is unknown to this agent");
 		return NULL;
 	}
-	if (handoff->state != HANDOFF_OFFERED || !handoff_table_number(&direct->table, handoff, connection, message->handoff)) {
+	if (handoff->state != HANDOFF_OFFERED ||
+	    !handoff_table_number(&direct->table, handoff, connection, message->handoff)) {
 		if (fd >= 0)
 			(void)close(fd);
 		return handoff->state != HANDOFF_OFFERED ? "it handed off two connections for one ticket"
-						   : "it used a number twice";
+							 : "it used a number twice";
 	}
 	handoff_parked(handoff, connection, message->handoff, message->bytes, fd);
 	return NULL;
@@ -230,8 +231,8 @@ static void on_node_drains(void *context, struct node *node)
 	direct->drains_since[node->index] = ev_now(direct->owner.loop);
 }
 
-/* Takes back what nodes have that drain. Not at once: another one that begins to drain at the same time is no replica.
- */
+/* Takes back what nodes have that drain. Not at once: another one that begins to drain at the same time is no
+ * replica. */
 static void recall_from_draining(struct direct_path *direct)
 {
 	const struct spoa_config *config = direct->owner.config;
@@ -432,8 +433,8 @@ static int open_handoff_socket(struct direct_path *direct)
 {
 	const struct direct_settings *settings = &direct->owner.config->direct;
 
-	direct->server =
-		handoff_server_new(direct->owner.loop, &settings->socket, &settings->owner, &handoff_server_events, direct);
+	direct->server = handoff_server_new(direct->owner.loop, &settings->socket, &settings->owner,
+					    &handoff_server_events, direct);
 	return direct->server ? 0 : -1;
 }
 

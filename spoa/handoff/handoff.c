@@ -44,9 +44,9 @@ static void end(struct handoff *handoff, const char *how)
 
 	ticket_format(digits, &handoff->ticket);
 	if (handoff->fd >= 0) {
-		log_debug("handoff %.8s, route %s, node %s: %s with %" PRIu64 " of %" PRIu64 " bytes after %.3f s", digits,
-			  handoff->route->name, handoff->node->name, how, handoff->acknowledged, handoff->body.layout.ciphertext,
-			  ev_now(environment->loop) - handoff->parked_at);
+		log_debug("handoff %.8s, route %s, node %s: %s with %" PRIu64 " of %" PRIu64 " bytes after %.3f s",
+			  digits, handoff->route->name, handoff->node->name, how, handoff->acknowledged,
+			  handoff->body.layout.ciphertext, ev_now(environment->loop) - handoff->parked_at);
 		(void)close(handoff->fd);
 		handoff->fd = -1;
 		spoa_metrics_add(environment->metrics, SPOA_HANDOFFS, -1);
@@ -94,8 +94,9 @@ void handoff_return(struct handoff *handoff)
 	double now = ev_now(handoff->environment->loop);
 
 	if (handoff->answered && handoff->state != HANDOFF_COMPLETING && handoff->state != HANDOFF_TAKING_OVER &&
-	    breaker_succeeded(&handoff->environment->breakers[handoff->route - handoff->environment->config->policy.routes],
-			      now)) {
+	    breaker_succeeded(
+		    &handoff->environment->breakers[handoff->route - handoff->environment->config->policy.routes],
+		    now)) {
 		spoa_metrics_add(handoff->environment->metrics, SPOA_BREAKERS_OPEN, -1);
 		log_notice("route %s: the direct path works again", handoff->route->name);
 	}
@@ -259,7 +260,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 /* --- life --- */
 
 struct handoff *handoff_new(struct handoff_environment *environment, const struct control_offer *offer,
-		      const struct policy_route *route, struct node *node)
+			    const struct policy_route *route, struct node *node)
 {
 	struct handoff *handoff = calloc(1, sizeof(*handoff));
 
@@ -292,7 +293,8 @@ void handoff_free(struct handoff *handoff)
 	free(handoff);
 }
 
-void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes, int fd)
+void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes,
+		    int fd)
 {
 	struct handoff_environment *environment = handoff->environment;
 	double now = ev_now(environment->loop);
@@ -402,7 +404,8 @@ const char *handoff_gone(struct handoff *handoff, const struct control_gone *mes
 
 void handoff_resulted(struct handoff *handoff)
 {
-	/* Without Prepared it was no direct body. With it, PARKED may still be under way: headers wait for the client. */
+	/* Without Prepared it was no direct body. With it, PARKED may still be under way: headers wait for the
+	 * client. */
 	if (handoff->state == HANDOFF_OFFERED)
 		handoff_node_lost(handoff);
 }

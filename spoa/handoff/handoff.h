@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handoff: one body on the direct path (doc/direct-path.md), from the offer that allows it until HAProxy has the client's
- * connection back or knows that it is lost.
+/* Handoff: one body on the direct path (doc/direct-path.md), from the offer that allows it until HAProxy has the
+ * client's connection back or knows that it is lost.
  *
  *   OFFERED      --PARKED-->                         WAITING       --nobody hands off--> ended
  *   WAITING      --tail short: hold, Handoff-->    HANDING       --not fit--> COMPLETING, or refused if no node could
@@ -12,8 +12,8 @@
  *   TAKING_OVER  --seated-->                       COMPLETING    --no node has it--> lost
  *   COMPLETING   --all is written-->               returned      --no node has it--> lost
  *
- * Returned, lost and refused are told to HAProxy and end the handoff. Refused: it was not touched (see handoff_take()), and
- * HAProxy goes on by the splice path.
+ * Returned, lost and refused are told to HAProxy and end the handoff. Refused: it was not touched (see handoff_take()),
+ * and HAProxy goes on by the splice path.
  *
  * ABANDON in HANDING, AWAY, RECALLING or RETURNING leads to DISCARDING until the node has dropped the connection;
  * elsewhere it ends the handoff at once. Where the client's connection is: at HAProxy's socket, live, in WAITING and
@@ -30,10 +30,10 @@
 
 #include "byte_queue.h"
 #include "completion.h"
-#include "handoff_server.h"
-#include "handoff_body.h"
 #include "completion_cause.h"
+#include "handoff_body.h"
 #include "handoff_environment.h"
+#include "handoff_server.h"
 
 #define HANDOFF_INPUT_MAX 49152u       /* bytes of client data that a handoff keeps; beyond it is recalled */
 #define HANDOFF_INPUT_LIMIT (1u << 20) /* and beyond this given up */
@@ -60,10 +60,10 @@ struct handoff {
 	const struct policy_route *route;
 	struct node *node; /* that the body was offered to */
 	struct handoff_body body;
-	bool node_gone;                /* it does not wait for a Handoff any more */
-	bool recalled;                 /* see handoff_recall_for_haproxy() */
-	ev_timer timer;                /* what for depends on the state */
-	double deadline;               /* in WAITING, loop time */
+	bool node_gone;                  /* it does not wait for a Handoff any more */
+	bool recalled;                   /* see handoff_recall_for_haproxy() */
+	ev_timer timer;                  /* what for depends on the state */
+	double deadline;                 /* in WAITING, loop time */
 	double parked_at;                /* loop time */
 	double parked_clock, held_clock; /* when it was handed off, and held; see handoff_clock() */
 	/* HAProxy's side, from PARKED on */
@@ -92,16 +92,18 @@ struct handoff {
 	} key; /* handoff_table's, of <by_number> */
 };
 
-/* Makes a handoff in OFFERED for <offer>, which is about to be made to <node>. Returns it, or NULL if the request cannot
- * be repeated or memory is exhausted. */
+/* Makes a handoff in OFFERED for <offer>, which is about to be made to <node>. Returns it, or NULL if the request
+ * cannot be repeated or memory is exhausted. */
 struct handoff *handoff_new(struct handoff_environment *environment, const struct control_offer *offer,
-		      const struct policy_route *route, struct node *node);
+			    const struct policy_route *route, struct node *node);
 
 /* Frees <handoff>, which has ended or was never handed off. */
 void handoff_free(struct handoff *handoff);
 
-/* HAProxy handed off the connection <fd>, which the handoff owns from now on, for <bytes> of records. In OFFERED only. */
-void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes, int fd);
+/* HAProxy handed off the connection <fd>, which the handoff owns from now on, for <bytes> of records. In OFFERED
+ * only. */
+void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes,
+		    int fd);
 
 /* In OFFERED: this agent does without the connection. The node sends the body on the fetch hop. */
 void handoff_decline(struct handoff *handoff);

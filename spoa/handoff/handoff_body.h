@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handed-off body: what is known of a body whose client connection is or will be handed off, so that its rest can be made by
- * another node; and where that rest begins. Record layout is deterministic (lib/record.h), so whoever seals the rest
- * makes the same bytes. */
+/* Handed-off body: what is known of a body whose client connection is or will be handed off, so that its rest can be
+ * made by another node; and where that rest begins. Record layout is deterministic (lib/record.h), so whoever seals the
+ * rest makes the same bytes. */
 #ifndef DISC_HANDOFF_BODY_H
 #define DISC_HANDOFF_BODY_H
 

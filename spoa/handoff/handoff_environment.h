@@ -30,12 +30,12 @@ struct handoff_environment {
 	struct node_link *const *links; /* by the nodes' index */
 	struct steering *steering;
 	struct lease_store *leases;
-	struct breaker *breakers;                        /* one for each route of the policy */
-	struct node_route routes[NODE_MAX][2];           /* by the nodes' index; IPv4 and IPv6 */
-	struct tcp_frozen *frozen;                       /* for the connection that is being frozen */
-	uint8_t *frame;                                  /* room for one encoded message, secret_alloc()ed */
-	size_t collected;                                /* bytes that takeovers collect at this time */
-	bool draining;                                   /* nothing is handed off any more */
+	struct breaker *breakers;                              /* one for each route of the policy */
+	struct node_route routes[NODE_MAX][2];                 /* by the nodes' index; IPv4 and IPv6 */
+	struct tcp_frozen *frozen;                             /* for the connection that is being frozen */
+	uint8_t *frame;                                        /* room for one encoded message, secret_alloc()ed */
+	size_t collected;                                      /* bytes that takeovers collect at this time */
+	bool draining;                                         /* nothing is handed off any more */
 	void (*ended)(void *context, struct handoff *handoff); /* forget <handoff>, then handoff_free() it */
 	void *context;
 	struct log_limit takeovers, losses, failures; /* lines of each kind */

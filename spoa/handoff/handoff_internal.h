@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of a handoff share: handoff.c (life and end), mover.c (there and back), completed_here.c (completed here,
- * taken over). */
+/* What the files of a handoff share: handoff.c (life and end), mover.c (there and back), completed_here.c (completed
+ * here, taken over). */
 #ifndef DISC_HANDOFF_INTERNAL_H
 #define DISC_HANDOFF_INTERNAL_H
 
@@ -54,8 +54,8 @@ void handoff_try(struct handoff *handoff);
 /* The timer of HANDING, AWAY and RETURNING. */
 void handoff_node_is_late(struct handoff *handoff);
 
-/* The node waits for the client no longer: the handoff is lost, or taken over where it is the node that does not reach it.
- */
+/* The node waits for the client no longer: the handoff is lost, or taken over where it is the node that does not reach
+ * it. */
 void handoff_node_gave_client_up(struct handoff *handoff, const char *why);
 
 /* Encodes and sends <message>, which names the handoff's ticket, to its node. Returns 0 or -1. */
@@ -64,8 +64,8 @@ int handoff_tell_node(struct handoff *handoff, const struct control_message *mes
 /* Sends Recall. Returns 0 or -1. */
 int handoff_send_recall(struct handoff *handoff, bool discard);
 
-/* Seats <state> and <queues> on the mute socket, lets packets through to it and unmutes it. Returns 0; or -1, the handoff
- * being lost. */
+/* Seats <state> and <queues> on the mute socket, lets packets through to it and unmutes it. Returns 0; or -1, the
+ * handoff being lost. */
 int handoff_put_back(struct handoff *handoff, const struct tcp_state *state, const struct tcp_queues *queues);
 
 /* completed_here.c */

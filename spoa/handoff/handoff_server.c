@@ -336,8 +336,8 @@ static int open_listener(struct handoff_server *server, const struct address *ad
 }
 
 struct handoff_server *handoff_server_new(struct ev_loop *loop, const struct address *address,
-					  const struct listener_owner *owner, const struct handoff_server_events *events,
-					  void *context)
+					  const struct listener_owner *owner,
+					  const struct handoff_server_events *events, void *context)
 {
 	struct handoff_server *server = calloc(1, sizeof(*server));
 

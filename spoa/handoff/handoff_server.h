@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Handoff server: the agent's end of the handoff socket (doc/direct-path.md), one connection for each thread of
- * HAProxy. Whoever sends something malformed, or does not read its answers, is closed.
- */
+ * HAProxy. Whoever sends something malformed, or does not read its answers, is closed. */
 #ifndef DISC_HANDOFF_SERVER_H
 #define DISC_HANDOFF_SERVER_H
 
@@ -16,10 +15,10 @@ struct handoff_server;
 struct handoff_connection;
 
 struct handoff_server_events {
-	/* PARKED came, with the TCP socket <fd>, which is the receiver's; -1: this process had no descriptor free for it,
-	 * HAProxy has it still. Returns NULL, or why the connection must be closed. */
-	const char *(*parked)(void *context, struct handoff_connection *connection, const struct handoff_message *message,
-			    int fd);
+	/* PARKED came, with the TCP socket <fd>, which is the receiver's; -1: this process had no descriptor free for
+	 * it, HAProxy has it still. Returns NULL, or why the connection must be closed. */
+	const char *(*parked)(void *context, struct handoff_connection *connection,
+			      const struct handoff_message *message, int fd);
 	/* ABANDON came. */
 	void (*abandon)(void *context, struct handoff_connection *connection, uint64_t handoff);
 	/* RECALL came: all handoffs of <connection>. */
@@ -30,8 +29,8 @@ struct handoff_server_events {
 
 /* Listens on the UNIX socket <address>, whose file gets <owner>. Returns the server, or NULL after a log line. */
 struct handoff_server *handoff_server_new(struct ev_loop *loop, const struct address *address,
-					  const struct listener_owner *owner, const struct handoff_server_events *events,
-					  void *context);
+					  const struct listener_owner *owner,
+					  const struct handoff_server_events *events, void *context);
 
 /* Accepts no more; connections go on. */
 void handoff_server_drain(struct handoff_server *server);

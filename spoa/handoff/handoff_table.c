@@ -16,8 +16,8 @@ bool handoff_table_add(struct handoff_table *table, struct handoff *handoff)
 	return true;
 }
 
-bool handoff_table_number(struct handoff_table *table, struct handoff *handoff, const struct handoff_connection *haproxy,
-		       uint64_t number)
+bool handoff_table_number(struct handoff_table *table, struct handoff *handoff,
+			  const struct handoff_connection *haproxy, uint64_t number)
 {
 	if (handoff_table_find_number(table, haproxy, number))
 		return false;
@@ -50,7 +50,7 @@ struct handoff *handoff_table_find(const struct handoff_table *table, const stru
 }
 
 struct handoff *handoff_table_find_number(const struct handoff_table *table, const struct handoff_connection *haproxy,
-				    uint64_t number)
+					  uint64_t number)
 {
 	const struct handoff_number key = {haproxy, number};
 	struct handoff *handoff;

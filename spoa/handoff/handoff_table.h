@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handoff table: handoffs by ticket, and once they are handed off by HAProxy's connection and number. It owns none of them.
- * Bounded. */
+/* Handoff table: handoffs by ticket, and once they are handed off by HAProxy's connection and number. It owns none of
+ * them. Bounded. */
 #ifndef DISC_HANDOFF_TABLE_H
 #define DISC_HANDOFF_TABLE_H
 
@@ -17,10 +17,10 @@ struct handoff_table {
 /* Adds <handoff>, whose ticket no other has. Returns false if the table is full or memory is exhausted. */
 bool handoff_table_add(struct handoff_table *table, struct handoff *handoff);
 
-/* Makes <handoff>, which is in the table, known as <number> of <HAProxy>. Returns false if <HAProxy> has used the number for
- * a handoff that still is, or if memory is exhausted. */
-bool handoff_table_number(struct handoff_table *table, struct handoff *handoff, const struct handoff_connection *haproxy,
-		       uint64_t number);
+/* Makes <handoff>, which is in the table, known as <number> of <HAProxy>. Returns false if <HAProxy> has used the
+ * number for a handoff that still is, or if memory is exhausted. */
+bool handoff_table_number(struct handoff_table *table, struct handoff *handoff,
+			  const struct handoff_connection *haproxy, uint64_t number);
 
 /* Forgets the number of <handoff>, if it has one. */
 void handoff_table_unnumber(struct handoff_table *table, struct handoff *handoff);
@@ -31,12 +31,13 @@ void handoff_table_remove(struct handoff_table *table, struct handoff *handoff);
 /* Return the handoff, or NULL. */
 struct handoff *handoff_table_find(const struct handoff_table *table, const struct ticket *ticket);
 struct handoff *handoff_table_find_number(const struct handoff_table *table, const struct handoff_connection *haproxy,
-				    uint64_t number);
+					  uint64_t number);
 
 /* Handoffs that are handed off. */
 size_t handoff_table_parked(const struct handoff_table *table);
 
 /* Calls <act> for each handoff; <act> may remove that one. */
-void handoff_table_each(struct handoff_table *table, void (*act)(void *context, struct handoff *handoff), void *context);
+void handoff_table_each(struct handoff_table *table, void (*act)(void *context, struct handoff *handoff),
+			void *context);
 
 #endif

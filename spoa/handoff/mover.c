@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A handoff's connection goes to the node and comes back. The order of steps is what keeps every packet: the flow is held
- * before the socket is frozen, and the socket hears again before held packets are let through. */
+/* A handoff's connection goes to the node and comes back. The order of steps is what keeps every packet: the flow is
+ * held before the socket is frozen, and the socket hears again before held packets are let through. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,10 +58,11 @@ int handoff_put_back(struct handoff *handoff, const struct tcp_state *state, con
 	char why[HANDOFF_REASON_MAX];
 	double begin = handoff_clock();
 
-	if (tcp_fast_forward_queues(handoff->fd, state, queues, &fault) == 0 && tcp_resume(handoff->fd, state, &fault) == 0) {
+	if (tcp_fast_forward_queues(handoff->fd, state, queues, &fault) == 0 &&
+	    tcp_resume(handoff->fd, state, &fault) == 0) {
 		handoff->live = true;
-		/* Held packets find a socket that hears, and what is unsent leaves when nothing keeps it back any more.
-		 */
+		/* Held packets find a socket that hears, and what is unsent leaves when nothing keeps it back any
+		 * more. */
 		steering_release(handoff->environment->steering, &handoff->frozen);
 		byte_queue_clear(&handoff->input);
 		if ((queues->send_len == state->unsent || tcp_probe(handoff->fd, &fault) == 0) &&
@@ -231,8 +232,8 @@ static bool has_replica(const struct handoff *handoff)
 	return false;
 }
 
-/* Whether the node is down, or drains and somebody else is there. One that drains still takes what it has prepared for.
- */
+/* Whether the node is down, or drains and somebody else is there. One that drains still takes what it has prepared
+ * for. */
 static bool is_leaving(const struct handoff *handoff)
 {
 	switch (node_link_readiness(handoff->environment->links[handoff->node->index])) {
@@ -360,7 +361,8 @@ static bool is_slow(struct handoff *handoff)
 
 	if (steering_seen(handoff->environment->steering, &handoff->frozen, &seen) < 0 || !seen.any)
 		return false;
-	advances = seen.acknowledged != handoff->late_at && seen.age < handoff->environment->config->direct.handoff_timeout;
+	advances = seen.acknowledged != handoff->late_at &&
+		   seen.age < handoff->environment->config->direct.handoff_timeout;
 	handoff->late_at = seen.acknowledged;
 	return seen.window == 0 || (advances && (int32_t)(seen.acknowledged - handoff->frozen.send_next) < 0);
 }
@@ -393,7 +395,8 @@ void handoff_node_is_late(struct handoff *handoff)
 		if (handoff->acknowledged > 0)
 			return;
 		if (is_slow(handoff)) {
-			handoff_set_timer(handoff, LATE_FACTOR * handoff->environment->config->direct.handoff_timeout, 0.);
+			handoff_set_timer(handoff, LATE_FACTOR * handoff->environment->config->direct.handoff_timeout,
+					  0.);
 			return;
 		}
 		handoff_count_failure(handoff, NOT_ACKNOWLEDGED);
@@ -407,8 +410,8 @@ void handoff_node_is_late(struct handoff *handoff)
 
 /* --- coming back --- */
 
-/* Holds the flow, so that nothing is lost while the connection is nowhere. Returns 0; or -1, the handoff having been dealt
- * with. */
+/* Holds the flow, so that nothing is lost while the connection is nowhere. Returns 0; or -1, the handoff having been
+ * dealt with. */
 static int hold(struct handoff *handoff)
 {
 	if (steering_hold(handoff->environment->steering, &handoff->frozen) == 0)

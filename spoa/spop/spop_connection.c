@@ -199,8 +199,8 @@ static void note_progress(struct spop_connection *connection)
 		ev_timer_stop(connection->environment->loop, &connection->deadline);
 }
 
-/* Takes the whole frames in the buffer, as long as their answers have room. Returns true if one is left for lack of it.
- */
+/* Takes the whole frames in the buffer, as long as their answers have room. Returns true if one is left for lack of
+ * it. */
 static bool take_frames(struct spop_connection *connection)
 {
 	size_t start = 0;

@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "listener.h"
 #include "spoa_metrics.h"
 #include "spop_frame.h"
-#include "listener.h"
 
 struct spop_server;
 

@@ -53,8 +53,8 @@ bool spop_read_value(struct spop_reader *reader, struct spop_value *value);
 /* True if <slice> holds exactly the characters of <text>. */
 bool spop_slice_is(struct spop_slice slice, const char *text);
 
-/* Place in a buffer that is filled. When something does not fit, <full> is set and stays so; nothing is written then.
- */
+/* Place in a buffer that is filled. When something does not fit, <full> is set and stays so; nothing is written
+ * then. */
 struct spop_writer {
 	uint8_t *start;
 	uint8_t *p;

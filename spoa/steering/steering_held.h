@@ -32,8 +32,8 @@ struct held_injector {
 int held_injector_open(struct held_injector *injector);
 void held_injector_close(struct held_injector *injector);
 
-/* Puts one packet back at once. It is marked STEERING_MARK. What the kernel does not take is lost, as on a full wire.
- */
+/* Puts one packet back at once. It is marked STEERING_MARK. What the kernel does not take is lost, as on a full
+ * wire. */
 void held_inject(struct held_injector *injector, const struct held_packet *packet);
 
 void held_queue_init(struct held_queue *queue);

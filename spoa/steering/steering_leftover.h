@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Left-overs: flows that a steering of another process, which may be dead, has in the kernel, found through the filters
- * that are still attached to this network's interfaces.
- */
+ * that are still attached to this network's interfaces. */
 #ifndef DISC_STEERING_LEFTOVER_H
 #define DISC_STEERING_LEFTOVER_H
 

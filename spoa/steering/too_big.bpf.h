@@ -12,8 +12,8 @@
 #define TOO_BIG_IPV6 0x0200 /* RFC 4443 3.2 */
 #define ICMP_HEADER 8u
 
-/* <tuple> becomes that of the client's packets, ports from those at <offset> of the packet that we, or a clone, sent.
- */
+/* <tuple> becomes that of the client's packets, ports from those at <offset> of the packet that we, or a clone,
+ * sent. */
 static __always_inline int too_big_ports(struct __sk_buff *skb, struct packet_tuple *tuple, __u32 offset)
 {
 	__u16 ports[2] = {0};

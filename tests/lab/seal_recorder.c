@@ -202,8 +202,8 @@ int __real_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, b
 int __wrap_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, byte *ivOut, word32 ivOutSz,
 			       byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz);
 
-/* This form takes the nonce from the counter in <aes>, which TLS 1.2 keeps going and TLS 1.3 sets before each record.
- */
+/* This form takes the nonce from the counter in <aes>, which TLS 1.2 keeps going and TLS 1.3 sets before each
+ * record. */
 int __wrap_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, byte *ivOut, word32 ivOutSz,
 			       byte *authTag, word32 authTagSz, const byte *authIn, word32 authInSz)
 {

@@ -23,8 +23,8 @@ struct netns {
 	int fd;
 };
 
-/* Whether namespaces can be made here; otherwise <why> (a buffer of <size> bytes) says what is missing: skip the test.
- */
+/* Whether namespaces can be made here; otherwise <why> (a buffer of <size> bytes) says what is missing: skip the
+ * test. */
 bool netns_usable(char *why, size_t size);
 
 int netns_make(struct netns *netns);

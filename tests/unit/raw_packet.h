@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* TCP packets made by hand, from the Ethernet header on, sent and watched without a TCP that has an opinion about them.
- */
+/* TCP packets made by hand, from the Ethernet header on, sent and watched without a TCP that has an opinion about
+ * them. */
 #ifndef RAW_PACKET_H
 #define RAW_PACKET_H
 

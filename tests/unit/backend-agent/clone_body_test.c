@@ -12,8 +12,8 @@
 
 #include <cmocka.h>
 
-#include "node_metrics.h"
 #include "direct_lab.h"
+#include "node_metrics.h"
 #include "scripted_origin.h"
 
 /* A lab whose node fronts an origin. */

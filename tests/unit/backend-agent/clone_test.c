@@ -15,9 +15,9 @@
 
 #include <cmocka.h>
 
-#include "node_metrics.h"
 #include "direct_lab.h"
 #include "egress_guard.h"
+#include "node_metrics.h"
 
 #define WHOLE lab_ciphertext(LAB_BODY_SIZE)
 

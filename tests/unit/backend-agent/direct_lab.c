@@ -14,10 +14,10 @@
 
 #include <cmocka.h>
 
+#include "egress_guard.h"
 #include "node.h"
 #include "node_config.h"
 #include "node_metrics.h"
-#include "egress_guard.h"
 #include "record_opening.h"
 
 uint8_t *lab_body;
@@ -234,8 +234,8 @@ static void agent_greet(struct direct_lab *lab)
 
 /* --- the node --------------------------------------------------------------------------------------------------- */
 
-/* Without it the kernel's answer to a packet that comes for a clone that is gone would reset the client now and then.
- */
+/* Without it the kernel's answer to a packet that comes for a clone that is gone would reset the client now and
+ * then. */
 static void open_guard(struct direct_lab *lab)
 {
 	struct address vips[2] = {{.len = 0}};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards what a request is answered with, down to the bytes of the head: status, headers, and which bytes of the file.
- */
+/* Guards what a request is answered with, down to the bytes of the head: status, headers, and which bytes of the
+ * file. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>

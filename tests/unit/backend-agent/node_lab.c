@@ -328,7 +328,8 @@ struct ticket ticket_of(unsigned number)
 	return ticket;
 }
 
-void offer_continuation(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag, uint64_t offset)
+void offer_continuation(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag,
+			uint64_t offset)
 {
 	struct control_message message = {.type = CONTROL_OFFER,
 					  .u.offer = {.ticket = ticket_of(number),

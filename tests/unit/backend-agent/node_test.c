@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "node_metrics.h"
 #include "node_lab.h"
+#include "node_metrics.h"
 #include "record.h"
 #include "record_opening.h"
 
@@ -130,8 +130,8 @@ static void range_is_spliced_as_206(void **state)
 	assert_result(lab, 3, CONTROL_OUTCOME_SEALED, "");
 }
 
-/* How an agent has the rest of a body made by another node, or by this one again: the same bytes, from any record on.
- */
+/* How an agent has the rest of a body made by another node, or by this one again: the same bytes, from any record
+ * on. */
 static void rest_of_an_object_is_sealed_to_the_same_bytes(void **state)
 {
 	static const uint64_t firsts[] = {1, 100, (BIG_SIZE - 1) / 16384};
@@ -191,7 +191,8 @@ static void etag_of(struct lab *lab, const char *target, char etag[static 200])
 	client_close(lab);
 }
 
-static void refused_continuation(struct lab *lab, unsigned number, const char *target, const char *more, const char *reason)
+static void refused_continuation(struct lab *lab, unsigned number, const char *target, const char *more,
+				 const char *reason)
 {
 	char request[512];
 

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "../lib/channel_fixture.h"
-#include "node_metrics.h"
 #include "fetch_server.h"
+#include "node_metrics.h"
 #include "record.h"
 #include "record_opening.h"
 #include "scripted_origin.h"
@@ -422,8 +422,8 @@ static void rest_of_an_origins_body_is_refused(void **state)
 {
 	struct lab *lab = *state;
 	struct tx_state tx = opening_state(2);
-	const struct ticket_terms terms = {.channel = 1,
-					   .rest = {.etag = {"\"v1\"", 4}, .target = {"/a", 2}, .offset = 16384, .length = 716833}};
+	const struct ticket_terms terms = {
+		.channel = 1, .rest = {.etag = {"\"v1\"", 4}, .target = {"/a", 2}, .offset = 16384, .length = 716833}};
 	struct ticket ticket;
 
 	script(lab,

@@ -12,7 +12,7 @@
 #include "handoff_message.h"
 
 static const uint8_t parked[] = {1, 1, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,  0, 0, 1, 2, 1, 2, 3, 4,
-			       5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 0, 0, 1, 0, 0, 0, 5};
+				 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 0, 0, 1, 0, 0, 0, 5};
 static const uint8_t abandon[] = {1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
 static const uint8_t returned[] = {1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
 static const uint8_t lost[] = {1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7,
@@ -98,7 +98,7 @@ static void every_other_length_is_refused(void **state)
 		size_t len;
 	} all[] = {
 		{parked, sizeof(parked)}, {abandon, sizeof(abandon)},   {returned, sizeof(returned)},
-		{lost, sizeof(lost)}, {progress, sizeof(progress)},
+		{lost, sizeof(lost)},     {progress, sizeof(progress)},
 	};
 	uint8_t longer[HANDOFF_MESSAGE_MAX + 2] = {0};
 	struct handoff_message message;
@@ -107,7 +107,8 @@ static void every_other_length_is_refused(void **state)
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		memcpy(longer, all[i].bytes, all[i].len);
 		for (size_t len = 0; len < sizeof(longer); len++) {
-			enum handoff_message_error expected = len == all[i].len ? HANDOFF_MESSAGE_OK : HANDOFF_MESSAGE_BAD_LENGTH;
+			enum handoff_message_error expected =
+				len == all[i].len ? HANDOFF_MESSAGE_OK : HANDOFF_MESSAGE_BAD_LENGTH;
 
 			assert_int_equal(handoff_message_decode(&message, longer, len), expected);
 		}

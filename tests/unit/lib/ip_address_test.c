@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards the numeric addresses of configuration, command line and offers: what is none, and that text and bytes agree.
- */
+/* Guards the numeric addresses of configuration, command line and offers: what is none, and that text and bytes
+ * agree. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

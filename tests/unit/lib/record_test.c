@@ -59,8 +59,8 @@ static bool has_explicit_nonce(const struct tls_suite *suite)
 	return suite->tls_minor == 3 && !suite->chacha;
 }
 
-/* Seals the records of <plain> from <first> on to memory that the caller frees, and stores their size in <*sealed_len>.
- */
+/* Seals the records of <plain> from <first> on to memory that the caller frees, and stores their size in
+ * <*sealed_len>. */
 static uint8_t *seal_body(const struct tx_state *state, const uint8_t *plain, uint64_t length, uint64_t first,
 			  size_t *sealed_len)
 {

@@ -462,8 +462,8 @@ static size_t next_write(const struct line *line)
 	return window < SEGMENT ? window : SEGMENT;
 }
 
-/* Writes a segment at a time to a client that reads nothing, at most <most> of them. Returns how many shut its window.
- */
+/* Writes a segment at a time to a client that reads nothing, at most <most> of them. Returns how many shut its
+ * window. */
 static unsigned fill(struct line *line, unsigned most)
 {
 	unsigned writes = 0;

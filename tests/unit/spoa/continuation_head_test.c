@@ -16,7 +16,8 @@
 static enum continuation_head_status judge(const char *text, size_t *head_len)
 {
 	const char *fault = NULL;
-	enum continuation_head_status status = continuation_head_judge(text, strlen(text), ANNOUNCED, 7254, head_len, &fault);
+	enum continuation_head_status status =
+		continuation_head_judge(text, strlen(text), ANNOUNCED, 7254, head_len, &fault);
 
 	assert_true((status == CONTINUATION_HEAD_REFUSED) == (fault != NULL));
 	return status;
@@ -31,7 +32,8 @@ static void the_expected_head_is_taken_in_any_pieces(void **state)
 
 	(void)state;
 	for (size_t len = 0; len < whole; len++)
-		assert_int_equal(continuation_head_judge(text, len, ANNOUNCED, 7254, &head_len, &fault), CONTINUATION_HEAD_INCOMPLETE);
+		assert_int_equal(continuation_head_judge(text, len, ANNOUNCED, 7254, &head_len, &fault),
+				 CONTINUATION_HEAD_INCOMPLETE);
 	assert_int_equal(judge(text, &head_len), CONTINUATION_HEAD_EXPECTED);
 	assert_int_equal(head_len, whole);
 }

@@ -35,8 +35,8 @@ struct fixture {
 	const char *verdict;
 };
 
-static const char *on_parked(void *context, struct handoff_connection *connection, const struct handoff_message *message,
-			   int fd)
+static const char *on_parked(void *context, struct handoff_connection *connection,
+			     const struct handoff_message *message, int fd)
 {
 	struct fixture *fixture = context;
 	struct stat status;
@@ -155,7 +155,8 @@ static void send_message(int fd, const struct handoff_message *message, const in
 	send_bytes(fd, bytes, handoff_message_encode(bytes, message), fds, count);
 }
 
-static const struct handoff_message parked = {.type = HANDOFF_MESSAGE_PARKED, .handoff = 7, .ticket = {{1, 2, 3}}, .bytes = 99};
+static const struct handoff_message parked = {
+	.type = HANDOFF_MESSAGE_PARKED, .handoff = 7, .ticket = {{1, 2, 3}}, .bytes = 99};
 
 static int tcp_socket(void)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: a path keeps its node, a node that dies moves only its own paths and spreads them, least-active is just that.
- */
+/* Guards: a path keeps its node, a node that dies moves only its own paths and spreads them, least-active is just
+ * that. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -17,8 +17,8 @@
 
 #define SPOP "spop { listen = {\"127.0.0.1:9000\"} }\n"
 
-/* Loads <text> from a file and gives its <config>; what was said on stderr, with the file's name as F, comes in <said>.
- */
+/* Loads <text> from a file and gives its <config>; what was said on stderr, with the file's name as F, comes in
+ * <said>. */
 static int load(struct spoa_config *config, const char *text, char *said, size_t said_size)
 {
 	char name[] = "/tmp/disc-spoa-config-XXXXXX", line[1024];

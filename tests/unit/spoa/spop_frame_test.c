@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: malformed frames are refused with the status that SPOP has for it; well-formed ones mean what HAProxy means.
- */
+/* Guards: malformed frames are refused with the status that SPOP has for it; well-formed ones mean what HAProxy
+ * means. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,8 +14,8 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* NOTIFY as HAProxy 3.0 sends it: stream 240, frame 1, message "m" with a binary "lease" of 2 bytes and a null "host".
- */
+/* NOTIFY as HAProxy 3.0 sends it: stream 240, frame 1, message "m" with a binary "lease" of 2 bytes and a null
+ * "host". */
 static const uint8_t notify_bytes[] = {3,   0,   0,   0, 1, 0xf0, 0x00, 1, 1,   'm', 2,   5,   'l', 'e',
 				       'a', 's', 'e', 9, 2, 0xaa, 0xbb, 4, 'h', 'o', 's', 't', 0};
 #define NOTIFY_HEAD_LEN 8

@@ -228,8 +228,9 @@ static void no_more_is_handed_off_than_there_are_descriptors_for(void **state)
 
 	LAB(state)
 	assert_int_equal(result_of(lab, &start, said, sizeof(said)), 0);
-	assert_string_equal(said, "<4>of max-flows = 1000 connections only 200 can be handed off at a time: this process may "
-				  "open 1212 files, needs 3 for each connection and 612 for others (LimitNOFILE)\n");
+	assert_string_equal(said,
+			    "<4>of max-flows = 1000 connections only 200 can be handed off at a time: this process may "
+			    "open 1212 files, needs 3 for each connection and 612 for others (LimitNOFILE)\n");
 	start.descriptors = 3612;
 	assert_int_equal(result_of(lab, &start, said, sizeof(said)), 0);
 	assert_string_equal(said, "");

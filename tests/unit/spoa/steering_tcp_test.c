@@ -152,7 +152,8 @@ static int read_tcp_counter(void *context)
 	while (file && result < 0 && fgets(names, sizeof(names), file) && fgets(values, sizeof(values), file)) {
 		field = strtok_r(names, " \n", &names_continuation);
 		value = strtok_r(values, " \n", &values_rest);
-		for (; strcmp(names, "Tcp:") == 0 && field && value; field = strtok_r(NULL, " \n", &names_continuation)) {
+		for (; strcmp(names, "Tcp:") == 0 && field && value;
+		     field = strtok_r(NULL, " \n", &names_continuation)) {
 			if (strcmp(field, name) == 0)
 				result = atoi(value);
 			value = strtok_r(NULL, " \n", &values_rest);
