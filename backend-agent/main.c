@@ -118,7 +118,7 @@ struct command_line {
 
 enum long_option { OPTION_CHECK_VIP = 256, OPTION_CLIENT };
 
-/* Returns 0, or -1 (told). */
+/* Returns 0, or -1 after a message. */
 static int add_client(struct command_line *line, const char *text)
 {
 	if (line->client_count == CLIENTS_MAX) {

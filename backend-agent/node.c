@@ -34,11 +34,11 @@ struct backend {
 	struct admin *admin;
 	_Atomic bool draining;
 	_Atomic unsigned fetch_workers_left;  /* whose loops have not ended */
-	struct ev_loop *_Atomic control_loop; /* NULL until it stands */
+	struct ev_loop *_Atomic control_loop; /* NULL until it is made */
 	ev_async fetching_ended;              /* on the control loop: a fetch worker ended */
 };
 
-/* --- workers ---------------------------------------------------------------------------------------------------- */
+/* --- workers --- */
 
 /* The control loop outlives the fetch workers, so that agents hear of the drain and of the last results. */
 static void on_fetching_ended(struct ev_loop *loop, ev_async *watcher, int events)
@@ -133,7 +133,7 @@ static const struct worker_program program = {
 	.stop = stop_worker,
 };
 
-/* --- the process ------------------------------------------------------------------------------------------------ */
+/* --- the process --- */
 
 static int is_draining(void *context)
 {

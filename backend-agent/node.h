@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Backend: the running node - its sockets, the table of tickets, a control loop and the fetch workers.
+/* Node: the running disc-backend - its sockets, the table of tickets, a control loop and the fetch workers.
  *
  *   worker 0: control server <--- result queue ---+
  *       |                                         |

@@ -94,7 +94,7 @@ static int need_texts(cfg_t *section, const char *field, const char ***texts)
 	return 0;
 }
 
-/* --- sections: each returns how many faults it has ------------------------------------------------------------- */
+/* --- sections: each returns how many faults it has --- */
 
 static int check_listen(struct node_config *config, cfg_t *fetch)
 {
@@ -230,7 +230,7 @@ static int check_url(struct node_config *config, cfg_t *origin, const char *url)
 		return config_fault(origin, "url", "\"%s\" is not written http://HOST[:PORT]", url);
 	memcpy(host, authority, len);
 	host[len] = '\0';
-	/* A port stands behind the last colon that no bracket follows. */
+	/* A port follows the last colon that no bracket follows. */
 	if (strrchr(host, ':') == NULL || strchr(strrchr(host, ':'), ']') != NULL)
 		strcat(host, ":80");
 	if (address_parse(&address, host, &why) < 0)

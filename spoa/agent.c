@@ -30,9 +30,9 @@ static enum spop_status worker_notify(void *context, const struct spop_frame *fr
 	return dispatch_notify(self->dispatch, frame, ack);
 }
 
-/* A draining worker ends when HAProxy is told and the results of its offers are in: a node drops the tickets that were
- * not fetched yet as soon as the control channel closes. After a while only connections that are handed off are
- * awaited: they would be lost. */
+/* A draining worker ends when it has told HAProxy and has the results of its offers: a node drops the tickets that were
+ * not fetched yet as soon as the control channel closes. After a while the worker waits for handed-off connections
+ * only, because its end would lose them. */
 static void worker_settled(void *context)
 {
 	struct agent_worker *self = context;

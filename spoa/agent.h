@@ -10,9 +10,8 @@
 #include "spoa_metrics.h"
 #include "spop_server.h"
 
-#define AGENT_GRACE_S \
-	5.0 /* for results of offloads under way, after the first signal; for connections: direct.grace \
-			   */
+/* Seconds after the first signal for results of offloads under way. Handed-off connections have direct.grace. */
+#define AGENT_GRACE_S 5.0
 
 struct agent {
 	struct spoa_config *config;

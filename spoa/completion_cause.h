@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Why the rest of a handed-off body is written here instead of by the node: the one list of causes, with the word that
- * labels the counter and stands in the log. */
+/* Why this agent writes the continuation of a body on the client's connection, instead of the node: the one list of
+ * causes, with the word that labels the counter and appears in the log. */
 #ifndef DISC_COMPLETION_CAUSE_H
 #define DISC_COMPLETION_CAUSE_H
 

@@ -22,7 +22,7 @@ struct direct_settings {
 	uint64_t min_size;       /* bytes of plaintext from which "auto" means direct */
 	size_t max_flows;
 	struct breaker_settings breaker;
-	double grace;           /* seconds for connections that are handed off when this agent ends */
+	double grace;           /* seconds for connections that are still handed off when this agent ends */
 	double handoff_timeout; /* seconds: for the tail to get short, and for a node's answer */
 };
 

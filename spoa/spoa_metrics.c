@@ -18,7 +18,7 @@ static const struct {
 #undef PASS_METRIC
 #define CAUSE_METRIC(id, word)                                                    \
 	[SPOA_COMPLETED_##id] = {"disc_spoa_completed_total{cause=\"" word "\"}", \
-				 "handoffs whose rest was written from this host", METRIC_COUNTER},
+				 "handoffs whose continuation was written by this agent", METRIC_COUNTER},
 			COMPLETION_CAUSE_TABLE(CAUSE_METRIC)
 #undef CAUSE_METRIC
 #define DISCONNECT_METRIC(id, code, text)                                              \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Counters and gauges of disc-spoa. This table is the only list of their names; those of each node are made from the
- * configuration. A label is part of a metric's name, as lib/metrics takes it. */
+ * configuration. A label is part of a metric's name, as metrics.h takes it. */
 #ifndef DISC_SPOA_METRICS_H
 #define DISC_SPOA_METRICS_H
 
@@ -26,9 +26,9 @@
 	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")       \
 	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")          \
 	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")       \
-	X(HANDOFFS, GAUGE, "disc_spoa_handoffs", "client connections that HAProxy has handed off")                     \
-	X(HANDOFFS_TOTAL, COUNTER, "disc_spoa_handoffs_total", "client connections that HAProxy handed off")           \
-	X(CLONES, COUNTER, "disc_spoa_clones_total", "connections that were handed to a node")                         \
+	X(HANDOFFS, GAUGE, "disc_spoa_handoffs", "client connections that HAProxy has parked now")                     \
+	X(HANDOFFS_TOTAL, COUNTER, "disc_spoa_handoffs_total", "client connections that HAProxy parked")               \
+	X(CLONES, COUNTER, "disc_spoa_clones_total", "connections that were handed off to a node")                     \
 	X(CLONES_FAILED, COUNTER, "disc_spoa_clones_failed_total", "handoffs that the node refused or did not answer") \
 	X(CLONE_US, COUNTER, "disc_spoa_clone_microseconds_total",                                                     \
 	  "time until a node had the connection, from PARKED on, of all handoffs together")                            \
@@ -41,9 +41,8 @@
 	X(HANDOFFS_RETURNED, COUNTER, "disc_spoa_handoffs_returned_total",                                             \
 	  "connections that HAProxy got back with all bytes written")                                                  \
 	X(HANDOFFS_RECALLED, COUNTER, "disc_spoa_handoffs_recalled_total",                                             \
-	  "connections that were taken back before the end")                                                           \
-	X(HANDOFFS_ABANDONED, COUNTER, "disc_spoa_handoffs_abandoned_total",                                           \
-	  "connections that HAProxy closed while they were handed off")                                                \
+	  "connections that nodes gave back before the end of their bodies")                                           \
+	X(HANDOFFS_ABANDONED, COUNTER, "disc_spoa_handoffs_abandoned_total", "parked connections that HAProxy closed") \
 	X(HANDOFFS_LOST_CLIENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"client\"}",                            \
 	  "connections that were lost")                                                                                \
 	X(HANDOFFS_LOST_NODE, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"node\"}", "connections that were lost")  \

@@ -37,7 +37,7 @@ int agent_outbox_init(struct agent_outbox *outbox)
 	return 0;
 }
 
-/* --- accounts; the lock is held --------------------------------------------------------------------------------- */
+/* --- accounts; the lock is held --- */
 
 static struct agent_account *account_of(struct agent_outbox *outbox, uint64_t channel)
 {
@@ -84,7 +84,7 @@ void agent_outbox_destroy(struct agent_outbox *outbox)
 	pthread_mutex_destroy(&outbox->lock);
 }
 
-/* --- delivery --------------------------------------------------------------------------------------------------- */
+/* --- delivery --- */
 
 /* Only the receiver's thread removes letters, so <letter> stays while the lock is open. */
 static void deliver(struct agent_outbox *outbox)
@@ -151,7 +151,7 @@ void agent_outbox_retry(struct agent_outbox *outbox)
 	deliver(outbox);
 }
 
-/* --- posting ---------------------------------------------------------------------------------------------------- */
+/* --- posting --- */
 
 static struct agent_letter *write_letter(uint64_t channel, const struct control_message *message)
 {

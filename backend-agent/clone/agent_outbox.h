@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Agent outbox: messages of the direct path, from the threads that hold clones to the loop that holds the control
  * channels. Those of one channel arrive in the order in which they were posted. What a channel does not take now waits
- * here; whoever posts what a client decides the amount of asks agent_outbox_has_room() first. */
+ * here. Callers whose data volume a client controls must check agent_outbox_has_room() first. */
 #ifndef DISC_AGENT_OUTBOX_H
 #define DISC_AGENT_OUTBOX_H
 

@@ -32,7 +32,7 @@ static struct clone *checked(void *data)
 	return clone;
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------------- */
+/* --- the end --- */
 
 /* Wipes the keys and lets the object go. */
 static void release_body(struct clone *clone)
@@ -46,7 +46,7 @@ static void release_body(struct clone *clone)
 	clone->body = NULL;
 }
 
-/* The announcer will be told by the caller, or was. */
+/* The caller informs the announcer, or has. */
 static struct clone_announcer take_announcer(struct clone *clone)
 {
 	struct clone_announcer announcer = clone->announcer;
@@ -180,7 +180,7 @@ static void set_state(struct clone *clone, enum clone_state state)
 	clone->since = ticket_clock();
 }
 
-/* --- what the client has acknowledged --------------------------------------------------------------------------- */
+/* --- what the client has acknowledged --- */
 
 /* Stores in <*outstanding> what the client has not acknowledged. Returns false if the clone ended. */
 static bool look(struct clone *clone, size_t *outstanding)
@@ -227,7 +227,7 @@ static void poll_again(struct clone *clone, size_t outstanding)
 	arm_poll(clone, next < POLL_MAX_S ? next : POLL_MAX_S);
 }
 
-/* --- what the client sends -------------------------------------------------------------------------------------- */
+/* --- what the client sends --- */
 
 /* Passes on what the client sent, as far as the channel takes it. Returns false if the clone ended. */
 static bool read_client(struct clone *clone)
@@ -265,7 +265,7 @@ static bool read_client(struct clone *clone)
 	return true;
 }
 
-/* --- giving the connection back --------------------------------------------------------------------------------- */
+/* --- giving the connection back --- */
 
 static void hand_back(struct clone *clone)
 {
@@ -364,7 +364,7 @@ void clone_recall(struct clone *clone, bool discard)
 		begin_to_await_tail(clone, CLONE_RETURNING);
 }
 
-/* --- transmitting ----------------------------------------------------------------------------------------------- */
+/* --- transmitting --- */
 
 /* Gives the socket <len> bytes of a block. Returns how many it took, or -1 if the clone ended. */
 static ssize_t give(struct clone *clone, const uint8_t *block, size_t len)
@@ -447,7 +447,7 @@ void clone_fed(struct clone *clone)
 		transmit(clone);
 }
 
-/* --- the connection comes --------------------------------------------------------------------------------------- */
+/* --- the connection comes --- */
 
 /* Why the connection could not be restored, in the operator's words. */
 static void explain(const struct tcp_state *state, const struct tcp_fault *fault, char reason[static REASON_MAX])
@@ -545,7 +545,7 @@ struct clone *clone_new(const struct clone_shared *shared, const struct clone_te
 	return clone;
 }
 
-/* --- time ------------------------------------------------------------------------------------------------------- */
+/* --- time --- */
 
 /* A connection that was reset wakes nobody while its socket is not watched. */
 static bool is_closed(int fd)

@@ -76,7 +76,7 @@ struct clone {
 	const struct clone_shared *shared;
 	struct ticket ticket;
 	uint64_t channel;                 /* of the agent */
-	struct clone_announcer announcer; /* none once it was told */
+	struct clone_announcer announcer; /* none once settled() was called */
 	enum clone_state state;
 	double since;             /* when it entered the state, see ticket_clock() */
 	struct sealed_body *body; /* owned; NULL once all of it is written */
@@ -92,7 +92,7 @@ struct clone {
 	double advanced;       /* when <acknowledged> last grew, or nothing was outstanding */
 	uint64_t reported;     /* bytes of the last Progress */
 	uint64_t received;     /* bytes of ClientData */
-	UT_hash_handle hh;     /* for whoever keeps the clones, by ticket */
+	UT_hash_handle hh;     /* of clone_set, by ticket */
 };
 
 /* Makes a clone in WAITING for <body>, which it then owns, and posts Prepared. Returns it, or NULL when memory is
@@ -110,7 +110,7 @@ void clone_recall(struct clone *clone, bool discard);
 /* Ends it at once: the agent, or this node, is no longer there for it. <cause> and <reason> are posted. */
 void clone_drop(struct clone *clone, enum control_gone_cause cause, enum control_outcome outcome, const char *reason);
 
-/* The agent's channel is closed: nobody is left who could hand off or take back. */
+/* The agent's channel is closed: no Handoff or Recall can come any more. */
 void clone_channel_lost(struct clone *clone);
 
 /* The announcer is gone, for <why>: a clone that still waits for its connection is dropped, and does not call back. */

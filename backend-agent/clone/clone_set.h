@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Clone set: the clones of one worker. Makes them, brings them the agents' orders, and tells them the time. */
+/* Clone set: the clones of one worker. Makes them, brings them the agents' orders, and calls their timers. */
 #ifndef DISC_CLONE_SET_H
 #define DISC_CLONE_SET_H
 

@@ -13,7 +13,7 @@ struct entry {
 	uint64_t channel;
 	struct clone_inbox *inbox;
 	bool handed_off;
-	bool lost; /* its channel is: the inbox is to be told */
+	bool lost; /* its channel is: the inbox must learn of it */
 	UT_hash_handle hh;
 };
 
@@ -57,7 +57,7 @@ static void order_free(struct clone_order *order)
 	free(order);
 }
 
-/* --- inboxes ---------------------------------------------------------------------------------------------------- */
+/* --- inboxes --- */
 
 static struct clone_order *take_order(struct clone_inbox *inbox)
 {
@@ -133,7 +133,7 @@ void clone_inbox_close(struct clone_inbox *inbox)
 	ev_async_stop(inbox->loop, &inbox->wake);
 }
 
-/* --- the side of the clones ------------------------------------------------------------------------------------- */
+/* --- the side of the clones --- */
 
 int clone_table_add(struct clone_table *table, const struct ticket *ticket, uint64_t channel, struct clone_inbox *inbox)
 {
@@ -167,7 +167,7 @@ void clone_table_remove(struct clone_table *table, const struct ticket *ticket)
 	free(entry);
 }
 
-/* --- the side of the agents ------------------------------------------------------------------------------------- */
+/* --- the side of the agents --- */
 
 /* Takes over <order>. Under the lock, so that the inbox and its loop cannot go away meanwhile. */
 static void give(struct clone_inbox *inbox, struct clone_order *order)
@@ -236,7 +236,7 @@ enum clone_order_status clone_table_recall(struct clone_table *table, uint64_t c
 	return give_by_ticket(table, order_new(discard ? CLONE_ORDER_DISCARD : CLONE_ORDER_RECALL, channel, ticket));
 }
 
-/* Needs no memory: a clone that went on after its agent had given it up would fight with whoever took its place. */
+/* Needs no memory: a clone that went on after its agent had given it up would fight with its successor. */
 void clone_table_channel_lost(struct clone_table *table, uint64_t channel)
 {
 	struct entry *entry, *next;

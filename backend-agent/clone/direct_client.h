@@ -8,7 +8,7 @@
 #include "direct_settings.h"
 
 /* Returns false if the kernel has no route to <client> from any virtual address of its family, which is counted each
- * time and said in the log now and then. True if there is one, or if that cannot be told (family 0 too): the handoff
+ * time and said in the log now and then. True if there is one, or if that is unknown (family 0 too): the handoff
  * will show. Nothing is sent. Of any thread. */
 bool direct_client_reachable(const struct direct_settings *settings, const struct ip_address *client);
 

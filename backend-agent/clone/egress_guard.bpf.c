@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The egress guard's program: see backend-agent/egress_guard.h. */
+/* The egress guard's program: see egress_guard.h. */
 #include <linux/bpf.h>
 
 #include "packet.bpf.h"

@@ -62,7 +62,7 @@ static bool has_family(const struct direct_settings *settings, uint8_t family)
 	return false;
 }
 
-/* --- the addresses ---------------------------------------------------------------------------------------------- */
+/* --- the addresses --- */
 
 static bool is_vip(const struct ip_address *vip, const struct sockaddr *address)
 {
@@ -132,7 +132,7 @@ static bool check_vip(struct checking *checking, const struct ip_address *vip, c
 	return found;
 }
 
-/* --- the interfaces --------------------------------------------------------------------------------------------- */
+/* --- the interfaces --- */
 
 /* The kernel goes by the larger value of "all" and the interface's own. Returns it, or -1 if it cannot be read. */
 static long effective(struct checking *checking, const char *interface, const char *setting)
@@ -235,7 +235,7 @@ static void check_interface(struct checking *checking, const char *interface)
 		check_ipv6(checking, interface);
 }
 
-/* --- the way to clients ----------------------------------------------------------------------------------------- */
+/* --- the way to clients --- */
 
 /* Of some address behind the default route only notes are made: clients may all be reached by other ones. */
 static void check_route(struct checking *checking, const struct ip_address *vip, const uint8_t client[static 16],
@@ -284,7 +284,7 @@ static void check_routes(struct checking *checking, const struct ip_address *vip
 		check_route(checking, vip, vip->family == 6 ? anywhere6 : anywhere4, true);
 }
 
-/* --- this process ----------------------------------------------------------------------------------------------- */
+/* --- this process --- */
 
 static void check_congestion(struct checking *checking)
 {

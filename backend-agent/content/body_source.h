@@ -10,10 +10,10 @@
 
 enum body_source_status {
 	BODY_SOURCE_READY,   /* there is something to read, or it was read */
-	BODY_SOURCE_WAITING, /* nothing now; whoever opened the source is told when there is */
+	BODY_SOURCE_WAITING, /* nothing now; the opener's callback is called when there is */
 	BODY_SOURCE_END,     /* all of it was read */
 	BODY_SOURCE_CHANGED, /* the object is not what it was: the body must break off */
-	BODY_SOURCE_FAILED,  /* the rest cannot be had: the body must break off */
+	BODY_SOURCE_FAILED,  /* no more can be had: the body must break off */
 };
 
 struct body_source;

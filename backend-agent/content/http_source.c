@@ -20,7 +20,7 @@ struct http_source {
 	const struct http_source_settings *settings;
 	CURLM *multi;
 	ev_timer timer;           /* libcurl's */
-	struct http_stream *told; /* whose callers are to be called */
+	struct http_stream *told; /* streams whose callers are to be called */
 	struct origin_sockets sockets;
 };
 
@@ -49,7 +49,7 @@ struct http_stream {
 	char error[CURL_ERROR_SIZE];
 };
 
-/* --- streams ---------------------------------------------------------------------------------------------------- */
+/* --- streams --- */
 
 static void tell(struct http_stream *stream)
 {
@@ -59,7 +59,7 @@ static void tell(struct http_stream *stream)
 	DL_APPEND(stream->source->told, stream);
 }
 
-/* Calls whoever has news. Not from within libcurl: they may free their streams. */
+/* Calls the callers of streams that have news. Not from within libcurl: they may free their streams. */
 static void call_told(struct http_source *source)
 {
 	while (source->told != NULL) {
@@ -171,7 +171,7 @@ static void on_silence(struct ev_loop *loop, ev_timer *timer, int events)
 	call_told(source);
 }
 
-/* --- what libcurl calls ------------------------------------------------------------------------------------------ */
+/* --- what libcurl calls --- */
 
 static size_t on_header(char *line, size_t size, size_t count, void *data)
 {
@@ -180,7 +180,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *data)
 
 	ev_timer_again(stream->source->loop, &stream->silence);
 	if (stream->head.complete)
-		return len; /* trailers: nobody is told */
+		return len; /* trailers are ignored */
 	switch (origin_head_take(&stream->head, line, len)) {
 	case ORIGIN_HEAD_INCOMPLETE:
 		return len;
@@ -312,7 +312,7 @@ static int on_timer_wanted(CURLM *multi, long milliseconds, void *data)
 	return 0;
 }
 
-/* May call on_body() at once. What becomes of the transfer is told by act(). */
+/* May call on_body() at once. act() reports what becomes of the transfer. */
 static void resume(struct http_stream *stream)
 {
 	stream->paused = false;
@@ -359,7 +359,7 @@ static void act(struct http_source *source, curl_socket_t fd, int events)
 	call_told(source);
 }
 
-/* --- as a body source -------------------------------------------------------------------------------------------- */
+/* --- as a body source --- */
 
 static enum body_source_status look(struct body_source *body, uint64_t *bytes)
 {
@@ -404,7 +404,7 @@ static void free_stream(struct body_source *body)
 
 static const struct body_source_type http_body_type = {look, read_body, free_stream};
 
-/* --- requests ---------------------------------------------------------------------------------------------------- */
+/* --- requests --- */
 
 static CURLcode set_request(struct http_stream *stream)
 {
@@ -516,7 +516,7 @@ struct body_source *http_stream_body(struct http_stream *stream)
 	return &stream->body;
 }
 
-/* --- the source -------------------------------------------------------------------------------------------------- */
+/* --- the source --- */
 
 static bool set_multi(struct http_source *source)
 {

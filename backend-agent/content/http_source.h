@@ -27,7 +27,7 @@ struct http_stream;
 struct http_source_settings {
 	const char *base;       /* "http://ADDRESS:PORT", the address a numeric one: names are never looked up here */
 	const char *unix_path;  /* NULL, or the socket to connect to instead */
-	double connect_timeout; /* until a connection stands */
+	double connect_timeout; /* until it is connected */
 	double timeout;         /* without a byte from the origin */
 	long max_connections;   /* of this source; further requests wait for one, within <timeout> */
 };
@@ -46,7 +46,7 @@ struct http_stream *http_source_fetch(struct http_source *source, const struct f
 
 enum http_stream_state { HTTP_STREAM_ASKING, HTTP_STREAM_ANSWERED, HTTP_STREAM_FAILED };
 
-/* How far <stream> is in being answered. What happens to the body afterwards is told by the body source. */
+/* How far <stream> is in being answered. The body source tells what happens to the body afterwards. */
 enum http_stream_state http_stream_state(const struct http_stream *stream);
 
 /* The answer's head, once it is answered: the stream's. */

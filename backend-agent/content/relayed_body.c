@@ -46,7 +46,7 @@ static void set_block(struct relayed_body *body, size_t start, size_t len)
 	body->sent = 0;
 }
 
-/* The <len> bytes that were read stand behind the room for the chunk's head, which is written to end there. */
+/* The <len> bytes that were read lie behind the room for the chunk's head, which is written to end there. */
 static void frame_chunk(struct relayed_body *body, size_t len)
 {
 	char head[CHUNK_HEAD_MAX];

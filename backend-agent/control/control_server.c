@@ -126,7 +126,7 @@ static void on_offer_expired(void *context, const struct ticket *ticket, uint64_
 		send_result(agent, ticket, CONTROL_OUTCOME_EXPIRED, 0, 0, "no fetch named the ticket in time");
 }
 
-/* --- messages of an agent -------------------------------------------------------------------------------------- */
+/* --- messages of an agent --- */
 
 static void on_hello(struct agent *agent, const struct control_hello *hello)
 {
@@ -155,10 +155,10 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 		.lease_id = offer->lease_id,
 		.channel = agent->number,
 		.direct_min = offer->direct_min,
-		.rest = {.etag = {offer->continuation_etag.data, offer->continuation_etag.len},
-			 .target = {offer->target.data, offer->target.len},
-			 .offset = offer->continuation_offset,
-			 .length = offer->continuation_length},
+		.continuation = {.etag = {offer->continuation_etag.data, offer->continuation_etag.len},
+				 .target = {offer->target.data, offer->target.len},
+				 .offset = offer->continuation_offset,
+				 .length = offer->continuation_length},
 	};
 	enum ticket_offer_status status;
 
@@ -284,7 +284,7 @@ static void dispatch(struct agent *agent, const struct control_message *message)
 	}
 }
 
-/* --- channels -------------------------------------------------------------------------------------------------- */
+/* --- channels --- */
 
 static void on_channel_opened(struct channel *channel, void *context, const char *peer_name)
 {
@@ -396,7 +396,7 @@ static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 	add_agent(server, fd);
 }
 
-/* --- time ------------------------------------------------------------------------------------------------------ */
+/* --- time --- */
 
 static void close_silent(struct control_server *server, double now)
 {

@@ -18,11 +18,11 @@ struct control_server;
 
 struct control_settings {
 	struct channel_tls *tls;
-	const char *const *agents; /* names of whom to accept, NULL-terminated */
+	const char *const *agents; /* names of agents to accept, NULL-terminated */
 	const char *node_name;     /* for the agents' logs */
 	struct ticket_table *tickets;
 	struct result_queue *results;
-	const _Atomic bool *draining;  /* told in every pong */
+	const _Atomic bool *draining;  /* sent in every pong */
 	struct direct_service *direct; /* NULL: this node has no direct path */
 };
 

@@ -11,14 +11,12 @@
 #include "http_source.h"
 #include "response_head.h"
 
-/* What answers are made from; shared by all threads, never changed. Either files - <index> are file names,
- * NULL-terminated
- * - or, if it is not NULL, <origin>. */
+/* What answers are made from; shared by all threads, never changed. */
 struct fetch_content {
-	const struct http_source_settings *origin;
+	const struct http_source_settings *origin; /* NULL: files, by the following three */
 	struct file_source *files;
 	struct content_types *types;
-	const char *const *index;
+	const char *const *index; /* file names, NULL-terminated */
 };
 
 struct fetch_answer {
@@ -51,7 +49,7 @@ void fetch_answer_init_origin(struct fetch_answer *answer, struct http_stream *s
 /* Fills <answer> with nothing but <status> and its line of text, for a request that could not be read. */
 void fetch_answer_init_status(struct fetch_answer *answer, int status);
 
-/* Closes the file and frees the source, if they are still the answer's, and the rest. */
+/* Closes the file and frees the source, if they are still the answer's, and frees all else. */
 void fetch_answer_release(struct fetch_answer *answer);
 
 /* Fills <head> with what <answer> says; its texts stay the answer's. */

@@ -107,7 +107,7 @@ static void set_state(struct fetch_connection *connection, enum fetch_state stat
 	}
 }
 
-/* --- requests -------------------------------------------------------------------------------------------------- */
+/* --- requests --- */
 
 static void drop_input(struct fetch_connection *connection, size_t len)
 {
@@ -217,7 +217,7 @@ static bool take_request(struct fetch_connection *connection)
 	return exchange_began(connection, began);
 }
 
-/* --- responses ------------------------------------------------------------------------------------------------- */
+/* --- responses --- */
 
 /* The last response was sent: tells the peer, and reads on for a while, since closing a socket with unread input would
  * reset the connection and take the response from the peer. */
@@ -319,7 +319,7 @@ static void on_exchange_fed(void *context)
 	}
 }
 
-/* --- events ---------------------------------------------------------------------------------------------------- */
+/* --- events --- */
 
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 {

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Fetch connection: HTTP/1.1 on one accepted socket - reading, keep-alive, pipelining, timeouts.
  *
- *        +----------------(response sent, kept alive)----------------+
- *        v                                                           |
- *      IDLE --(first byte)--> READING --(head)--> [ASKING] --> [WAITING] --> SENDING --(last response)--> LINGERING -->
- * closed the origin    for the offer
+ *   +-------------------------(response sent, kept alive)-------------------------+
+ *   v                                                                             |
+ * IDLE --(first byte)--> READING --(head)--> [ASKING] -------> [WAITING] -----> SENDING --(last response)--> LINGERING
+ *                                            the origin        for the offer                                     |
+ *                                                                                                                v
+ *                                                                                                              closed
  *
  * Every state may end in closed: the peer went away, a timeout, a transfer that broke.
  */

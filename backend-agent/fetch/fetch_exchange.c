@@ -123,33 +123,33 @@ static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchang
 	return FETCH_EXCHANGE_READY;
 }
 
-/* Returns why the rest of a body is not sealed for <offer>, NULL if it is. Its keys and nonces may have sealed these
+/* Returns why the continuation is not sealed for <offer>, NULL if it is. Its keys and nonces may have sealed these
  * bytes before, so it must be the very same ones: an entity tag is unique per resource only, and an origin may give
  * every resource the same one. */
 static const char *reason_to_refuse_continuation(const struct fetch_exchange *exchange,
-						 const struct ticket_continuation *rest)
+						 const struct ticket_continuation *continuation)
 {
 	const struct fetch_answer *answer = &exchange->answer;
 
 	if (answer->origin != NULL)
 		return "a body of an HTTP origin is never sealed a second time";
-	if (!text_span_equals(rest->target, exchange->target))
-		return "the rest of another target was offered";
-	if (answer->status != 206 || answer->offset != rest->offset || answer->length != rest->length ||
-	    !text_span_equals(rest->etag, answer->etag))
-		return "this is not the rest of the object that was offered";
+	if (!text_span_equals(continuation->target, exchange->target))
+		return "the continuation of another target was offered";
+	if (answer->status != 206 || answer->offset != continuation->offset || answer->length != continuation->length ||
+	    !text_span_equals(continuation->etag, answer->etag))
+		return "this is not the continuation that was offered";
 	return NULL;
 }
 
-/* Returns why the answer is not sealed for <offer>, NULL if it is. A rest is sealed however short it is. */
+/* Returns why the answer is not sealed for <offer>, NULL if it is. A continuation is sealed however short it is. */
 static const char *reason_to_refuse(const struct fetch_exchange *exchange, const struct ticket_offer *offer)
 {
 	const char *reason = reason_to_decline(exchange);
 
 	if (reason != NULL)
 		return reason;
-	if (offer->terms.rest.etag.len > 0)
-		return reason_to_refuse_continuation(exchange, &offer->terms.rest);
+	if (offer->terms.continuation.etag.len > 0)
+		return reason_to_refuse_continuation(exchange, &offer->terms.continuation);
 	return exchange->answer.length < exchange->service->limits.offload_min_size ? TOO_SHORT : NULL;
 }
 

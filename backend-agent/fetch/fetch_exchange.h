@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fetch exchange: one request and its response. Joins the request's ticket with the offer, chooses how the body travels
- * (DESIGN section 5, step 4), and tells the agent how the offload ended.
+/* Fetch exchange: one request and its response. Joins the request's ticket with the offer, chooses how the body
+ * travels, and tells the agent how the offload ended.
  *
  *   begin() --> READY ---------------------------------> end()
  *          \--> ASKING --(answer came: began() with READY or WAITING)
@@ -36,7 +36,7 @@ struct fetch_exchange {
 	bool has_clone;               /* the body was announced as direct, and its clone waits for a connection */
 	struct http_stream *stream;   /* of the origin, until its answer came */
 	struct http_stream *answered; /* afterwards: the one behind answer.source while answer.origin is set */
-	uint64_t channel;             /* of the offer: who is told the outcome of a sealed body */
+	uint64_t channel;             /* of the offer: it gets the outcome of a sealed body */
 	/* What begin() could not tell yet is known: READY, FAILED, or after ASKING also WAITING. */
 	void (*began)(void *context, enum fetch_exchange_status status);
 	/* The transfer was starved, and the body's source has more, or has failed. */
@@ -56,7 +56,7 @@ enum fetch_exchange_status fetch_exchange_begin_status(struct fetch_exchange *ex
 enum fetch_exchange_status fetch_exchange_give_up(struct fetch_exchange *exchange);
 
 /* Ends the exchange and frees what it holds: with FETCH_TRANSFER_DONE the response was sent whole, with any other
- * status it was broken off for <why> (a static text). The agent is told. */
+ * status it was broken off for <why> (a static text). Reports the outcome to the agent. */
 void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why);
 
 #endif

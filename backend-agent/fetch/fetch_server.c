@@ -115,7 +115,7 @@ static void on_notice_over(struct ev_loop *loop, ev_timer *timer, int events)
 		server->idle(server->context);
 		return;
 	}
-	/* Whoever is the last to go calls idle(). */
+	/* The last connection to close calls idle(). */
 	server->closing = true;
 	fetch_connections_close(&server->service, false);
 }

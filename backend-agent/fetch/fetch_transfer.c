@@ -167,7 +167,7 @@ static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, i
 		sealed_body_sent(transfer->sealed, sent);
 		if (status != FETCH_TRANSFER_DONE)
 			return status;
-		/* The end is told at once, not at the next turn: the client waits for nothing more. */
+		/* Returns the end at once, not at the next turn: the client waits for nothing more. */
 		if (sent >= budget &&
 		    sealed_body_records(transfer->sealed) < sealed_body_layout(transfer->sealed)->records)
 			return FETCH_TRANSFER_YIELDED;

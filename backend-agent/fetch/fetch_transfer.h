@@ -32,7 +32,7 @@ enum fetch_transfer_status {
 	FETCH_TRANSFER_STARVED,   /* the body's source has nothing now, or the body is open */
 	FETCH_TRANSFER_YIELDED,   /* <budget> is spent: let others work, then go on */
 	FETCH_TRANSFER_PEER_GONE, /* the connection is broken */
-	FETCH_TRANSFER_BROKEN,    /* the object changed or cannot be read: close without the rest */
+	FETCH_TRANSFER_BROKEN,    /* the object changed or cannot be read: close before its end */
 };
 
 /* Begins a transfer with a copy of the head's <len> bytes. Returns 0, or -1 when memory is exhausted. The bodies are

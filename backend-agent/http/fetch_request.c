@@ -133,7 +133,7 @@ static enum fetch_request_status refuse(struct fetch_request *request, enum fetc
 	return status;
 }
 
-/* A method that nobody knows is told from garbage by what a request line must have (RFC 9112 3): a token, a space, a
+/* An unknown method is distinguished from garbage by what a request line must have (RFC 9112 3): a token, a space, a
  * target, a space, and the protocol's name. */
 static bool is_request_line(const char *bytes, size_t len)
 {

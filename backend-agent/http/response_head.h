@@ -19,7 +19,7 @@ struct response_head {
 	const char *reason; /* NULL: the usual one of <status> */
 	time_t date;        /* written unless <has_date> */
 	bool close;         /* Connection: close */
-	bool keep_alive;    /* Connection: keep-alive, which an HTTP/1.0 client must be told */
+	bool keep_alive;    /* Connection: keep-alive, which an HTTP/1.0 client needs */
 	bool has_content_length;
 	uint64_t content_length; /* bytes that follow: of ciphertext when the body is spliced */
 	const char *content_type;

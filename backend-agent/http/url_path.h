@@ -9,9 +9,9 @@
 
 enum url_path_status {
 	URL_PATH_OK = 0,
-	URL_PATH_MALFORMED,    /* no path, %zz, %00, '#': answer 400 */
-	URL_PATH_NO_SUCH_FILE, /* longer than any path, or with an encoded slash, which no file name holds: answer 404
-				*/
+	URL_PATH_MALFORMED, /* no path, %zz, %00, '#': answer 400 */
+	/* longer than any path, or with an encoded slash, which no file name holds: answer 404 */
+	URL_PATH_NO_SUCH_FILE,
 };
 
 struct url_path {

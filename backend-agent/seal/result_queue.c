@@ -95,7 +95,7 @@ void result_queue_push(struct result_queue *queue, const struct offload_result *
 	struct offload_result *copy = malloc(sizeof(*copy));
 
 	if (copy == NULL) {
-		log_error("out of memory: the agent is not told how an offload ended");
+		log_error("out of memory: the result of an offload is not sent to its agent");
 		return;
 	}
 	*copy = *result;

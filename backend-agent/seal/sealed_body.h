@@ -24,7 +24,7 @@ enum sealed_body_status {
 	SEALED_BODY_WAITING,     /* the source has no whole record now */
 	SEALED_BODY_END,         /* all of it was handed out */
 	SEALED_BODY_CHANGED,     /* the object is not what it was: the transfer must break here */
-	SEALED_BODY_READ_FAILED, /* the source cannot give the rest, or gives less than <length> */
+	SEALED_BODY_READ_FAILED, /* the source cannot give all of it, or gives less than <length> */
 	SEALED_BODY_SEAL_FAILED, /* the sealer refused */
 };
 
@@ -40,8 +40,8 @@ void sealed_body_free(struct sealed_body *body);
 const struct record_layout *sealed_body_layout(const struct sealed_body *body);
 
 /* Gives what is to be sent next: with SEALED_BODY_BLOCK, <*len> bytes at <*bytes>, which belong to <body> until
- * sealed_body_sent(). Reads and seals when the block before was sent whole. A body that failed answers the same ever
- * after. */
+ * sealed_body_sent(). Reads and seals when the block before was sent whole. A body that failed always answers the
+ * same. */
 enum sealed_body_status sealed_body_next(struct sealed_body *body, const uint8_t **bytes, size_t *len);
 
 /* Why a body failed with SEALED_BODY_CHANGED or _READ_FAILED: a static text. */

@@ -75,13 +75,13 @@ void ticket_table_free(struct ticket_table *table)
 		free(entry);
 	}
 	for (size_t i = 0; i < table->slot_count; i++)
-		free(table->slots[i].rest_texts); /* of offers that still waited */
+		free(table->slots[i].continuation_texts); /* of offers that still waited */
 	secret_free(table->slots, table->slot_count * sizeof(*table->slots));
 	pthread_mutex_destroy(&table->lock);
 	free(table);
 }
 
-/* --- slots; the lock is held ----------------------------------------------------------------------------------- */
+/* --- slots; the lock is held --- */
 
 static struct ticket_offer *slot_take(struct ticket_table *table)
 {
@@ -94,13 +94,13 @@ static struct ticket_offer *slot_take(struct ticket_table *table)
 
 static void slot_give(struct ticket_table *table, struct ticket_offer *slot)
 {
-	free(slot->rest_texts);
+	free(slot->continuation_texts);
 	secret_wipe(slot, sizeof(*slot));
 	slot->next_free = table->free_slots;
 	table->free_slots = slot;
 }
 
-/* --- entries; the lock is held --------------------------------------------------------------------------------- */
+/* --- entries; the lock is held --- */
 
 static struct entry *entry_find(struct ticket_table *table, const struct ticket *ticket)
 {
@@ -157,16 +157,16 @@ static bool has_room(const struct ticket_table *table, size_t waiting)
 	       table->used_count + table->offered_count + table->awaited_count < table->limits.max_used;
 }
 
-/* --- the control side ------------------------------------------------------------------------------------------ */
+/* --- the control side --- */
 
 static struct ticket_offer *offer_new(struct ticket_table *table, const struct ticket *ticket,
 				      const struct tx_state *state, const struct ticket_terms *terms)
 {
-	const struct ticket_continuation *rest = &terms->rest;
+	const struct ticket_continuation *continuation = &terms->continuation;
 	char *texts = NULL;
 	struct ticket_offer *offer;
 
-	if (rest->etag.len > 0 && (texts = malloc(rest->etag.len + rest->target.len)) == NULL)
+	if (continuation->etag.len > 0 && (texts = malloc(continuation->etag.len + continuation->target.len)) == NULL)
 		return NULL;
 	offer = slot_take(table);
 	if (offer == NULL) {
@@ -176,20 +176,21 @@ static struct ticket_offer *offer_new(struct ticket_table *table, const struct t
 	offer->ticket = *ticket;
 	offer->state = *state;
 	offer->terms = *terms;
-	offer->rest_texts = texts;
-	offer->terms.rest = (struct ticket_continuation){.etag = {NULL, 0}};
+	offer->continuation_texts = texts;
+	offer->terms.continuation = (struct ticket_continuation){.etag = {NULL, 0}};
 	if (texts != NULL) {
-		offer->terms.rest.offset = rest->offset;
-		offer->terms.rest.length = rest->length;
-		memcpy(texts, rest->etag.data, rest->etag.len);
-		memcpy(texts + rest->etag.len, rest->target.data, rest->target.len);
-		offer->terms.rest.etag = (struct text_span){texts, rest->etag.len};
-		offer->terms.rest.target = (struct text_span){texts + rest->etag.len, rest->target.len};
+		offer->terms.continuation.offset = continuation->offset;
+		offer->terms.continuation.length = continuation->length;
+		memcpy(texts, continuation->etag.data, continuation->etag.len);
+		memcpy(texts + continuation->etag.len, continuation->target.data, continuation->target.len);
+		offer->terms.continuation.etag = (struct text_span){texts, continuation->etag.len};
+		offer->terms.continuation.target =
+			(struct text_span){texts + continuation->etag.len, continuation->target.len};
 	}
 	return offer;
 }
 
-/* An offer for a fetch that waits: the fetch's thread is told. */
+/* An offer for a fetch that waits: goes to the fetch's thread. */
 static enum ticket_offer_status join_waiter(struct ticket_table *table, struct entry *entry, struct ticket_offer *offer,
 					    double now)
 {
@@ -306,7 +307,7 @@ size_t ticket_table_expire(struct ticket_table *table, double now,
 	return count;
 }
 
-/* --- the fetch side -------------------------------------------------------------------------------------------- */
+/* --- the fetch side --- */
 
 static enum ticket_claim_status wait_for_offer(struct ticket_table *table, struct ticket_waiter *waiter)
 {
@@ -381,7 +382,7 @@ size_t ticket_table_offers(struct ticket_table *table)
 	return count;
 }
 
-/* --- mailboxes ------------------------------------------------------------------------------------------------- */
+/* --- mailboxes --- */
 
 static struct ticket_waiter *take_joined(struct ticket_mailbox *mailbox, struct ticket_offer **offer)
 {

@@ -9,9 +9,9 @@
  *        fetch claims             offer                      wait over, fetch gone
  *   (none) --> AWAITED ----------------------------> USED <---------------------------------- AWAITED
  *
- * A fetch that will decline claims its offer too: only who took an unused offer out knows that nothing was and nothing
- * will be sealed under it. TX states stand in one block of secret memory of fixed size. An offer belongs to the table
- * until it is handed out; its new owner gives it back with ticket_table_release(), which wipes it.
+ * A fetch that will decline claims its offer too: only the taker of an unused offer knows that nothing was and nothing
+ * will be sealed under it. TX states are kept in one block of secret memory of fixed size. An offer belongs to the
+ * table until it is handed out; its new owner gives it back with ticket_table_release(), which wipes it.
  */
 #ifndef DISC_TICKET_TABLE_H
 #define DISC_TICKET_TABLE_H
@@ -32,7 +32,7 @@ struct ticket_limits {
 	double wait_s;      /* how long an offer waits for its fetch, and a fetch for its offer */
 	double remember_s;  /* how long a used ticket is refused */
 	size_t max_waiting; /* offers that may wait, and as many fetches */
-	size_t max_used;    /* tickets remembered; when so many are, nothing new is taken */
+	size_t max_used;    /* maximum of remembered tickets; further offers are refused */
 };
 
 /* What an offer asks for beside the sealing itself. */
@@ -41,23 +41,23 @@ struct ticket_terms {
 	uint64_t channel;         /* number of the control channel it came on */
 	uint64_t direct_min;      /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct ip_address client; /* whose connection it is */
+	/* For an Offer of a continuation: what it must be of. */
 	struct ticket_continuation {
-		struct text_span
-			etag; /* for the rest of a body: the entity tag that its object must have; else empty */
-		struct text_span target; /* and the target that the fetch must name */
-		uint64_t offset, length; /* and the bytes of the object that the rest must be */
-	} rest;
+		struct text_span etag;   /* the entity tag that its object must have; empty: no continuation */
+		struct text_span target; /* the target that the fetch must name */
+		uint64_t offset, length; /* the bytes of the object that it must be */
+	} continuation;
 };
 
 struct ticket_offer {
 	struct ticket ticket;
 	struct tx_state state;
 	struct ticket_terms terms;
-	char *rest_texts;               /* private: terms.rest's */
+	char *continuation_texts;       /* private: terms.continuation's */
 	struct ticket_offer *next_free; /* private */
 };
 
-/* Where a thread is told that an offer came for one of its waiting fetches. Belongs to one loop. */
+/* Brings a thread the offers for its waiting fetches. Belongs to one loop. */
 struct ticket_mailbox {
 	struct ev_loop *loop;
 	struct ticket_table *table;
@@ -79,7 +79,7 @@ struct ticket_waiter {
 
 enum ticket_offer_status {
 	TICKET_OFFER_KEPT,    /* waits for its fetch */
-	TICKET_OFFER_JOINED,  /* a fetch was waiting: its thread has been told */
+	TICKET_OFFER_JOINED,  /* a fetch was waiting: its thread gets it */
 	TICKET_OFFER_USED,    /* the ticket was used, cancelled, or offered before: dropped */
 	TICKET_OFFER_REFUSED, /* the table is full: dropped */
 };

@@ -114,7 +114,7 @@ int address_parse(struct address *address, const char *text, const char **why)
 	}
 	error = getaddrinfo(hints.ai_flags & AI_PASSIVE ? NULL : host, port, &hints, &found);
 	if (error != 0)
-		return refuse(why, bracketed ? "no IPv6 address stands between the brackets" : gai_strerror(error));
+		return refuse(why, bracketed ? "there is no IPv6 address between the brackets" : gai_strerror(error));
 	if (found->ai_addrlen > sizeof(address->storage)) {
 		freeaddrinfo(found);
 		return refuse(why, "the address is of an unknown kind");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Capabilities (capabilities(7)): what a process needs at a stage of its life, and how it gives up the rest. A set is
+/* Capabilities (capabilities(7)): what a process needs at a stage of its life, and how it gives up all others. A set is
  * written as names with spaces between, for instance "cap_net_admin cap_net_bind_service". */
 #ifndef DISC_CAPABILITIES_H
 #define DISC_CAPABILITIES_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Direct address: a numeric address of the direct path, without port; a virtual one, or a client's. */
+/* IP address: a numeric address without port, for instance a virtual one, or a client's. */
 #ifndef DISC_IP_ADDRESS_H
 #define DISC_IP_ADDRESS_H
 
@@ -10,7 +10,7 @@
 
 struct ip_address {
 	uint8_t family;      /* 4 or 6; 0: none */
-	uint8_t address[16]; /* network order; IPv4 in the first 4, the rest 0 */
+	uint8_t address[16]; /* network order; IPv4 in the first 4, the others 0 */
 };
 
 /* Reads the <len> bytes at <text>, a numeric IPv4 or IPv6 address (RFC 4291 2.2). Returns 0; or -1, and <*address> has

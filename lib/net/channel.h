@@ -37,8 +37,8 @@ struct channel_handlers {
 	void (*opened)(struct channel *channel, void *context, const char *peer_name);
 	/* One whole frame; <frame> is wiped when this returns. May call channel_send() and channel_close(). */
 	void (*received)(struct channel *channel, void *context, const uint8_t *frame, size_t len);
-	/* The channel is closed and will be freed when this returns; called exactly once for every channel, whoever
-	 * closed it. <reason> is a sentence for the log. */
+	/* The channel is closed and will be freed when this returns; called exactly once for every channel, also after
+	 * channel_close(). <reason> is a sentence for the log. */
 	void (*closed)(struct channel *channel, void *context, const char *reason);
 };
 

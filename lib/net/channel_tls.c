@@ -302,7 +302,7 @@ static int alert_received(struct channel_tls_session *session)
 }
 
 /* On TLS 1.3 a client is done before the server has looked at its certificate, so the refusal of it comes with the
- * first read. Such an alert is told apart from the others, for it is what an operator meets who mixed up two files. */
+ * first read. Such an alert gets a text of its own: operators who mixed up two files meet it. */
 static bool alert_about_certificate(int alert)
 {
 	switch (alert) {

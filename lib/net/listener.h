@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* SPOP listeners: sockets that are opened once and on which all workers accept. The last worker that leaves one closes
+/* Listeners: sockets that are opened once and on which all workers accept. The last worker that leaves one closes
  * it, so that a successor can listen on the address while this process finishes. */
 #ifndef DISC_LISTENER_H
 #define DISC_LISTENER_H
@@ -29,7 +29,7 @@ int listener_open(struct listener *listener, const struct address *address, cons
 /* One worker will not accept on <listener> again. */
 void listener_leave(struct listener *listener);
 
-/* Closes <listener> whoever uses it, if it is open. */
+/* Closes <listener> if it is open, also while workers use it. */
 void listener_close(struct listener *listener);
 
 #endif

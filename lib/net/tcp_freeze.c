@@ -19,16 +19,19 @@
 #define TCPI_OPT_USEC_TS 64
 #endif
 
+/* Values of tcpi_state: net/tcp_states.h is not exported. */
 enum kernel_state {
 	KERNEL_ESTABLISHED = 1,
-	KERNEL_CLOSE_WAIT = 8
-}; /* of tcpi_state; net/tcp_states.h is not exported */
+	KERNEL_CLOSE_WAIT = 8,
+};
+
+/* TCP options: RFC 9293 3.2, RFC 2018, RFC 7323. */
 enum option_code {
 	OPTION_MSS = 2,
 	OPTION_SCALING = 3,
 	OPTION_SACK = 4,
-	OPTION_TIMESTAMPS = 8
-}; /* RFC 9293, 2018, 7323 */
+	OPTION_TIMESTAMPS = 8,
+};
 
 #define MAXSEG_MIN 88      /* what TCP_MAXSEG takes at least */
 #define MAXSEG_MAX 32767   /* what TCP_MAXSEG takes at most; loopback has more */
@@ -310,8 +313,7 @@ int tcp_unsent(int fd, size_t *len)
 	return 0;
 }
 
-/* Undoes a freeze that failed, silently as tcp_resume(). What fails here is not told: <*fault> has the cause
- * already. */
+/* Undoes a freeze that failed, silently as tcp_resume(). Failures here are ignored: <*fault> has the cause already. */
 static void thaw(int fd)
 {
 	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP) == 0 &&

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* TCP handoff: an established connection leaves one socket and goes on in another, through Linux' TCP_REPAIR (needs
- * CAP_NET_ADMIN; binding a port below 1024 CAP_NET_BIND_SERVICE). All calls are system calls that never block.
+/* TCP freeze and restore: an established connection leaves one socket and goes on in another, through Linux' TCP_REPAIR
+ * (needs CAP_NET_ADMIN; binding a port below 1024 CAP_NET_BIND_SERVICE). All calls are system calls that never block.
  *
  *   the LB's descriptor:
  *     LIVE --tcp_freeze()--> FROZEN --tcp_dry()--> PLACEHOLDER --tcp_fast_forward()--> STAGED --tcp_go()--> LIVE
@@ -66,7 +66,7 @@ int tcp_freeze(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault);
  * connection is away. <state> is what tcp_freeze() gave. Returns 0, or -1 with <*fault>. */
 int tcp_dry(int fd, const struct tcp_state *state, struct tcp_fault *fault);
 
-/* PLACEHOLDER or FROZEN -> STAGED: the same descriptor, so that whoever else holds it keeps it, gets the state
+/* PLACEHOLDER or FROZEN -> STAGED: the same descriptor, which other processes may hold too, gets the state
  * <frozen>: the sent part of the send queue as already sent, unread input readable. Returns 0, or -1 with <*fault>. */
 int tcp_fast_forward(int fd, const struct tcp_frozen *frozen, struct tcp_fault *fault);
 
@@ -93,8 +93,8 @@ int tcp_resume(int fd, const struct tcp_state *state, struct tcp_fault *fault);
 int tcp_probe(int fd, struct tcp_fault *fault);
 int tcp_write_unsent(int fd, const struct tcp_state *state, const struct tcp_queues *queues, struct tcp_fault *fault);
 
-/* Any state -> no connection, for whoever else has the descriptor too: a live socket's peer gets a RST, a mute one says
- * nothing. Returns 0, or -1 with <*fault>. */
+/* Any state -> no connection, in all processes that have the descriptor: a live socket's peer gets a RST, a mute one
+ * says nothing. Returns 0, or -1 with <*fault>. */
 int tcp_disconnect(int fd, struct tcp_fault *fault);
 
 /* Closes <fd>, live or mute, without a word to the peer, whatever its queues hold: the connection goes on elsewhere. */

@@ -68,8 +68,8 @@ unsigned traffic_interface(const char *name, char *error, size_t error_size)
 	return interface;
 }
 
-/* libbpf refuses structures with anything but zeros behind what it knows, their padding too: they are filled where they
- * stand. */
+/* libbpf refuses structures with anything but zeros behind what it knows, their padding too: they are filled in
+ * place. */
 static void set_hook(struct bpf_tc_hook *hook, unsigned interface, enum traffic_direction direction)
 {
 	memset(hook, 0, sizeof(*hook));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Control protocol between disc-spoa and disc-backend: messages in bytes, struct out. The schema is control.proto, the
- * narrative doc/protocol.md. A frame on the channel is a 4-byte big-endian length followed by one Envelope; lib/channel
+ * narrative doc/protocol.md. A frame on the channel is a 4-byte big-endian length followed by one Envelope; channel.c
  * does the framing, this file only the Envelope. Unknown fields are skipped, unknown messages come out as
  * CONTROL_UNKNOWN, so that newer peers can talk to older ones.
  */
@@ -65,14 +65,14 @@ struct control_hello {
 struct control_offer {
 	struct ticket ticket;
 	struct tx_state state;
-	/* As HAProxy saw the request; target is path and query. For the rest of a body: as the node must see it. */
+	/* As HAProxy saw the request; target is path and query. For a continuation: as the node must see it. */
 	struct control_text method, host, target;
 	struct control_text client;            /* numeric address of the client */
 	uint64_t lease_id;                     /* HAProxy's, for logs */
 	uint64_t direct_min;                   /* bytes of plaintext from which "direct" may be announced; 0: never */
-	struct control_text continuation_etag; /* for the rest of a body: entity tag of its object; else empty */
-	uint64_t continuation_offset;          /* and the byte of the object that it begins with */
-	uint64_t continuation_length;          /* and its bytes of plaintext; 0 without <continuation_etag> */
+	struct control_text continuation_etag; /* entity tag of a continuation's object; empty: no continuation */
+	uint64_t continuation_offset;          /* the byte of the object that it begins with */
+	uint64_t continuation_length;          /* its bytes of plaintext; 0 without <continuation_etag> */
 };
 
 struct control_cancel {

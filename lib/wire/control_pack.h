@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What lib/control.c and lib/control_direct.c share: fields between our structs and protobuf-c's, and the direct path's
+/* What control.c and control_direct.c share: fields between our structs and protobuf-c's, and the direct path's
  * messages. Private to the two. */
 #ifndef DISC_CONTROL_PACK_H
 #define DISC_CONTROL_PACK_H

@@ -13,8 +13,8 @@ enum offset {
 	AT_TYPE = 1,
 	AT_ZERO = 2,
 	AT_HANDOFF = 8,
-	AT_REST = 16,
-	AT_PARKED_BYTES = AT_REST + TICKET_LEN,
+	AT_FIELDS = 16,
+	AT_PARKED_BYTES = AT_FIELDS + TICKET_LEN,
 	AT_CAUSE = 24,
 };
 
@@ -29,11 +29,11 @@ static size_t length_of(uint8_t type)
 	case HANDOFF_MESSAGE_TAKEN:
 	case HANDOFF_MESSAGE_REFUSED:
 	case HANDOFF_MESSAGE_RECALL:
-		return AT_REST;
+		return AT_FIELDS;
 	case HANDOFF_MESSAGE_LOST:
-		return AT_REST + 16;
+		return AT_FIELDS + 16;
 	case HANDOFF_MESSAGE_PROGRESS:
-		return AT_REST + 8;
+		return AT_FIELDS + 8;
 	default:
 		return 0;
 	}
@@ -63,7 +63,7 @@ static bool all_zero(const uint8_t *bytes, size_t len)
 
 static enum handoff_message_error check(const uint8_t *bytes, size_t len)
 {
-	if (len < AT_REST)
+	if (len < AT_FIELDS)
 		return HANDOFF_MESSAGE_BAD_LENGTH;
 	if (bytes[AT_VERSION] != VERSION)
 		return HANDOFF_MESSAGE_BAD_VERSION;
@@ -94,10 +94,10 @@ enum handoff_message_error handoff_message_decode(struct handoff_message *messag
 	message->type = (enum handoff_message_type)bytes[AT_TYPE];
 	message->handoff = load_u64(bytes + AT_HANDOFF);
 	if (message->type == HANDOFF_MESSAGE_PARKED) {
-		memcpy(message->ticket.bytes, bytes + AT_REST, TICKET_LEN);
+		memcpy(message->ticket.bytes, bytes + AT_FIELDS, TICKET_LEN);
 		message->bytes = load_u64(bytes + AT_PARKED_BYTES);
 	} else if (message->type == HANDOFF_MESSAGE_LOST || message->type == HANDOFF_MESSAGE_PROGRESS) {
-		message->bytes = load_u64(bytes + AT_REST);
+		message->bytes = load_u64(bytes + AT_FIELDS);
 	}
 	if (message->type == HANDOFF_MESSAGE_LOST)
 		message->cause = (enum handoff_loss)bytes[AT_CAUSE];
@@ -111,10 +111,10 @@ size_t handoff_message_encode(uint8_t bytes[static HANDOFF_MESSAGE_MAX], const s
 	bytes[AT_TYPE] = (uint8_t)message->type;
 	store_u64(bytes + AT_HANDOFF, message->handoff);
 	if (message->type == HANDOFF_MESSAGE_PARKED) {
-		memcpy(bytes + AT_REST, message->ticket.bytes, TICKET_LEN);
+		memcpy(bytes + AT_FIELDS, message->ticket.bytes, TICKET_LEN);
 		store_u64(bytes + AT_PARKED_BYTES, message->bytes);
 	} else if (message->type == HANDOFF_MESSAGE_LOST || message->type == HANDOFF_MESSAGE_PROGRESS) {
-		store_u64(bytes + AT_REST, message->bytes);
+		store_u64(bytes + AT_FIELDS, message->bytes);
 	}
 	if (message->type == HANDOFF_MESSAGE_LOST)
 		bytes[AT_CAUSE] = (uint8_t)message->cause;
@@ -135,7 +135,7 @@ const char *handoff_message_error_text(enum handoff_message_error error)
 	case HANDOFF_MESSAGE_BAD_RESERVED:
 		return "reserved bytes are not zero";
 	case HANDOFF_MESSAGE_BAD_BYTES:
-		return "bytes: a connection is handed off for no bytes at all";
+		return "bytes: a connection is parked for no bytes at all";
 	case HANDOFF_MESSAGE_BAD_CAUSE:
 		return "cause: unknown";
 	case HANDOFF_MESSAGE_BAD_NUMBER:

@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Messages of the handoff socket between HAProxy and disc-spoa (doc/direct-path.md, "The handoff socket"). A codec:
- * bytes in, struct out; the descriptor that accompanies PARKED is handoff_server's business. */
+ * bytes in, struct out; handoff_server carries the descriptor that accompanies PARKED. Big-endian:
+ *
+ *   offset  size  field
+ *        0     1  version: 1
+ *        1     1  type: enum handoff_message_type
+ *        2     6  0
+ *        8     8  handoff; 0 in RECALL
+ *       16    16  PARKED: ticket
+ *       32     8  PARKED: bytes
+ *       16     8  LOST, PROGRESS: bytes
+ *       24     1  LOST: cause, enum handoff_loss
+ *       25     7  LOST: 0
+ */
 #ifndef DISC_HANDOFF_MESSAGE_H
 #define DISC_HANDOFF_MESSAGE_H
 
@@ -11,17 +23,18 @@
 
 #define HANDOFF_MESSAGE_MAX 40u /* bytes of the longest message */
 
+/* The numbers are those of the wire. */
 enum handoff_message_type {
-	HANDOFF_MESSAGE_PARKED = 1,   /* HAProxy to agent: ticket, bytes of records to be sent; with one descriptor */
-	HANDOFF_MESSAGE_ABANDON = 2,  /* HAProxy to agent: it has closed the connection */
-	HANDOFF_MESSAGE_RETURNED = 3, /* agent to HAProxy: all records were written, the connection lives */
-	HANDOFF_MESSAGE_LOST = 4,     /* agent to HAProxy: bytes, cause */
-	HANDOFF_MESSAGE_PROGRESS = 5, /* agent to HAProxy: bytes */
-	HANDOFF_MESSAGE_TAKEN = 6,    /* agent to HAProxy: from now on it is not as it was handed off */
-	HANDOFF_MESSAGE_REFUSED =
-		7, /* agent to HAProxy: it is as it was handed off, and not wanted: take the splice path */
-	HANDOFF_MESSAGE_RECALL =
-		8, /* HAProxy to agent, with handoff 0: it wants all of this connection's handoffs back */
+	/* HAProxy to agent */
+	HANDOFF_MESSAGE_PARKED = 1,  /* ticket, bytes of all records to be sent; with one descriptor */
+	HANDOFF_MESSAGE_ABANDON = 2, /* HAProxy has closed the client's connection */
+	HANDOFF_MESSAGE_RECALL = 8,  /* <handoff> is 0: give back all handoffs of this connection of the socket */
+	/* agent to HAProxy */
+	HANDOFF_MESSAGE_RETURNED = 3, /* all records were written, the connection lives */
+	HANDOFF_MESSAGE_LOST = 4,     /* bytes, cause */
+	HANDOFF_MESSAGE_PROGRESS = 5, /* bytes */
+	HANDOFF_MESSAGE_TAKEN = 6,    /* from now on the connection may differ from the one that was parked */
+	HANDOFF_MESSAGE_REFUSED = 7,  /* the connection is as it was parked: HAProxy goes on by the splice path */
 };
 
 enum handoff_loss {

@@ -218,7 +218,7 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 	}
 	total = len + sealer->layout.overhead;
 	if (sealer->state.tls_minor == 4) {
-		/* wolfCrypt seals one piece of memory, and the content type stands behind the plaintext (RFC 8446
+		/* wolfCrypt seals one piece of memory, and the content type follows the plaintext (RFC 8446
 		 * 5.2). */
 		if (plain != body)
 			copy_in_pieces(body, plain, len);

@@ -113,7 +113,7 @@ static bool scales_are_valid(const struct tcp_state *state)
 	return state->send_scale <= SCALE_MAX && state->receive_scale <= SCALE_MAX;
 }
 
-/* IPv4 leaves the rest of the addresses and the two fields of IPv6 unused. */
+/* IPv4 leaves 12 bytes of each address and the two fields of IPv6 unused. */
 static bool unused_is_zero(const struct tcp_state *state)
 {
 	if (state->family == 6)

@@ -1,13 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* TCP state: what another host, or the same socket later, needs to go on with a TCP connection (RFC 9293 3.3.1, options
- * of RFC 7323 and 2018). A codec: bytes in, struct out; lib/tcp_freeze reads and makes it.
+ * of RFC 7323 and 2018). A codec: bytes in, struct out; tcp_freeze reads and makes it.
  *
  * Wire form 1, 96 bytes, big-endian, in messages Handoff and Handback of the control channel:
- *   0 version u8 = 1 | 1 family u8 (4, 6) | 2 flags u8 (enum tcp_state_flag) | 3 send_scale u8 | 4 receive_scale u8 | 5
- * 0 u8 | 6 mss u16 | 8 local_port u16 | 10 remote_port u16 | 12 local[16] | 28 remote[16] | 44 send_next u32 | 48
- * receive_next u32 | 52 unsent u32 | 56 timestamp u32 | 60 window_update_seq u32 | 64 send_window u32 | 68 max_window
- * u32 | 72 receive_window u32 | 76 receive_window_seq u32 | 80 flow_label u32 | 84 scope u32 | 88 0 u64 An IPv4 address
- * stands in the first 4 of its 16 bytes, the rest is 0.
+ *
+ *   offset  size  field
+ *        0     1  version: 1
+ *        1     1  family: 4 or 6
+ *        2     1  flags: enum tcp_state_flag
+ *        3     1  send_scale
+ *        4     1  receive_scale
+ *        5     1  0
+ *        6     2  mss
+ *        8     2  local port
+ *       10     2  remote port
+ *       12    16  local address; an IPv4 address in the first 4 bytes, the others are 0
+ *       28    16  remote address, likewise
+ *       44     4  send_next
+ *       48     4  receive_next
+ *       52     4  unsent
+ *       56     4  timestamp
+ *       60     4  window_update_seq
+ *       64     4  send_window
+ *       68     4  max_window
+ *       72     4  receive_window
+ *       76     4  receive_window_seq
+ *       80     4  flow_label
+ *       84     4  scope
+ *       88     8  0
  */
 #ifndef DISC_TCP_STATE_H
 #define DISC_TCP_STATE_H
@@ -46,10 +66,11 @@ struct tcp_state {
 	uint32_t receive_next; /* of the next byte from the peer; the receive queue ends here */
 	uint32_t unsent;       /* bytes at the end of the send queue that never left */
 	uint32_t timestamp;    /* our TSval now */
-	uint32_t window_update_seq, send_window, max_window, receive_window,
-		receive_window_seq; /* struct tcp_repair_window */
-	uint32_t flow_label;        /* IPv6, 0: none */
-	uint32_t scope;             /* IPv6 scope of <remote>, 0: none */
+	/* as in struct tcp_repair_window */
+	uint32_t window_update_seq, send_window, max_window;
+	uint32_t receive_window, receive_window_seq;
+	uint32_t flow_label; /* IPv6, 0: none */
+	uint32_t scope;      /* IPv6 scope of <remote>, 0: none */
 };
 
 enum tcp_state_error {

@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* TX state: what is needed to emit the next TLS records to a client (DESIGN section 4).
+/* TX state: what is needed to emit the next TLS records to a client.
  *
  * Wire form 1, 60 bytes, big-endian:
- *   version u8 = 1 | tls_minor u8 (3, 4) | suite u16 | aead u8 | key_len u8 | 0 u16 | key[32] | iv[12] | seq u64
+ *
+ *   offset  size  field
+ *        0     1  version: 1
+ *        1     1  tls_minor: 3 or 4
+ *        2     2  suite
+ *        4     1  aead: enum tx_aead
+ *        5     1  key_len
+ *        6     2  0
+ *        8    32  key; bytes behind key_len are 0
+ *       40    12  iv
+ *       52     8  seq
  */
 #ifndef DISC_TX_STATE_H
 #define DISC_TX_STATE_H

@@ -29,7 +29,7 @@ struct dispatch_direct {
 	/* The offer for <ticket>, whose direct_min was set, was not made. */
 	void (*forget)(void *context, const struct ticket *ticket);
 	void *context;
-	const struct node_link_listener *listener; /* of what nodes say about connections that are handed off */
+	const struct node_link_listener *listener; /* of what nodes say about handed-off connections */
 };
 
 /* Makes a worker's dispatch on <loop> with links to all nodes of <config>; the first worker's (<index> 0) log what is

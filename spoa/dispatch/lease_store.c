@@ -15,7 +15,7 @@ union place {
 
 #define PLACES ((PAGE_SIZE - sizeof(void *)) / sizeof(union place))
 
-/* Pages are kept until the end: as many handoffs as there were once may come again. */
+/* Pages are kept until the end: the greatest number of handoffs there was may come again. */
 struct page {
 	struct page *next;
 	union place places[PLACES];

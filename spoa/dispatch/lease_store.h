@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Lease store: TX states that a takeover may need, many to a page of secret memory (lib/secret.h). */
+/* Lease store: TX states that a takeover may need, many to a page of secret memory (secret.h). */
 #ifndef DISC_LEASE_STORE_H
 #define DISC_LEASE_STORE_H
 

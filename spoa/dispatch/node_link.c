@@ -219,7 +219,7 @@ static enum spoa_metric outcome_metric(enum control_outcome outcome)
 	return SPOA_RESULTS_FAILED;
 }
 
-/* Copies what a peer sent into a log line's buffer: printable ASCII as it is, the rest as dots. */
+/* Copies what a peer sent into a log line's buffer: printable ASCII as it is, other bytes as dots. */
 static const char *printable(char *out, size_t cap, struct control_text text)
 {
 	size_t len = text.len < cap - 1 ? text.len : cap - 1;

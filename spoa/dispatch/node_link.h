@@ -26,7 +26,7 @@
 
 struct node_link;
 
-/* Who wants to know what nodes say about connections that are handed off. */
+/* Receiver of what nodes say about handed-off connections. */
 struct node_link_listener {
 	/* PREPARED, HANDOFF_REPLY, PROGRESS, CLIENT_DATA, DRAINED, HANDBACK, GONE or RESULT came from <node>. Returns
 	 * NULL, or a reason to close the channel with. */

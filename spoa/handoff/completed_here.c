@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A handoff whose rest is written here: because the connection did not leave, came back early, or has to be taken from
+/* Handoffs whose continuation this agent writes: the connection did not leave, came back early, or has to be taken from
  * a node that is gone. */
 #include <assert.h>
 #include <errno.h>
@@ -44,7 +44,7 @@ uint64_t handoff_completion_acknowledged(const struct handoff *handoff)
 	return position - outstanding;
 }
 
-/* --- how the rest is written --- */
+/* --- writing the continuation --- */
 
 /* What is restored as under way need never have left the node, so that its absence says nothing of the network; BBR is
  * the algorithm that does not slow down for what is lost (RFC 5681's halve, from 10 segments on). Where the kernel has
@@ -141,7 +141,7 @@ static void start(struct handoff *handoff, uint64_t from, size_t apart)
 		handoff_lose(handoff, HANDOFF_LOSS_AGENT, "out of memory or descriptors");
 }
 
-/* Whether a node of the pool could make the body, the handoff's own among them. */
+/* Whether a node of the pool, the handoff's own among them, could make the continuation. */
 static bool anyone_is_ready(const struct handoff *handoff)
 {
 	const struct node_pool *pool = &handoff->environment->config->pools[handoff->route->pool];
@@ -153,7 +153,7 @@ static bool anyone_is_ready(const struct handoff *handoff)
 	return false;
 }
 
-/* This agent would have to complete the body because of <cause>, and must not: loses the connection. */
+/* <cause> asks for a continuation of a body that must not be sealed again: loses the connection. */
 static void lose_only_once(struct handoff *handoff, enum completion_cause cause)
 {
 	static const char *const words[] = {
@@ -218,8 +218,8 @@ static void begin_takeover(struct handoff *handoff)
 		start(handoff, plan->from, 0);
 }
 
-/* What became of the connection is known: plans how it goes on. Returns NULL, or why it cannot and, in <*cause>, whose
- * fault that is. */
+/* Plans how the connection goes on after what is known of it. Returns NULL, or why it cannot go on and, in <*cause>,
+ * whose fault that is. */
 static const char *plan_takeover(struct handoff *handoff, enum handoff_loss *cause)
 {
 	struct steering_seen seen;

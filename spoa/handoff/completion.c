@@ -164,7 +164,7 @@ static void on_fetch_ended(void *context, const char *fault)
 		return;
 	}
 	(void)snprintf(completion->fault, sizeof(completion->fault), "node %s: %s", completion->node->name, fault);
-	log_info("node %s cannot make the rest of a body: %s", completion->node->name, fault);
+	log_info("node %s cannot make the continuation of a body: %s", completion->node->name, fault);
 	soon(completion);
 }
 
@@ -191,9 +191,9 @@ static const struct node *choose_node(struct completion *completion)
 	return node_pool_choose(completion->pool, path, ready);
 }
 
-/* Offers the lease of the rest under <ticket>. Returns 0 or -1. */
+/* Sends <node> the Offer of the continuation under <ticket>. Returns 0 or -1. */
 static int offer_continuation(struct completion *completion, const struct node *node, const struct ticket *ticket,
-			      const struct continuation_range *rest)
+			      const struct continuation_range *range)
 {
 	struct handoff_environment *environment = completion->environment;
 	struct control_message message = {.type = CONTROL_OFFER};
@@ -202,14 +202,14 @@ static int offer_continuation(struct completion *completion, const struct node *
 	int result = -1;
 
 	offer->ticket = *ticket;
-	offer->state = rest->state;
+	offer->state = range->state;
 	offer->method = (struct control_text){"GET", 3};
 	offer->host = (struct control_text){completion->body->host, strlen(completion->body->host)};
 	offer->target = (struct control_text){completion->body->target, strlen(completion->body->target)};
 	offer->lease_id = completion->body->lease_id;
 	offer->continuation_etag = (struct control_text){completion->body->etag, strlen(completion->body->etag)};
-	offer->continuation_offset = rest->first;
-	offer->continuation_length = rest->layout.length;
+	offer->continuation_offset = range->first;
+	offer->continuation_length = range->layout.length;
 	if (control_encode(&message, environment->frame, CONTROL_MESSAGE_MAX, &len) == CONTROL_OK)
 		result = node_link_offer(environment->links[node->index], ticket, offer->lease_id, environment->frame,
 					 len);
@@ -219,27 +219,27 @@ static int offer_continuation(struct completion *completion, const struct node *
 }
 
 static int fetch_continuation(struct completion *completion, const struct node *node,
-			      const struct continuation_range *rest)
+			      const struct continuation_range *range)
 {
 	struct continuation_fetch_request request = {.node = &node->fetch,
 						     .host = completion->body->host,
 						     .target = completion->body->target,
 						     .etag = completion->body->etag,
-						     .first = rest->first,
-						     .last = rest->last,
-						     .length = rest->layout.ciphertext};
+						     .first = range->first,
+						     .last = range->last,
+						     .length = range->layout.ciphertext};
 	char announcement[ANNOUNCEMENT_TEXT_MAX];
 	struct announcement expected = {.kind = ANNOUNCEMENT_SPLICE,
-					.seq = rest->state.seq,
-					.records = rest->layout.records,
-					.length = rest->layout.length};
+					.seq = range->state.seq,
+					.records = range->layout.records,
+					.length = range->layout.length};
 
-	if (ticket_generate(&request.ticket) < 0 || offer_continuation(completion, node, &request.ticket, rest) < 0)
+	if (ticket_generate(&request.ticket) < 0 || offer_continuation(completion, node, &request.ticket, range) < 0)
 		return -1;
 	expected.ticket = request.ticket;
 	(void)announcement_format(announcement, &expected);
 	request.announcement = announcement;
-	completion->skip = rest->skip;
+	completion->skip = range->skip;
 	completion->fetch =
 		continuation_fetch_start(completion->environment->loop, &request, &fetch_handlers, completion);
 	return completion->fetch ? 0 : -1;
@@ -248,18 +248,18 @@ static int fetch_continuation(struct completion *completion, const struct node *
 static void ask_next(struct completion *completion)
 {
 	const struct node *node;
-	struct continuation_range rest;
+	struct continuation_range range;
 	int result;
 
 	while ((node = choose_node(completion)) != NULL) {
 		completion->asked |= node_bit(node);
 		completion->node = node;
-		if (!continuation_range_init(&rest, completion->body, completion->position)) {
+		if (!continuation_range_init(&range, completion->body, completion->position)) {
 			end_soon(completion, COMPLETION_NODE, "the lease ends before the body");
 			return;
 		}
-		result = fetch_continuation(completion, node, &rest);
-		secret_wipe(&rest.state, sizeof(rest.state));
+		result = fetch_continuation(completion, node, &range);
+		secret_wipe(&range.state, sizeof(range.state));
 		if (result == 0)
 			return;
 		(void)snprintf(completion->fault, sizeof(completion->fault), "node %s cannot be asked", node->name);

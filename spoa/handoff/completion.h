@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Completion: the rest of a handed-off body is fetched from a node that holds the same object, and written to the
- * client's connection from here. Nodes of the pool are asked one after the other; a later one goes on where an earlier
- * one failed.
+/* Completion: this agent fetches a continuation from a node that holds the same object and writes it to the client's
+ * connection. It asks the nodes of the pool one after the other; a later one goes on where an earlier one failed.
  *
  *   start() --> COLLECTING --(all that was asked for apart)--> collected() --> WRITING --> ended()
  *       \______________________(nothing asked for apart)________________________/
@@ -17,7 +16,7 @@ struct completion;
 enum completion_end {
 	COMPLETION_DONE,   /* every byte was written */
 	COMPLETION_CLIENT, /* the client's connection failed */
-	COMPLETION_NODE,   /* no node has the rest */
+	COMPLETION_NODE,   /* no node can make the continuation */
 };
 
 /* Called from the loop, never from within this module's functions. */

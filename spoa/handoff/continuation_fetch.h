@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Rest fetch: one HTTP/1.1 request (RFC 9112) from this agent to a node for the last records of a body, announced on
- * the splice path as to HAProxy (doc/protocol.md section 4). The answer must be exactly the one expected; anything else
- * is a fault.
+/* Continuation fetch: one HTTP/1.1 request (RFC 9112) from this agent to a node for a continuation, the last records of
+ * a body, announced as "splice" as to HAProxy (doc/protocol.md section 4). The answer must be exactly the one expected;
+ * anything else is a fault.
  *
  *   start() --> ASKING --(head as expected)--> TAKING --(last byte)--> ended(NULL)
  *                  \--------(fault, silence)-----\--------------------> ended(fault)
@@ -16,13 +16,13 @@
 #include "address.h"
 #include "ticket.h"
 
-#define CONTINUATION_FETCH_SILENCE_S 5.0 /* a node that says nothing for so long has failed */
+#define CONTINUATION_FETCH_SILENCE_S 5.0 /* a node that says nothing for this long has failed */
 
 struct continuation_fetch;
 
 struct continuation_fetch_request {
 	const struct address *node;
-	const char *host, *target, *etag; /* safe to stand in a head */
+	const char *host, *target, *etag; /* without bytes that a head cannot carry */
 	struct ticket ticket;
 	uint64_t first, last;     /* bytes of the object, both included */
 	const char *announcement; /* value of Disc-Body that must come */

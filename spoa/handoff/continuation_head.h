@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Rest head: whether the head of a node's answer (RFC 9112 4, 5) is exactly what was expected for the rest of a body.
- * Bytes in, verdict out. */
+/* Continuation head: whether the head of a node's answer (RFC 9112 4, 5) is exactly the one that announces the
+ * continuation asked for. Bytes in, verdict out. */
 #ifndef DISC_CONTINUATION_HEAD_H
 #define DISC_CONTINUATION_HEAD_H
 

@@ -14,7 +14,7 @@
 #define CAPABILITIES_ANY_PORT "cap_net_admin"
 #define FIRST_PORT_FILE "/proc/sys/net/ipv4/ip_unprivileged_port_start" /* of IPv6, too */
 
-#define DESCRIPTORS_EACH 3u /* one while it is handed off, two more while its rest is written from here */
+#define DESCRIPTORS_EACH 3u /* one while it is parked, two more while this agent writes its continuation */
 /* Besides SPOP connections and nodes: listeners, HAProxy's threads on the handoff socket, the admin's connections,
  * maps, the log. */
 #define OTHER_DESCRIPTORS 512u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Direct needs: what the direct path must have of this host for as long as it runs, looked at before anything is
- * opened. What opening takes beyond that, spoa/steering.h says. */
+/* Direct needs: capabilities and descriptors that the direct path must have for as long as it runs, checked before
+ * anything is opened. steering.h says what opening takes beyond that. */
 #ifndef DISC_DIRECT_NEEDS_H
 #define DISC_DIRECT_NEEDS_H
 
@@ -15,9 +15,8 @@
  * every port. Returns 0, or -1 with a sentence in <error>. */
 int direct_needs_capabilities(char *error, size_t error_size);
 
-/* Raises the soft limit of open files to the hard one. Returns how many connections may be handed off at a time, so
- * that there is a descriptor for each whatever becomes of it: max_flows of <config>, or fewer, down to 0, with a
- * sentence in <why>. */
+/* Raises the soft limit of open files to the hard one. Returns how many connections may be handed off at a time with
+ * enough descriptors for each: max_flows of <config>; or fewer, down to 0, with a sentence in <why>. */
 size_t direct_needs_descriptors(const struct spoa_config *config, char *why, size_t why_size);
 
 #endif

@@ -17,8 +17,8 @@
 
 #define ROUTES_S 5.0        /* how often routes to nodes are looked up */
 #define COUNT_S 1.0         /* how often steering is asked for its counters */
-#define DRAIN_SETTLES_S 0.8 /* some pings: by then it is known of all nodes that drain at the same time */
-#define FLOW_AGE_S 3600.0   /* a flow without a packet for so long belongs to nobody */
+#define DRAIN_SETTLES_S 0.8 /* some pings: by then all nodes that drain at the same time have said so */
+#define FLOW_AGE_S 3600.0   /* then a flow without a packet belongs to nobody */
 #define ERROR_MAX 256
 
 struct direct_path {
@@ -47,8 +47,8 @@ static void handoff_ended(void *context, struct handoff *handoff)
 		direct->owner.settled(direct->owner.context);
 }
 
-/* HAProxy goes on by the splice path: nothing was done to the connection that it handed off. <why> is for the log; <fd>
- * is -1 if it did not get here; <handoff>, which may be NULL, is not handed off. */
+/* Refuses a parked connection, to which nothing was done: HAProxy goes on by the splice path. <fd> is -1 if the
+ * descriptor did not get here; <handoff> is the ticket's, in OFFERED, or NULL; <why> is for the log. */
 static void refuse_handoff(struct direct_path *direct, struct handoff_connection *connection,
 			   const struct handoff_message *message, int fd, struct handoff *handoff, const char *why)
 {
@@ -85,7 +85,7 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 	    !handoff_table_number(&direct->table, handoff, connection, message->handoff)) {
 		if (fd >= 0)
 			(void)close(fd);
-		return handoff->state != HANDOFF_OFFERED ? "it handed off two connections for one ticket"
+		return handoff->state != HANDOFF_OFFERED ? "it parked two connections for one ticket"
 							 : "it used a number twice";
 	}
 	handoff_parked(handoff, connection, message->handoff, message->bytes, fd);
@@ -129,7 +129,7 @@ static void recall_if_parked_by(void *context, struct handoff *handoff)
 {
 	const struct haproxy *haproxy = context;
 
-	/* What is only announced is not handed off any more, whoever was to. */
+	/* None that is only offered may be handed off any more, on whichever connection its PARKED comes. */
 	if (handoff->state == HANDOFF_OFFERED || (handoff->haproxy && handoff->haproxy == haproxy->connection))
 		handoff_recall_for_haproxy(handoff);
 }
@@ -138,7 +138,7 @@ static void on_recall(void *context, struct handoff_connection *connection)
 {
 	struct haproxy haproxy = {context, connection};
 
-	log_notice("HAProxy recalls the connections that it has handed off");
+	log_notice("HAProxy recalls its connections");
 	handoff_table_each(&haproxy.direct->table, recall_if_parked_by, &haproxy);
 }
 
@@ -231,8 +231,7 @@ static void on_node_drains(void *context, struct node *node)
 	direct->drains_since[node->index] = ev_now(direct->owner.loop);
 }
 
-/* Takes back what nodes have that drain. Not at once: another one that begins to drain at the same time is no
- * replica. */
+/* Recalls what draining nodes have, after a moment: a node that begins to drain at the same time is no replica. */
 static void recall_from_draining(struct direct_path *direct)
 {
 	const struct spoa_config *config = direct->owner.config;
@@ -336,7 +335,7 @@ const struct dispatch_direct *direct_path_offers(const struct direct_path *direc
 	return &direct->offers;
 }
 
-/* An earlier process left this flow: its client waits for nothing. */
+/* An earlier process left this flow behind, and nobody will finish it: resets its client. */
 static void on_leftover(void *context, const struct tcp_state *flow, const struct steering_seen *seen)
 {
 	struct direct_path *direct = context;

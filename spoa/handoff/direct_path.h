@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Direct path: what of disc-spoa hands off clients' connections to nodes (doc/direct-path.md) - steering, the handoff
- * socket, the handoffs and the routes to nodes - behind one door for dispatch. */
+/* Direct path: hands off clients' connections to nodes (doc/direct-path.md). Owns steering, the handoff socket, the
+ * handoffs and the routes to nodes, and takes part in dispatch's offers. */
 #ifndef DISC_DIRECT_PATH_H
 #define DISC_DIRECT_PATH_H
 
@@ -29,10 +29,10 @@ void direct_path_free(struct direct_path *direct);
 /* What dispatch needs of it, valid as long as <direct>. */
 const struct dispatch_direct *direct_path_offers(const struct direct_path *direct);
 
-/* Takes back what nodes have, completes it here and hands nothing off any more. */
+/* Recalls what nodes have, completes it here and hands nothing off any more. */
 void direct_path_drain(struct direct_path *direct);
 
-/* Connections that are handed off. */
+/* Connections that HAProxy has parked. */
 size_t direct_path_outstanding(const struct direct_path *direct);
 
 #endif

@@ -23,12 +23,12 @@ static const char *host_of(const struct address *address, char text[static INET6
 static void tell(struct direct_routes *routes, const struct node *node, size_t family, enum direct_reach reach,
 		 const char *why)
 {
-	enum direct_reach *told = &routes->told[node->index][family];
+	enum direct_reach *logged = &routes->logged[node->index][family];
 	char text[INET6_ADDRSTRLEN];
 
-	if (*told == reach)
+	if (*logged == reach)
 		return;
-	*told = reach;
+	*logged = reach;
 	(void)host_of(&node->direct[family], text);
 	if (reach == DIRECT_REACHED)
 		log_notice("node %s (%s) is reached directly again", node->name, text);
@@ -64,7 +64,7 @@ static bool find(struct direct_routes *routes, struct steering *steering, const 
 	neighbour = steering_route_neighbour(&route->route);
 	/* Asking anew does not make a silent node one that answers. */
 	if (neighbour == STEERING_NEIGHBOUR_SILENT ||
-	    (neighbour == STEERING_NEIGHBOUR_UNKNOWN && routes->told[node->index][family] == DIRECT_SILENT)) {
+	    (neighbour == STEERING_NEIGHBOUR_UNKNOWN && routes->logged[node->index][family] == DIRECT_SILENT)) {
 		tell_silent(routes, node, family, route);
 		return false;
 	}

@@ -19,7 +19,7 @@ enum direct_reach {
 
 /* All zero at first. */
 struct direct_routes {
-	enum direct_reach told[NODE_MAX][2]; /* by the nodes' index; IPv4 and IPv6 */
+	enum direct_reach logged[NODE_MAX][2]; /* by the nodes' index; IPv4 and IPv6 */
 };
 
 /* Looks up the <count> <nodes>: <found>, by their index, says where packets of clients can be sent. Returns how many
@@ -31,7 +31,7 @@ size_t direct_routes_find(struct direct_routes *routes, struct steering *steerin
 bool direct_route_usable(struct node_route *route, double now);
 
 /* Whether packets can be sent to <node> by <route>, its route of <family> (0: IPv4, 1: IPv6). If the kernel has found
- * out meanwhile that it is silent, this is told at once, and <route> no longer known. */
+ * out meanwhile that the node is silent, logs that at once and makes <route> unknown. */
 bool direct_routes_usable(struct direct_routes *routes, const struct node *node, size_t family,
 			  struct node_route *route, double now);
 

@@ -36,7 +36,7 @@ const char *handoff_state_text(enum handoff_state state)
 
 /* --- the end --- */
 
-/* Forgets the connection, whatever became of it, and the handoff. */
+/* Closes our descriptor of the connection and ends the handoff; <how> is for the log. */
 static void end(struct handoff *handoff, const char *how)
 {
 	struct handoff_environment *environment = handoff->environment;
@@ -81,7 +81,7 @@ bool handoff_take(struct handoff *handoff)
 void handoff_refuse(struct handoff *handoff)
 {
 	assert(handoff->state == HANDOFF_WAITING && !handoff->taken);
-	/* If its channel is closed, it has done so by itself. */
+	/* A node whose channel is closed has dropped its clone by itself. */
 	if (!handoff->node_gone)
 		(void)handoff_send_recall(handoff, false);
 	tell_haproxy(handoff, HANDOFF_MESSAGE_REFUSED, 0);
@@ -106,7 +106,7 @@ void handoff_return(struct handoff *handoff)
 	end(handoff, "returned");
 }
 
-/* Tells the client that its connection is gone, wherever that is. HAProxy's descriptor is unconnected afterwards. */
+/* Resets the client, wherever its connection is. HAProxy's descriptor is unconnected afterwards. */
 static void reset_client(struct handoff *handoff)
 {
 	struct tcp_fault fault = {.call = NULL};
@@ -219,7 +219,7 @@ void handoff_tell_progress(struct handoff *handoff, uint64_t bytes)
 	if (bytes <= handoff->acknowledged)
 		return;
 	handoff->acknowledged = bytes;
-	/* Acknowledged records mean that all before them are. */
+	/* The client has acknowledged records, so it has all bytes before them. */
 	free(handoff->tail);
 	handoff->tail = NULL;
 	handoff->tail_len = 0;
@@ -345,7 +345,7 @@ void handoff_abandon(struct handoff *handoff)
 				(void)handoff_send_recall(handoff, true);
 			break;
 		}
-		/* HAProxy may go on with it: the socket is as it was. */
+		/* HAProxy may go on with the connection: it is untouched. */
 		if (!handoff->node_gone)
 			(void)handoff_send_recall(handoff, false);
 		end(handoff, "abandoned untouched");
@@ -381,7 +381,8 @@ const char *handoff_gone(struct handoff *handoff, const struct control_gone *mes
 		handoff_node_lost(handoff);
 		return NULL;
 	case HANDOFF_HANDING:
-		/* It gave up waiting while our HANDOFF was on its way: the refusal follows, or the timer ends this. */
+		/* The node stopped waiting while our Handoff was on its way: its refusal follows, or the timer ends
+		 * this. */
 		return NULL;
 	case HANDOFF_AWAY:
 	case HANDOFF_RECALLING:

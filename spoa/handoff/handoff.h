@@ -2,23 +2,25 @@
 /* Handoff: one body on the direct path (doc/direct-path.md), from the offer that allows it until HAProxy has the
  * client's connection back or knows that it is lost.
  *
- *   OFFERED      --PARKED-->                         WAITING       --nobody hands off--> ended
- *   WAITING      --tail short: hold, Handoff-->    HANDING       --not fit--> COMPLETING, or refused if no node could
- *   HANDING      --HandoffReply-->                 AWAY          --refused by the node--> COMPLETING
- *   AWAY         --Drained-->                      RETURNING     --recall--> RECALLING
- *   RECALLING    --Drained-->                      RETURNING
- *   RETURNING    --Handback, all is written-->     returned      --Handback, not all--> COMPLETING
- *   HANDING to RETURNING --node gone or silent-->  TAKING_OVER
- *   TAKING_OVER  --seated-->                       COMPLETING    --no node has it--> lost
- *   COMPLETING   --all is written-->               returned      --no node has it--> lost
+ *   state         usual way on                               other ways on
+ *   OFFERED       PARKED: WAITING                            no PARKED in time: ended
+ *   WAITING       short tail, hold, Handoff: HANDING         unfit: COMPLETING, or refused if no node can continue
+ *   HANDING       HandoffReply: AWAY                         refused by the node: COMPLETING
+ *   AWAY          Drained: RETURNING                         recall: RECALLING
+ *   RECALLING     Drained: RETURNING
+ *   RETURNING     Handback, all is written: returned         Handback, not all is: COMPLETING
+ *   TAKING_OVER   seated: COMPLETING                         no node can continue: lost
+ *   COMPLETING    all is written: returned                   no node can continue: lost
  *
- * Returned, lost and refused are told to HAProxy and end the handoff. Refused: it was not touched (see handoff_take()),
- * and HAProxy goes on by the splice path.
+ * From HANDING to RETURNING a node that is gone or silent leads to TAKING_OVER. ABANDON leads from HANDING, AWAY,
+ * RECALLING and RETURNING to DISCARDING until the node has dropped the connection; elsewhere it ends the handoff at
+ * once. The agent tells HAProxy of returned, lost and refused, each of which ends the handoff. Refused: the connection
+ * was not touched (see handoff_take()), and HAProxy goes on by the splice path.
  *
- * ABANDON in HANDING, AWAY, RECALLING or RETURNING leads to DISCARDING until the node has dropped the connection;
- * elsewhere it ends the handoff at once. Where the client's connection is: at HAProxy's socket, live, in WAITING and
- * COMPLETING; nowhere (the socket is a mute placeholder, its packets are held) in HANDING, RETURNING and TAKING_OVER;
- * at the node in AWAY, RECALLING and DISCARDING.
+ * Where the client's connection is:
+ *   WAITING, COMPLETING               at HAProxy's socket, live
+ *   HANDING, RETURNING, TAKING_OVER   nowhere: the socket is a mute placeholder, packets are held
+ *   AWAY, RECALLING, DISCARDING       at the node
  *
  * A handoff belongs to one loop. Functions that get a message of the node return NULL, or a reason to close its channel
  * with. Every function may end the handoff: environment->ended() is called then.
@@ -35,9 +37,9 @@
 #include "handoff_environment.h"
 #include "handoff_server.h"
 
-#define HANDOFF_INPUT_MAX 49152u       /* bytes of client data that a handoff keeps; beyond it is recalled */
-#define HANDOFF_INPUT_LIMIT (1u << 20) /* and beyond this given up */
-#define HANDOFF_LINGER_S 60.0          /* how long PARKED is waited for after the node has given up */
+#define HANDOFF_INPUT_MAX 49152u       /* bytes of client data that a handoff keeps; with more it is recalled */
+#define HANDOFF_INPUT_LIMIT (1u << 20) /* and with more than this given up */
+#define HANDOFF_LINGER_S 60.0          /* how long to wait for PARKED after the node has given up */
 
 enum handoff_state {
 	HANDOFF_OFFERED,
@@ -58,20 +60,20 @@ struct handoff {
 	struct ticket ticket;
 	enum handoff_state state;
 	const struct policy_route *route;
-	struct node *node; /* that the body was offered to */
+	struct node *node; /* the body was offered to it */
 	struct handoff_body body;
 	bool node_gone;                  /* it does not wait for a Handoff any more */
 	bool recalled;                   /* see handoff_recall_for_haproxy() */
 	ev_timer timer;                  /* what for depends on the state */
 	double deadline;                 /* in WAITING, loop time */
 	double parked_at;                /* loop time */
-	double parked_clock, held_clock; /* when it was handed off, and held; see handoff_clock() */
+	double parked_clock, held_clock; /* when HAProxy parked it, and when it was held; see handoff_clock() */
 	/* HAProxy's side, from PARKED on */
 	struct handoff_connection *haproxy; /* NULL once abandoned */
 	uint64_t number;
 	uint64_t announced; /* bytes of records that HAProxy expects */
 	int fd;
-	bool taken; /* HAProxy was told: it cannot go on with <fd> by itself any more */
+	bool taken; /* see handoff_take(): HAProxy cannot go on with <fd> by itself any more */
 	bool live;  /* <fd> is the connection, not its placeholder */
 	/* The connection, from HANDING on */
 	struct tcp_state frozen; /* its records begin at frozen.send_next */
@@ -97,15 +99,14 @@ struct handoff {
 struct handoff *handoff_new(struct handoff_environment *environment, const struct control_offer *offer,
 			    const struct policy_route *route, struct node *node);
 
-/* Frees <handoff>, which has ended or was never handed off. */
+/* Frees <handoff>, which has ended or is in OFFERED. */
 void handoff_free(struct handoff *handoff);
 
-/* HAProxy handed off the connection <fd>, which the handoff owns from now on, for <bytes> of records. In OFFERED
- * only. */
+/* In OFFERED: HAProxy parked the connection <fd>, which the handoff owns from now on, for <bytes> of records. */
 void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes,
 		    int fd);
 
-/* In OFFERED: this agent does without the connection. The node sends the body on the fetch hop. */
+/* In OFFERED: gives the connection up. The node sends the body on the fetch hop. */
 void handoff_decline(struct handoff *handoff);
 
 /* HAProxy closed the connection, or is gone itself. Not in OFFERED. */
@@ -124,14 +125,14 @@ void handoff_resulted(struct handoff *handoff);
 /* The node's channel is closed. */
 void handoff_node_lost(struct handoff *handoff);
 
-/* Takes the connection back before the end of the body, if the node has it, and goes on here: this agent drains. */
+/* This agent drains: if the node has the connection, takes it back before the end of the body and completes it here. */
 void handoff_recall(struct handoff *handoff);
 
-/* The same for HAProxy, who wants none of it to leave any more. */
+/* The same for HAProxy. The connection does not leave any more if it has not. */
 void handoff_recall_for_haproxy(struct handoff *handoff);
 
-/* The node drains: as handoff_recall() if another node can go on. Otherwise it stays where it is: a node that drains
- * finishes what it has. */
+/* The node drains: as handoff_recall() if another node can make the continuation. Otherwise the connection stays there:
+ * a node that drains finishes what it has. */
 void handoff_node_drains(struct handoff *handoff);
 
 /* This agent ends now: resets the client and tells HAProxy. */

@@ -7,7 +7,7 @@
 
 #include "secret.h"
 
-/* Copies a text that is to stand in a request's head. Returns NULL if it cannot. */
+/* Copies a text for the head of a request. Returns NULL if it has bytes that a head cannot carry. */
 static char *copy_text(struct control_text text)
 {
 	for (size_t i = 0; i < text.len; i++)
@@ -58,7 +58,7 @@ const char *handoff_body_prepare(struct handoff_body *body, const struct control
 	target = copy_text(prepared->target);
 	if (!body->etag || !target) {
 		free(target);
-		return "PREPARED has an entity tag or a target that cannot stand in a request";
+		return "PREPARED has an entity tag or a target that no request can carry";
 	}
 	free(body->target);
 	body->target = target;
@@ -66,19 +66,19 @@ const char *handoff_body_prepare(struct handoff_body *body, const struct control
 	return NULL;
 }
 
-bool continuation_range_init(struct continuation_range *rest, const struct handoff_body *body, uint64_t from)
+bool continuation_range_init(struct continuation_range *range, const struct handoff_body *body, uint64_t from)
 {
 	const struct record_layout *layout = &body->layout;
 	uint64_t full = RECORD_PLAIN_MAX + layout->overhead, record = from / full, before = record * RECORD_PLAIN_MAX;
 
 	assert(from < layout->ciphertext);
-	rest->state = *body->lease;
-	rest->skip = from - record * full;
-	rest->first = body->offset + before;
-	rest->last = body->offset + layout->length - 1;
-	if (tx_state_advance(&rest->state, record) &&
-	    record_layout_init(&rest->layout, &rest->state, layout->length - before) == RECORD_OK)
+	range->state = *body->lease;
+	range->skip = from - record * full;
+	range->first = body->offset + before;
+	range->last = body->offset + layout->length - 1;
+	if (tx_state_advance(&range->state, record) &&
+	    record_layout_init(&range->layout, &range->state, layout->length - before) == RECORD_OK)
 		return true;
-	secret_wipe(&rest->state, sizeof(rest->state));
+	secret_wipe(&range->state, sizeof(range->state));
 	return false;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handed-off body: what is known of a body whose client connection is or will be handed off, so that its rest can be
- * made by another node; and where that rest begins. Record layout is deterministic (lib/record.h), so whoever seals the
- * rest makes the same bytes. */
+/* Handoff body: what another node needs to make the continuation of a body whose connection is or will be handed off,
+ * and where that continuation begins. The layout of records is deterministic (record.h): every node makes the same
+ * bytes. */
 #ifndef DISC_HANDOFF_BODY_H
 #define DISC_HANDOFF_BODY_H
 
@@ -24,15 +24,14 @@ struct handoff_body {
 };
 
 /* Keeps what <offer> says of the request and the lease <state>. Returns 0, or -1 if memory is exhausted or if host or
- * target have bytes that cannot stand in a request of our own (space, control characters): then there is nothing to
+ * target have bytes that no request of our own can carry (space, control characters): then there is nothing to
  * release. */
 int handoff_body_init(struct handoff_body *body, struct lease_store *leases, const struct control_offer *offer);
 
 /* Takes Prepared. Returns NULL, or what is wrong with it. */
 const char *handoff_body_prepare(struct handoff_body *body, const struct control_prepared *prepared);
 
-/* Whether another node can make the rest of the body: not if it is an HTTP origin's, which is never sealed a second
- * time. */
+/* Whether another node can make a continuation: not of an HTTP origin's body, which is never sealed a second time. */
 static inline bool handoff_body_can_continue(const struct handoff_body *body)
 {
 	return body->etag != NULL;
@@ -41,7 +40,7 @@ static inline bool handoff_body_can_continue(const struct handoff_body *body)
 /* Wipes the lease and frees everything. */
 void handoff_body_release(struct handoff_body *body);
 
-/* The records from the one on that has byte <from> of all of them. */
+/* A continuation: the records from the one on that has byte <from> of all of them. */
 struct continuation_range {
 	struct tx_state state; /* for the first of them; the caller wipes it */
 	uint64_t first, last;  /* bytes of the object, both included (RFC 9110 14.1.2) */
@@ -49,8 +48,8 @@ struct continuation_range {
 	uint64_t skip; /* bytes at the beginning of the first record that precede <from> */
 };
 
-/* Computes the rest from byte <from>, less than body->layout.ciphertext, on. Returns true, or false if the sequence
- * would wrap. */
-bool continuation_range_init(struct continuation_range *rest, const struct handoff_body *body, uint64_t from);
+/* Computes the continuation from byte <from> on, which is less than body->layout.ciphertext. Returns true, or false if
+ * the sequence number would wrap. */
+bool continuation_range_init(struct continuation_range *range, const struct handoff_body *body, uint64_t from);
 
 #endif

@@ -18,15 +18,16 @@ void handoff_return(struct handoff *handoff);
 /* Resets the client, tells HAProxy and ends the handoff. <why> is for the log. */
 void handoff_lose(struct handoff *handoff, enum handoff_loss cause, const char *why);
 
-/* Nobody wants the connection any more, and nobody uses it: resets the client and ends the handoff. */
+/* HAProxy has closed the connection, and no node uses it any more: resets the client and ends the handoff. */
 void handoff_discarded(struct handoff *handoff);
 
-/* In WAITING, before the first change to the connection: tells HAProxy that it must not go on with it by itself should
- * this process end. Returns true if it knows; else it will be told at the next try, in a moment. */
+/* In WAITING, before the first change to the connection: tells HAProxy not to go on with the connection by itself
+ * should this process end. Returns true if HAProxy will read that; otherwise the next try, in a moment, tells it
+ * again. */
 bool handoff_take(struct handoff *handoff);
 
-/* In WAITING, as long as HAProxy was not told that the connection is taken: it goes on by the splice path, with what
- * the node sends on the fetch hop then. Ends the handoff. */
+/* In WAITING, before handoff_take() has succeeded: HAProxy goes on by the splice path, with what the node sends on the
+ * fetch hop then. Ends the handoff. */
 void handoff_refuse(struct handoff *handoff);
 
 /* Seconds on a clock that never jumps. */
@@ -40,10 +41,10 @@ void handoff_set_timer(struct handoff *handoff, double after, double repeat);
 /* A handoff failed: the node could not take the connection or was silent, or this host could not move it. */
 void handoff_count_failure(struct handoff *handoff, const char *why);
 
-/* The client has <bytes> of the records: HAProxy is told if these are more than before. */
+/* The client has <bytes> of the records: tells HAProxy if these are more than before. */
 void handoff_tell_progress(struct handoff *handoff, uint64_t bytes);
 
-/* Copies what a node wrote, for a log line: printable ASCII as it is, the rest as dots. */
+/* Copies what a node wrote, for a log line: printable ASCII as it is, other bytes as dots. */
 void handoff_copy_reason(char out[static HANDOFF_REASON_MAX], struct control_text text);
 
 /* mover.c */
@@ -54,8 +55,8 @@ void handoff_try(struct handoff *handoff);
 /* The timer of HANDING, AWAY and RETURNING. */
 void handoff_node_is_late(struct handoff *handoff);
 
-/* The node waits for the client no longer: the handoff is lost, or taken over where it is the node that does not reach
- * it. */
+/* The node has given the client up, for <why>: takes the connection over if the node may not have reached the client,
+ * else loses it. */
 void handoff_node_gave_client_up(struct handoff *handoff, const char *why);
 
 /* Encodes and sends <message>, which names the handoff's ticket, to its node. Returns 0 or -1. */
@@ -70,7 +71,8 @@ int handoff_put_back(struct handoff *handoff, const struct tcp_state *state, con
 
 /* completed_here.c */
 
-/* The live connection goes on here, from byte <from> of the records. */
+/* This agent writes the continuation from byte <from> of the records on, because of <cause>. In WAITING it refuses
+ * instead, as handoff_refuse() does, if no node can make the body. */
 void handoff_complete(struct handoff *handoff, enum completion_cause cause, uint64_t from);
 
 /* The node that had the connection is gone: <why>. */

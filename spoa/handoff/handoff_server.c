@@ -342,7 +342,7 @@ struct handoff_server *handoff_server_new(struct ev_loop *loop, const struct add
 	struct handoff_server *server = calloc(1, sizeof(*server));
 
 	if (!server) {
-		log_error("cannot listen for connections that are handed off: out of memory");
+		log_error("cannot listen for connections to hand off: out of memory");
 		return NULL;
 	}
 	server->loop = loop;
@@ -357,7 +357,7 @@ struct handoff_server *handoff_server_new(struct ev_loop *loop, const struct add
 	ev_init(&server->pause, on_pause_over);
 	server->acceptable.data = server->pause.data = server;
 	ev_io_start(loop, &server->acceptable);
-	log_info("listening on %s for connections that are handed off", server->name);
+	log_info("listening on %s for connections to hand off", server->name);
 	return server;
 }
 

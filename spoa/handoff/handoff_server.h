@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Handoff server: the agent's end of the handoff socket (doc/direct-path.md), one connection for each thread of
- * HAProxy. Whoever sends something malformed, or does not read its answers, is closed. */
+ * HAProxy. A connection that sends something malformed, or does not read its answers, is closed. */
 #ifndef DISC_HANDOFF_SERVER_H
 #define DISC_HANDOFF_SERVER_H
 
@@ -15,8 +15,8 @@ struct handoff_server;
 struct handoff_connection;
 
 struct handoff_server_events {
-	/* PARKED came, with the TCP socket <fd>, which is the receiver's; -1: this process had no descriptor free for
-	 * it, HAProxy has it still. Returns NULL, or why the connection must be closed. */
+	/* PARKED came, with the client's TCP socket <fd>, which is the receiver's; -1: this process had no descriptor
+	 * free for it. Returns NULL, or why <connection> must be closed. */
 	const char *(*parked)(void *context, struct handoff_connection *connection,
 			      const struct handoff_message *message, int fd);
 	/* ABANDON came. */

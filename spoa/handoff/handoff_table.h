@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handoff table: handoffs by ticket, and once they are handed off by HAProxy's connection and number. It owns none of
- * them. Bounded. */
+/* Handoff table: handoffs by ticket and, from PARKED on, by connection of the handoff socket and number. It owns none
+ * of them. Bounded. */
 #ifndef DISC_HANDOFF_TABLE_H
 #define DISC_HANDOFF_TABLE_H
 
@@ -17,8 +17,8 @@ struct handoff_table {
 /* Adds <handoff>, whose ticket no other has. Returns false if the table is full or memory is exhausted. */
 bool handoff_table_add(struct handoff_table *table, struct handoff *handoff);
 
-/* Makes <handoff>, which is in the table, known as <number> of <HAProxy>. Returns false if <HAProxy> has used the
- * number for a handoff that still is, or if memory is exhausted. */
+/* Makes <handoff>, which is in the table, known as <number> of <haproxy>. Returns false if another handoff in the table
+ * has this number of <haproxy>, or if memory is exhausted. */
 bool handoff_table_number(struct handoff_table *table, struct handoff *handoff,
 			  const struct handoff_connection *haproxy, uint64_t number);
 
@@ -33,7 +33,7 @@ struct handoff *handoff_table_find(const struct handoff_table *table, const stru
 struct handoff *handoff_table_find_number(const struct handoff_table *table, const struct handoff_connection *haproxy,
 					  uint64_t number);
 
-/* Handoffs that are handed off. */
+/* Handoffs whose connection HAProxy has parked. */
 size_t handoff_table_parked(const struct handoff_table *table);
 
 /* Calls <act> for each handoff; <act> may remove that one. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A handoff's connection goes to the node and comes back. The order of steps is what keeps every packet: the flow is
+/* Moves a handoff's connection to the node and back. The order of steps is what keeps every packet: the flow is
  * held before the socket is frozen, and the socket hears again before held packets are let through. */
 #include <errno.h>
 #include <stdio.h>
@@ -170,7 +170,7 @@ static void freeze(struct handoff *handoff, const struct tcp_state *flow)
 	handoff_lose(handoff, HANDOFF_LOSS_AGENT, why);
 }
 
-/* Where packets of <flow> are sent to the node; NULL if they cannot be. */
+/* The route by which packets of <flow> are sent to the node, or NULL if there is none. */
 static const struct steering_route *route_of(const struct handoff *handoff, const struct tcp_state *flow)
 {
 	struct handoff_environment *environment = handoff->environment;
@@ -179,7 +179,7 @@ static const struct steering_route *route_of(const struct handoff *handoff, cons
 	return direct_route_usable(route, ev_now(environment->loop)) ? &route->route : NULL;
 }
 
-/* The node is there and HAProxy expects what was prepared: looks whether the connection is fit. */
+/* The node is up, and HAProxy expects what it has prepared: hands the connection off if that is fit. */
 static void hand_off_if_fit(struct handoff *handoff)
 {
 	struct tcp_state flow;
@@ -189,7 +189,7 @@ static void hand_off_if_fit(struct handoff *handoff)
 	fault.error = 0;
 	if (tcp_read_flow(handoff->fd, &flow, &fault) < 0 || tcp_unacknowledged(handoff->fd, &tail) < 0) {
 		if (fault.error == EBUSY)
-			handoff_lose(handoff, HANDOFF_LOSS_AGENT, "HAProxy has handed it off twice");
+			handoff_lose(handoff, HANDOFF_LOSS_AGENT, "HAProxy has parked it twice");
 		else if (fault.error == EINVAL)
 			handoff_complete(handoff, COMPLETION_CAUSE_UNFIT, 0);
 		else
@@ -217,7 +217,7 @@ static void hand_off_if_fit(struct handoff *handoff)
 		freeze(handoff, &flow);
 }
 
-/* Whether some other node of the pool could make the rest of the body. */
+/* Whether some other node of the pool could make the continuation. */
 static bool has_replica(const struct handoff *handoff)
 {
 	const struct node_pool *pool = &handoff->environment->config->pools[handoff->route->pool];
@@ -232,8 +232,8 @@ static bool has_replica(const struct handoff *handoff)
 	return false;
 }
 
-/* Whether the node is down, or drains and somebody else is there. One that drains still takes what it has prepared
- * for. */
+/* Whether the node is down, or drains while a replica is there. A node that drains still takes connections for which it
+ * has prepared. */
 static bool is_leaving(const struct handoff *handoff)
 {
 	switch (node_link_readiness(handoff->environment->links[handoff->node->index])) {
@@ -346,7 +346,7 @@ const char *handoff_client_sent(struct handoff *handoff, const struct control_cl
 	}
 	byte_queue_append(&handoff->input, message->data.data, message->data.len);
 	handoff->received += message->data.len;
-	/* Here HAProxy does not read either, and so the client's window closes. */
+	/* Once it is back nobody reads before the body's end, and so the client's window closes. */
 	if (kept + message->data.len > HANDOFF_INPUT_MAX)
 		handoff_recall(handoff);
 	return NULL;
@@ -403,7 +403,7 @@ void handoff_node_is_late(struct handoff *handoff)
 	} else if (handoff->state == HANDOFF_HANDING) {
 		handoff_count_failure(handoff, "it did not answer in time");
 	}
-	/* It may have sent something, so this is no return to what was frozen. */
+	/* The node may have sent something, so the frozen state is no longer that of the connection. */
 	(void)handoff_send_recall(handoff, true);
 	handoff_take_over(handoff, "it is late");
 }
@@ -427,7 +427,7 @@ const char *handoff_drained(struct handoff *handoff)
 		return "it sent DRAINED of a connection that it does not have";
 	if (handoff->state > HANDOFF_RETURNING || hold(handoff) < 0)
 		return NULL;
-	/* It freezes the connection now that nothing of the client's can be lost. */
+	/* The flow is held, so the node can freeze the connection without losing a packet of the client. */
 	if (handoff_send_recall(handoff, false) < 0) {
 		handoff_take_over(handoff, "its control channel takes no more");
 		return NULL;
@@ -443,10 +443,11 @@ void handoff_recall(struct handoff *handoff)
 		handoff_try(handoff);
 		return;
 	}
-	/* The rest of a body that only this node can make is not ours to write. */
+	/* If only this node can make the body, it must finish it. */
 	if (handoff->state != HANDOFF_AWAY || !handoff_body_can_continue(&handoff->body))
 		return;
-	/* Not held yet: the node waits for acknowledgements until its tail is short, and says Drained then. */
+	/* Packets are not held yet: the node waits for acknowledgements until its tail is short, and sends Drained
+	 * then. */
 	if (handoff_send_recall(handoff, false) < 0) {
 		handoff_take_over(handoff, "its control channel takes no more");
 		return;

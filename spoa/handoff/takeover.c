@@ -4,8 +4,8 @@
 #define FLAG_FIN 1          /* RFC 9293 3.1 */
 #define CLOCK_MARGIN_S 0.02 /* the node's clock may have run ahead of ours: timestamps must not go back */
 
-/* Bytes of records that the client acknowledged; negative: it lacks so many bytes of what was sent before them.
- * Sequence numbers wrap, so what the node told last says which 4 GB are meant. */
+/* Bytes of records that the client acknowledged; negative: it lacks that many bytes of what was sent before them.
+ * Sequence numbers wrap, so the node's last report tells which 4 GB are meant. */
 static int64_t acknowledged(const struct takeover_facts *facts)
 {
 	uint32_t known = facts->frozen->send_next + (uint32_t)facts->acknowledged;

@@ -23,7 +23,7 @@ struct takeover_facts {
 	const struct tcp_state *frozen; /* send_next: where the records begin */
 	size_t tail_len;                /* bytes of the send queue when it was frozen */
 	uint64_t ciphertext;            /* bytes of all records */
-	uint64_t acknowledged;          /* bytes of records, as the node told last */
+	uint64_t acknowledged;          /* bytes of records, as the node last reported */
 	uint64_t received;              /* bytes that the node had from the client and passed on */
 	const struct steering_seen *seen;
 	double elapsed; /* seconds since it was frozen */

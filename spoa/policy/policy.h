@@ -15,7 +15,7 @@
 enum policy_path {
 	POLICY_PATH_SPLICE = 0, /* through HAProxy */
 	POLICY_PATH_DIRECT,     /* on the client's own connection, where that is possible */
-	POLICY_PATH_AUTO,       /* so from a size on */
+	POLICY_PATH_AUTO,       /* direct from a size on, else splice */
 };
 
 /* A criterion with no values matches every request; with several, one of them must hold. */

@@ -20,7 +20,7 @@
 #include "spop_frame.h"
 
 #define SPOP_ACK_MAX 1024u /* bytes of one ACK with its prefix */
-#define SPOP_HELLO_S 5.0   /* a connection without HELLO for so long is closed */
+#define SPOP_HELLO_S 5.0   /* a connection without HELLO for this long is closed */
 #define SPOP_STALL_S 10.0  /* so is one whose frame does not arrive whole, or that does not read its answers */
 #define SPOP_LINGER_S 1.0
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The steering program on tc clsact: disc_steer_in where clients' packets arrive, disc_steer_out where the LB's leave.
- * The maps and the rule that keeps packets in order are described in spoa/steering_flow.h, what it is for in
- * spoa/steering.h.
+ * The maps and the rule that keeps packets in order are described in steering_flow.h, what it is for in
+ * steering.h.
  *
  * A packet that is put back is written to the interface on which it came, marked; disc_steer_out sends it to the node
  * or turns it round, and it comes in again.
@@ -147,7 +147,7 @@ static __always_inline void record_timestamps(struct __sk_buff *skb, struct flow
 	__u32 len = 1;
 	int i;
 
-#pragma unroll /* as in lib/packet.bpf.h */
+#pragma unroll /* as in packet.bpf.h */
 	for (i = 0; i < OPTIONS_MAX; i++) {
 		if (len != 0 && offset + 10 <= end) {
 			len = record_option(skb, slot, offset);

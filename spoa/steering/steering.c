@@ -17,7 +17,7 @@
 #include "steering_program.h"
 #include "steering_table.h"
 
-#define DRAIN_ROUNDS 8 /* what keeps coming after so many is put back by the loop */
+#define DRAIN_ROUNDS 8 /* then the loop puts back what keeps coming */
 #define SWEEP_PERIOD 1.0
 /* A program on another CPU that saw a flow HELD may take its time to hold a packet: the entry stays so long, so that
  * those that come next are held, too, and do not overtake it. */

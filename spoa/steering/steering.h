@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Steering: packets of handed-off connections that reach the LB are held here or sent on to a node. BPF on tc clsact of
- * the LB's interfaces (spoa/steering.bpf.c), loaded with libbpf; keyed by the whole tuple, IPv4 and IPv6.
+ * the LB's interfaces (steering.bpf.c), loaded with libbpf; keyed by the whole tuple, IPv4 and IPv6.
  *
  *   (none) --steering_hold()--> HELD         packets are kept here, in order
  *   HELD --steering_redirect()--> REDIRECTED to a node, those held first

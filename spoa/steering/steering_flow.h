@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the steering program in the kernel (spoa/steering.bpf.c) and ours share: the maps' layouts.
+/* What the steering program in the kernel (steering.bpf.c) and ours share: the maps' layouts.
  *
  * A flow is a slot of the array <slots>, which we see as memory; <flows> finds its number by the tuple of the client's
  * packets, <labels> by source address and IPv6 flow label. A packet is held while the slot says FLOW_HOLD, or as long

@@ -96,7 +96,7 @@ static uint16_t pseudo_header_sum(const struct held_packet *packet, uint32_t seg
 }
 
 /* A checksum that is left to the hardware holds the pseudo header's sum; a packet that was merged always does. A wrong
- * one stays wrong: whoever receives it drops it. */
+ * one stays wrong: its receiver drops it. */
 static bool is_checksum_left(const struct held_packet *packet)
 {
 	const uint8_t *tcp = packet->data + packet->tcp_offset;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Held packets: queues of what the kernel handed over while a flow was held, and how a packet is put back onto the
- * interface on which it came. Whoever puts packets back needs them valid again: a checksum that the sender left to its
+ * interface on which it came. A packet that is put back must be valid again: a checksum that the sender left to its
  * hardware, or that was merged on receipt, is named as such to the kernel.
  */
 #ifndef DISC_STEERING_HELD_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Between spoa/steering.c and spoa/steering_route.c: the interfaces on which clients' packets come in. */
+/* Between steering.c and steering_route.c: the interfaces on which clients' packets come in. */
 #ifndef DISC_STEERING_INTERFACES_H
 #define DISC_STEERING_INTERFACES_H
 

@@ -19,7 +19,7 @@ struct steering_leftover {
  * said in the log, and nothing found. */
 struct steering_leftover *steering_leftover_find(size_t *count);
 
-/* Detaches filters of ours, whoever attached them, except the programs <in> and <out>. */
+/* Detaches filters of ours, other processes' too, except the programs <in> and <out>. */
 void steering_leftover_detach(uint32_t in, uint32_t out);
 
 #endif

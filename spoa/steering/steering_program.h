@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The steering program (spoa/steering.bpf.c) in the kernel: loaded, and attached to the interfaces of clients. */
+/* The steering program (steering.bpf.c) in the kernel: loaded, and attached to the interfaces of clients. */
 #ifndef DISC_STEERING_PROGRAM_H
 #define DISC_STEERING_PROGRAM_H
 

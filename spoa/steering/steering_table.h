@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The steering table: the kernel's maps of flows (spoa/steering_flow.h) and what we keep beside each. A flow's number
+/* The steering table: the kernel's maps of flows (steering_flow.h) and what we keep beside each. A flow's number
  * is its slot. Slots are given out in turn, so that one that was given back rests as long as possible: a program that
  * still runs on another CPU may look at it.
  */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* "Packet too big" for the steering program: routers on the way to a client send it to the VIP, so it comes to us, but
- * the sender that must hear of it is the node (RFC 1191, RFC 8201). The packet that was too big stands inside and names
- * the flow.
- */
+ * the sender that must hear of it is the node (RFC 1191, RFC 8201). The message holds the packet that was too big,
+ * which names the flow. */
 #ifndef DISC_TOO_BIG_BPF_H
 #define DISC_TOO_BIG_BPF_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Seal recorder: writes down every (key, nonce) under which a program seals a TLS record, so that check_seals can prove
- * that none was used for two different plaintexts (DESIGN section 4, "a (key, nonce) pair is never used twice").
+ * that none was used for two different plaintexts (doc/security.md).
  *
  * It is linked into a program with -Wl,--wrap=<symbol> for each line of seal_recorder.symbols and stands between the
- * record layers (wolfSSL's src/internal.c and src/tls13.c, our lib/wire/record.c) and wolfCrypt. Calls inside one object of
- * wolfCrypt do not pass through here, so a seal is recorded once.
+ * record layers (wolfSSL's src/internal.c and src/tls13.c, our lib/wire/record.c) and wolfCrypt. Calls inside one
+ * object of wolfCrypt do not pass through here, so a seal is recorded once.
  *
  * With DISC_SEAL_LOG set, every seal appends one line to that file before the bytes exist:
  *

@@ -4,9 +4,9 @@
  *
  *   seal_twice record13|record12|chacha|aes|aes-counter|chacha-pieces [same]
  *
- * record*: two sealers of lib/wire/record.c from one TX state. The others: the calls of wolfSSL's own record layer, where
- * chacha-pieces also opens what it sealed, which must not count as a seal. With "same" both plaintexts are equal, which
- * is no reuse. Exit 0 if everything was sealed, 2 for a wrong call, 1 otherwise.
+ * record*: two sealers of lib/wire/record.c from one TX state. The others: the calls of wolfSSL's own record layer,
+ * where chacha-pieces also opens what it sealed, which must not count as a seal. With "same" both plaintexts are equal,
+ * which is no reuse. Exit 0 if everything was sealed, 2 for a wrong call, 1 otherwise.
  */
 #include <stdint.h>
 #include <stdio.h>

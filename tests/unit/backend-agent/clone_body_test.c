@@ -76,7 +76,7 @@ static void return_connection(struct direct_lab *lab)
 	lab_assert_received(lab, LAB_BODY_SIZE);
 }
 
-/* --- files -------------------------------------------------------------------------------------------------------- */
+/* --- files --- */
 
 /* A replica could not tell another file of this size and time from it. */
 static void file_with_a_time_of_whole_seconds_goes_by_splice(void **state)
@@ -139,7 +139,7 @@ static void body_beyond_the_nodes_capacity_is_spliced(void **state)
 	assert_non_null(strstr(lab_response, "Disc-Body: splice;"));
 }
 
-/* --- an origin ---------------------------------------------------------------------------------------------------- */
+/* --- an origin --- */
 
 static void origins_body_reaches_the_client_as_it_comes(void **state)
 {

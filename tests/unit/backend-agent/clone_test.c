@@ -21,7 +21,7 @@
 
 #define WHOLE lab_ciphertext(LAB_BODY_SIZE)
 
-/* --- unwelcome first --------------------------------------------------------------------------------------------- */
+/* --- unwelcome first --- */
 
 static void handoff_of_an_unknown_ticket_is_refused(void **state)
 {
@@ -188,7 +188,7 @@ static void unknown_congestion_control_is_named(void **state)
 	assert_load_balancer_goes_on(lab);
 }
 
-/* --- whole transfers --------------------------------------------------------------------------------------------- */
+/* --- whole transfers --- */
 
 static void transfer_whole_body(struct direct_lab *lab, uint8_t family)
 {
@@ -259,7 +259,7 @@ static void range_is_announced_with_its_place_in_the_object(void **state)
 	assert_int_equal(lab->gone.cause, CONTROL_GONE_RECALLED);
 }
 
-/* --- recall in the middle ----------------------------------------------------------------------------------------- */
+/* --- recall in the middle --- */
 
 static void recall_in_the_middle_tells_exactly_what_is_out(void **state)
 {
@@ -329,7 +329,7 @@ static void lost_channel_ends_its_clones_at_once(void **state)
 	assert_int_equal(lab->client_error, 0);
 }
 
-/* --- what the client does ----------------------------------------------------------------------------------------- */
+/* --- what the client does --- */
 
 static void client_data_is_passed_on_while_records_go_out(void **state)
 {
@@ -498,7 +498,7 @@ static void what_is_not_acknowledged_is_not_handed_back(void **state)
 	assert_int_equal(lab->frozen.send_len, 0);
 }
 
-/* --- the object, and the node's own end --------------------------------------------------------------------------- */
+/* --- the object, and the node's own end --- */
 
 static void drain_waits_for_the_clones(void **state)
 {

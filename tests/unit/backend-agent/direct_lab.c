@@ -31,7 +31,7 @@ static const char *const nodes[] = {"node.test", NULL};
 static const char *const index_names[] = {"index.html", NULL};
 static const char *interfaces[] = {"eth0", NULL};
 
-/* --- before and after ------------------------------------------------------------------------------------------- */
+/* --- before and after --- */
 
 void lab_write_file(const char *name, size_t size)
 {
@@ -107,7 +107,7 @@ static void on_idle(void *context)
 	((struct direct_lab *)context)->idle = true;
 }
 
-/* --- the agent's ears ------------------------------------------------------------------------------------------- */
+/* --- the agent's ears --- */
 
 static void keep_reason(struct direct_lab *lab, struct control_text reason)
 {
@@ -232,7 +232,7 @@ static void agent_greet(struct direct_lab *lab)
 	lab_send(lab, &hello);
 }
 
-/* --- the node --------------------------------------------------------------------------------------------------- */
+/* --- the node --- */
 
 /* Without it the kernel's answer to a packet that comes for a clone that is gone would reset the client now and
  * then. */
@@ -386,7 +386,7 @@ int direct_lab_close(void **state)
 	return 0;
 }
 
-/* --- the node as a process -------------------------------------------------------------------------------------- */
+/* --- the node as a process --- */
 
 static void take_port(struct address *address)
 {

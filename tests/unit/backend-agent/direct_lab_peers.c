@@ -17,7 +17,7 @@
 
 char lab_response[4096];
 
-/* --- HAProxy ---------------------------------------------------------------------------------------------------- */
+/* --- HAProxy --- */
 
 static struct ticket ticket_of(unsigned number)
 {
@@ -166,7 +166,7 @@ void lab_fetch_is_cut(struct direct_lab *lab)
 	assert_true(lab->fetch_ended);
 }
 
-/* --- client and load balancer ----------------------------------------------------------------------------------- */
+/* --- client and load balancer --- */
 
 void lab_disconnect(struct direct_lab *lab)
 {

@@ -188,7 +188,7 @@ static void assert_failed(struct lab *lab, int status, const char *fault)
 	assert_string_equal(lab->body->fault, fault);
 }
 
-/* --- what goes wrong ---------------------------------------------------------------------------------------------- */
+/* --- what goes wrong --- */
 
 static void garbage_is_502(void **state)
 {
@@ -306,7 +306,7 @@ static void nobody_there_is_502(void **state)
 	origin_open(&lab->origin, lab->loop, "127.0.0.1:0"); /* for lab_close() */
 }
 
-/* --- what goes right ---------------------------------------------------------------------------------------------- */
+/* --- what goes right --- */
 
 static void origin_is_asked_what_the_client_asked(void **state)
 {
@@ -493,7 +493,7 @@ static void unsolicited_answer_of_a_prompt_origin_is_nobodys(void **state)
 	assert_int_equal(lab->origin.accepted, 2);
 }
 
-/* --- pace --------------------------------------------------------------------------------------------------------- */
+/* --- pace --- */
 
 static size_t ready_bytes(struct lab *lab)
 {

@@ -20,7 +20,7 @@ static const char *const agents[] = {"agent.test", NULL};
 static const char *const nodes[] = {"node.test", NULL};
 static const char *const index_names[] = {"index.html", NULL};
 
-/* --- the lab ---------------------------------------------------------------------------------------------------- */
+/* --- the lab --- */
 
 int make_files(void **state)
 {
@@ -219,7 +219,7 @@ int lab_close(void **state)
 	return 0;
 }
 
-/* --- the client of the fetch hop -------------------------------------------------------------------------------- */
+/* --- the client of the fetch hop --- */
 
 static void on_client_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
@@ -310,7 +310,7 @@ void assert_header(const struct lab *lab, const char *name, const char *expected
 	assert_string_equal(value, expected);
 }
 
-/* --- tickets ---------------------------------------------------------------------------------------------------- */
+/* --- tickets --- */
 
 static const char *ticket_text(unsigned number)
 {

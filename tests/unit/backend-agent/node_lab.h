@@ -89,8 +89,8 @@ void assert_header(const struct lab *lab, const char *name, const char *expected
 struct ticket ticket_of(unsigned number);
 /* Offers a state with sequence number <seq>. */
 void offer(struct lab *lab, unsigned number, uint64_t seq);
-/* For the rest of the object <etag> at <target> from byte <offset> on, as long as the big file's; <etag> "": for a
- * whole response. */
+/* For the continuation of the object <etag> at <target> from byte <offset> on, as long as the big file's; <etag> "":
+ * for a whole response. */
 void offer_continuation(struct lab *lab, unsigned number, uint64_t seq, const char *target, const char *etag,
 			uint64_t offset);
 /* For run_until(), with the lab. */

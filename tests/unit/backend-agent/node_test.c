@@ -9,7 +9,7 @@
 #include "record.h"
 #include "record_opening.h"
 
-/* --- tests: malformed and unwelcome first ------------------------------------------------------------------------ */
+/* --- tests: malformed and unwelcome first --- */
 
 static void certificate_of_another_ca_is_refused(void **state)
 {
@@ -80,7 +80,7 @@ static void ticket_that_is_no_ticket_is_answered_400(void **state)
 	assert_status(lab, "HTTP/1.1 400 ");
 }
 
-/* --- tests: offloads --------------------------------------------------------------------------------------------- */
+/* --- tests: offloads --- */
 
 static void offer_then_fetch_is_spliced(void **state)
 {
@@ -130,9 +130,9 @@ static void range_is_spliced_as_206(void **state)
 	assert_result(lab, 3, CONTROL_OUTCOME_SEALED, "");
 }
 
-/* How an agent has the rest of a body made by another node, or by this one again: the same bytes, from any record
+/* How an agent has a continuation made by another node, or by this one again: the same bytes, from any record
  * on. */
-static void rest_of_an_object_is_sealed_to_the_same_bytes(void **state)
+static void continuation_of_an_object_is_sealed_to_the_same_bytes(void **state)
 {
 	static const uint64_t firsts[] = {1, 100, (BIG_SIZE - 1) / 16384};
 	struct lab *lab = *state;
@@ -168,7 +168,7 @@ static void rest_of_an_object_is_sealed_to_the_same_bytes(void **state)
 	free(whole);
 }
 
-static void rest_of_another_object_is_declined(void **state)
+static void continuation_of_another_object_is_declined(void **state)
 {
 	struct lab *lab = *state;
 
@@ -202,10 +202,10 @@ static void refused_continuation(struct lab *lab, unsigned number, const char *t
 	assert_result(lab, number, CONTROL_OUTCOME_DECLINED, reason);
 }
 
-/* Whatever the request on the fetch hop says: keys and nonces of a rest may have sealed something before. */
-static void rest_is_what_the_offer_says_or_nothing(void **state)
+/* Whatever the request on the fetch hop says: keys and nonces of a continuation may have sealed something before. */
+static void continuation_is_what_the_offer_says_or_nothing(void **state)
 {
-	static const char other[] = "this is not the rest of the object that was offered";
+	static const char other[] = "this is not the continuation that was offered";
 	struct lab *lab = *state;
 	char etag[200];
 
@@ -223,9 +223,9 @@ static void rest_is_what_the_offer_says_or_nothing(void **state)
 }
 
 /* Entity tags are unique per resource only: a fetch whose path was altered must not get another resource sealed. */
-static void rest_of_another_target_is_refused(void **state)
+static void continuation_of_another_target_is_refused(void **state)
 {
-	static const char other[] = "the rest of another target was offered";
+	static const char other[] = "the continuation of another target was offered";
 	struct lab *lab = *state;
 	char etag[200];
 
@@ -239,7 +239,7 @@ static void rest_of_another_target_is_refused(void **state)
 	refused_continuation(lab, 252, "//big.bin", "Range: bytes=32768-", other);
 }
 
-static void client_that_asks_like_a_rest_gets_no_short_body_sealed(void **state)
+static void client_that_asks_like_a_continuation_gets_no_short_body_sealed(void **state)
 {
 	struct lab *lab = *state;
 	char etag[200], more[300];
@@ -342,7 +342,7 @@ static void draining_node_declines_and_says_so(void **state)
 	assert_int_equal(lab->pong.draining, 1);
 }
 
-/* --- tests: tickets ---------------------------------------------------------------------------------------------- */
+/* --- tests: tickets --- */
 
 static void fetch_that_nobody_offered_is_answered_ordinarily(void **state)
 {
@@ -535,11 +535,11 @@ int main(void)
 		LAB_TEST(offer_then_fetch_is_spliced),
 		LAB_TEST(fetch_then_offer_is_spliced),
 		LAB_TEST(range_is_spliced_as_206),
-		LAB_TEST(rest_of_an_object_is_sealed_to_the_same_bytes),
-		LAB_TEST(rest_of_another_object_is_declined),
-		LAB_TEST(rest_is_what_the_offer_says_or_nothing),
-		LAB_TEST(rest_of_another_target_is_refused),
-		LAB_TEST(client_that_asks_like_a_rest_gets_no_short_body_sealed),
+		LAB_TEST(continuation_of_an_object_is_sealed_to_the_same_bytes),
+		LAB_TEST(continuation_of_another_object_is_declined),
+		LAB_TEST(continuation_is_what_the_offer_says_or_nothing),
+		LAB_TEST(continuation_of_another_target_is_refused),
+		LAB_TEST(client_that_asks_like_a_continuation_gets_no_short_body_sealed),
 		LAB_TEST(connection_goes_on_after_a_spliced_body),
 		LAB_TEST(head_is_declined),
 		LAB_TEST(missing_file_is_declined),

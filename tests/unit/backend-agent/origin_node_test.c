@@ -43,7 +43,7 @@ struct lab {
 	struct offload_result result;
 };
 
-/* --- the lab ---------------------------------------------------------------------------------------------------- */
+/* --- the lab --- */
 
 static void on_idle(void *context)
 {
@@ -131,7 +131,7 @@ static int lab_close(void **state)
 	return 0;
 }
 
-/* --- the client -------------------------------------------------------------------------------------------------- */
+/* --- the client --- */
 
 static void on_client_readable(struct ev_loop *loop, ev_io *io, int events)
 {
@@ -219,7 +219,7 @@ static void assert_body(const struct lab *lab, const uint8_t *bytes, size_t len,
 			fail_msg("byte %zu is a wrong one", i);
 }
 
-/* --- tickets ----------------------------------------------------------------------------------------------------- */
+/* --- tickets --- */
 
 static void offer(struct lab *lab, unsigned number)
 {
@@ -290,7 +290,7 @@ static void assert_sealed(struct lab *lab)
 
 #define PINNED OK STRONG "Content-Length: 716833\r\nX-Own: 1\r\nConnection: keep-alive\r\n\r\n"
 
-/* --- what is broken ---------------------------------------------------------------------------------------------- */
+/* --- what is broken --- */
 
 /* True records of a true beginning, and not the last one. */
 static void assert_cut(struct lab *lab)
@@ -401,7 +401,7 @@ static void silent_origin_is_504_and_none(void **state)
 	assert_memory_equal(lab->response, "HTTP/1.1 504 Gateway Timeout\r\n", 30);
 }
 
-/* --- what is sealed, and what is not ------------------------------------------------------------------------------ */
+/* --- what is sealed, and what is not --- */
 
 static void pinned_body_is_sealed(void **state)
 {
@@ -418,12 +418,13 @@ static void pinned_body_is_sealed(void **state)
 }
 
 /* An origin may give other bytes the same entity tag: its body is never sealed a second time. */
-static void rest_of_an_origins_body_is_refused(void **state)
+static void continuation_of_an_origins_body_is_refused(void **state)
 {
 	struct lab *lab = *state;
 	struct tx_state tx = opening_state(2);
 	const struct ticket_terms terms = {
-		.channel = 1, .rest = {.etag = {"\"v1\"", 4}, .target = {"/a", 2}, .offset = 16384, .length = 716833}};
+		.channel = 1,
+		.continuation = {.etag = {"\"v1\"", 4}, .target = {"/a", 2}, .offset = 16384, .length = 716833}};
 	struct ticket ticket;
 
 	script(lab,
@@ -654,7 +655,7 @@ int main(void)
 		LAB_TEST(garbage_is_502_and_the_connection_goes_on),
 		LAB_TEST(silent_origin_is_504_and_none),
 		LAB_TEST(pinned_body_is_sealed),
-		LAB_TEST(rest_of_an_origins_body_is_refused),
+		LAB_TEST(continuation_of_an_origins_body_is_refused),
 		LAB_TEST(offer_that_comes_after_the_answer_is_joined),
 		LAB_TEST(sealed_body_waits_for_a_slow_origin),
 		LAB_TEST(fetch_without_an_offer_is_relayed),

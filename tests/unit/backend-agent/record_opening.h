@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What tests of sealed bodies share: a TX state and the opening of TLS 1.3 AES-128-GCM records (RFC 8446 5.2), written
- * apart from lib/record.c, so that a fault there does not hide itself. */
+ * apart from lib/wire/record.c, so that a fault there does not hide itself. */
 #ifndef RECORD_OPENING_H
 #define RECORD_OPENING_H
 

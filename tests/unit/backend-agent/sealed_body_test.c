@@ -117,7 +117,7 @@ static void assert_prefix(const struct tx_state *state, size_t len, uint64_t off
 	assert_memory_equal(plain, content + offset, *plain_len);
 }
 
-/* --- what must not be begun ------------------------------------------------------------------------------------- */
+/* --- what must not be begun --- */
 
 static void refused_bodies_leave_the_source_to_the_caller(void **state)
 {
@@ -137,7 +137,7 @@ static void refused_bodies_leave_the_source_to_the_caller(void **state)
 	body_source_free(bytes);
 }
 
-/* --- a file that changes ---------------------------------------------------------------------------------------- */
+/* --- a file that changes --- */
 
 /* Takes one block, lets <change> happen to the file, and takes what is left. */
 static void assert_change_breaks(void (*change)(int fd), enum sealed_body_status expected)
@@ -227,7 +227,7 @@ static void replaced_file_does_not_disturb_the_body(void **state)
 	sealed_body_free(body);
 }
 
-/* --- bodies that stay ------------------------------------------------------------------------------------------- */
+/* --- bodies that stay --- */
 
 static void every_length_round_a_record_and_a_block_is_whole(void **state)
 {

@@ -184,7 +184,7 @@ static void withdrawal_before_the_call_returns_the_offer(void **state)
 	assert_null(called);
 }
 
-static void terms_of_a_rest_are_the_tables_own(void **state)
+static void terms_of_a_continuation_are_the_tables_own(void **state)
 {
 	struct bench *bench = *state;
 	struct ticket ticket = ticket_of(7);
@@ -193,15 +193,16 @@ static void terms_of_a_rest_are_the_tables_own(void **state)
 	struct ticket_waiter waiter = waiter_for(bench, 7, &called);
 	char etag[] = "\"x\"", target[] = "/a?b";
 	const struct ticket_terms terms = {
-		.channel = 9, .rest = {.etag = {etag, strlen(etag)}, .target = {target, strlen(target)}, .offset = 5}};
+		.channel = 9,
+		.continuation = {.etag = {etag, strlen(etag)}, .target = {target, strlen(target)}, .offset = 5}};
 
 	assert_int_equal(ticket_table_offer(bench->table, &ticket, &tx, &terms, 0), TICKET_OFFER_KEPT);
 	memset(etag, '?', strlen(etag));
 	memset(target, '?', strlen(target));
 	assert_int_equal(ticket_table_claim(bench->table, &waiter, &got, 0), TICKET_CLAIM_JOINED);
-	assert_true(text_span_equals(got->terms.rest.etag, "\"x\""));
-	assert_true(text_span_equals(got->terms.rest.target, "/a?b"));
-	assert_int_equal(got->terms.rest.offset, 5);
+	assert_true(text_span_equals(got->terms.continuation.etag, "\"x\""));
+	assert_true(text_span_equals(got->terms.continuation.target, "/a?b"));
+	assert_int_equal(got->terms.continuation.offset, 5);
 	ticket_table_release(bench->table, got);
 }
 
@@ -250,7 +251,7 @@ static void waiting_and_memory_of_use_are_bounded(void **state)
 	assert_int_equal(offer(bench, number, 1, 1, 11), TICKET_OFFER_KEPT);
 }
 
-/* --- across threads --------------------------------------------------------------------------------------------- */
+/* --- across threads --- */
 
 #define RACES 2000u
 
@@ -344,7 +345,7 @@ int main(void)
 		BENCH_TEST(offer_expires_and_its_ticket_is_used),
 		BENCH_TEST(fetch_that_waited_in_vain_uses_the_ticket),
 		BENCH_TEST(withdrawal_before_the_call_returns_the_offer),
-		BENCH_TEST(terms_of_a_rest_are_the_tables_own),
+		BENCH_TEST(terms_of_a_continuation_are_the_tables_own),
 		BENCH_TEST(cancel_is_for_the_own_channel_only),
 		BENCH_TEST(closed_channel_drops_its_offers_only),
 		BENCH_TEST(waiting_and_memory_of_use_are_bounded),

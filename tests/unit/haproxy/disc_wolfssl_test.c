@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guards: what HAProxy's disc_wolfssl.c reads from wolfSSL's internals is what the record layer does: a record sealed
- * from it by lib/record.c is accepted by OpenSSL in the middle of the stream, and what must not be leased is
+ * from it by lib/wire/record.c is accepted by OpenSSL in the middle of the stream, and what must not be leased is
  * refused. */
 #include <setjmp.h>
 #include <stdarg.h>

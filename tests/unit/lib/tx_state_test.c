@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: wire form 1 is read and written field by field as DESIGN section 4 has it, every wrong field is refused with
+/* Guards: wire form 1 is read and written field by field as tx_state.h has it, every wrong field is refused with
  * its own error, and a refused state leaves nothing behind. */
 #include <setjmp.h>
 #include <stdarg.h>

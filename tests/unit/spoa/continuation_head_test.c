@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: only the very answer that was asked for is taken as the rest of a body. */
+/* Guards: only the very answer that was asked for is taken as the continuation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: the rest of a body begins at the record that has the byte asked for, under the state that the record has; and
+/* Guards: a continuation begins at the record that has the byte asked for, under the state that the record has; and
  * nothing is kept that could not be asked for again. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,33 +40,33 @@ static void set_up(struct handoff_body *body, struct lease_store **store, uint64
 	assert_true(handoff_body_can_continue(body));
 }
 
-static void the_rest_begins_with_the_record_of_the_byte(void **state)
+static void a_continuation_begins_with_the_record_of_the_byte(void **state)
 {
 	const uint64_t full = RECORD_PLAIN_MAX + 22;
 	struct lease_store *store;
 	struct handoff_body body;
-	struct continuation_range rest;
+	struct continuation_range range;
 
 	(void)state;
 	set_up(&body, &store, 1000, 40000);
 	assert_int_equal(body.layout.ciphertext, 40066);
-	assert_true(continuation_range_init(&rest, &body, 0));
-	assert_int_equal(rest.first, 1000);
-	assert_int_equal(rest.last, 40999);
-	assert_int_equal(rest.skip, 0);
-	assert_int_equal(rest.layout.ciphertext, 40066);
-	assert_true(continuation_range_init(&rest, &body, full - 1));
-	assert_int_equal(rest.first, 1000);
-	assert_int_equal(rest.skip, full - 1);
-	assert_true(continuation_range_init(&rest, &body, full));
-	assert_int_equal(rest.state.seq, 2);
-	assert_int_equal(rest.first, 1000 + RECORD_PLAIN_MAX);
-	assert_int_equal(rest.layout.records, 2);
-	assert_int_equal(rest.skip, 0);
-	assert_true(continuation_range_init(&rest, &body, 40065));
-	assert_int_equal(rest.state.seq, 3);
-	assert_int_equal(rest.layout.length, 40000 - 2 * RECORD_PLAIN_MAX);
-	assert_int_equal(rest.skip, 40065 - 2 * full);
+	assert_true(continuation_range_init(&range, &body, 0));
+	assert_int_equal(range.first, 1000);
+	assert_int_equal(range.last, 40999);
+	assert_int_equal(range.skip, 0);
+	assert_int_equal(range.layout.ciphertext, 40066);
+	assert_true(continuation_range_init(&range, &body, full - 1));
+	assert_int_equal(range.first, 1000);
+	assert_int_equal(range.skip, full - 1);
+	assert_true(continuation_range_init(&range, &body, full));
+	assert_int_equal(range.state.seq, 2);
+	assert_int_equal(range.first, 1000 + RECORD_PLAIN_MAX);
+	assert_int_equal(range.layout.records, 2);
+	assert_int_equal(range.skip, 0);
+	assert_true(continuation_range_init(&range, &body, 40065));
+	assert_int_equal(range.state.seq, 3);
+	assert_int_equal(range.layout.length, 40000 - 2 * RECORD_PLAIN_MAX);
+	assert_int_equal(range.skip, 40065 - 2 * full);
 	handoff_body_release(&body);
 	lease_store_free(store);
 }
@@ -178,7 +178,7 @@ static void leases_are_kept_apart_and_wiped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_rest_begins_with_the_record_of_the_byte),
+		cmocka_unit_test(a_continuation_begins_with_the_record_of_the_byte),
 		cmocka_unit_test(what_cannot_stand_in_a_request_is_refused),
 		cmocka_unit_test(prepared_is_checked),
 		cmocka_unit_test(names_that_cannot_stand_in_a_request_are_refused),

@@ -145,15 +145,14 @@ static unsigned retransmissions(int fd)
 static int read_tcp_counter(void *context)
 {
 	const char *name = context;
-	char names[1024], values[1024], *names_continuation, *values_rest, *field, *value;
+	char names[1024], values[1024], *names_rest, *values_rest, *field, *value;
 	FILE *file = fopen("/proc/thread-self/net/snmp", "re");
 	int result = -1;
 
 	while (file && result < 0 && fgets(names, sizeof(names), file) && fgets(values, sizeof(values), file)) {
-		field = strtok_r(names, " \n", &names_continuation);
+		field = strtok_r(names, " \n", &names_rest);
 		value = strtok_r(values, " \n", &values_rest);
-		for (; strcmp(names, "Tcp:") == 0 && field && value;
-		     field = strtok_r(NULL, " \n", &names_continuation)) {
+		for (; strcmp(names, "Tcp:") == 0 && field && value; field = strtok_r(NULL, " \n", &names_rest)) {
 			if (strcmp(field, name) == 0)
 				result = atoi(value);
 			value = strtok_r(NULL, " \n", &values_rest);
