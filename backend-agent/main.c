@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "direct_config.h"
+#include "direct_settings.h"
 #include "node.h"
 #include "node_config.h"
 #include "secret.h"

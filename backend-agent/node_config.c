@@ -9,7 +9,7 @@
 #include <sys/un.h>
 
 #include "config.h"
-#include "direct_config.h"
+#include "direct_settings.h"
 #include "log.h"
 
 /* How much longer than it may wait a ticket is remembered after its use, and how many of them: enough for each waiting
@@ -335,7 +335,7 @@ static int check_all(struct node_config *config, cfg_t *tree)
 	faults += check_offload(config, cfg_getsec(tree, "offload"));
 	config->has_direct = cfg_size(tree, "direct") > 0;
 	if (config->has_direct)
-		faults += direct_config_check(&config->direct, cfg_getsec(tree, "direct"));
+		faults += direct_settings_check(&config->direct, cfg_getsec(tree, "direct"));
 	return faults;
 }
 
@@ -352,7 +352,7 @@ int node_config_load(struct node_config *config, const char *file)
 		CFG_SEC("files", files_options, CFGF_NONE),
 		CFG_SEC("origin", origin_options, CFGF_NONE),
 		CFG_SEC("offload", offload_options, CFGF_NONE),
-		CFG_SEC("direct", direct_config_options, CFGF_NODEFAULT),
+		CFG_SEC("direct", direct_settings_options, CFGF_NODEFAULT),
 		CFG_END(),
 	};
 
@@ -378,7 +378,7 @@ void node_config_release(struct node_config *config)
 	file_source_free(config->files);
 	if (config->tls != NULL)
 		channel_tls_free(config->tls);
-	direct_config_release(&config->direct);
+	direct_settings_release(&config->direct);
 	free(config->origin_base);
 	free(config->index);
 	free(config->agents);

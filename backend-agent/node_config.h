@@ -11,7 +11,7 @@
 #include "channel.h"
 #include "content_type.h"
 #include "direct_settings.h"
-#include "fetch_service.h"
+#include "fetch_server.h"
 #include "file_source.h"
 #include "http_source.h"
 #include "ticket_table.h"

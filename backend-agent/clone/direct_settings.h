@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Direct settings: what the configuration says about transmitting on clients' connections. */
+/* Direct settings: the section "direct" of disc-backend.conf, which says how to transmit on clients' connections - its
+ * schema, its checks and its values. */
 #ifndef DISC_DIRECT_SETTINGS_H
 #define DISC_DIRECT_SETTINGS_H
 
+#include <confuse.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,5 +31,14 @@ static inline bool direct_settings_have_vip(const struct direct_settings *settin
 			return true;
 	return false;
 }
+
+extern cfg_opt_t direct_settings_options[];
+
+/* Reads the <section> to <settings>; its texts stay the section's. Returns the number of faults, each of which was
+ * written to stderr. <settings> is to be released in every case. */
+int direct_settings_check(struct direct_settings *settings, cfg_t *section);
+
+/* Frees what <settings>, which may be all zero, holds. */
+void direct_settings_release(struct direct_settings *settings);
 
 #endif

@@ -14,7 +14,7 @@
 #define DISC_FETCH_CONNECTION_H
 
 #include "address.h"
-#include "fetch_service.h"
+#include "fetch_server.h"
 
 /* Serves the accepted, non-blocking socket <fd>, of which it takes ownership in every case, until it ends.
  * Returns 0, or -1 when memory is exhausted. */

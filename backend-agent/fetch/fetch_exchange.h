@@ -10,7 +10,7 @@
 #ifndef DISC_FETCH_EXCHANGE_H
 #define DISC_FETCH_EXCHANGE_H
 
-#include "fetch_service.h"
+#include "fetch_server.h"
 #include "fetch_transfer.h"
 
 enum fetch_exchange_status {

@@ -3,7 +3,46 @@
 #ifndef DISC_FETCH_SERVER_H
 #define DISC_FETCH_SERVER_H
 
-#include "fetch_service.h"
+#include <ev.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "clone_set.h"
+#include "fetch_answer.h"
+#include "result_queue.h"
+#include "ticket_table.h"
+
+/* Limits of the fetch hop, from the configuration. Times in seconds, sizes in bytes. */
+struct fetch_limits {
+	double keep_alive_timeout; /* without a request under way */
+	double header_timeout;     /* from the first byte of a request to the end of its head */
+	double send_timeout;       /* without the peer taking a byte of a response */
+	double ticket_wait;        /* for the offer of a ticket */
+	size_t max_header_size;    /* of one request's head */
+	size_t max_connections;    /* of the worker */
+	uint64_t offload_min_size; /* shorter bodies are declined */
+	int send_buffer;           /* SO_SNDBUF; 0: the kernel's own tuning */
+};
+
+struct fetch_connection;
+
+/* What all connections of one worker's fetch hop share. */
+struct fetch_service {
+	struct ev_loop *loop;
+	struct fetch_limits limits;
+	const struct fetch_content *content;
+	struct http_source *origin; /* NULL: content->files are served */
+	struct ticket_table *tickets;
+	struct result_queue *results;
+	const _Atomic bool *draining;  /* tickets are declined, connections are not kept alive */
+	struct direct_service *direct; /* NULL: no body is announced as direct */
+	struct clone_set *clones;      /* of this worker, if there is <direct> */
+	struct ticket_mailbox mailbox;
+	struct fetch_connection *connections; /* all that are open */
+	size_t count;
+	void (*closed)(void *context); /* a connection went away */
+	void *context;
+};
 
 struct fetch_server;
 

@@ -12,6 +12,7 @@
 
 #include "announcement.h"
 #include "continuation_fetch.h"
+#include "handoff.h"
 #include "log.h"
 #include "secret.h"
 

@@ -9,9 +9,10 @@
 #define DISC_COMPLETION_H
 
 #include "handoff_body.h"
-#include "handoff_environment.h"
+#include "node_pool.h"
 
 struct completion;
+struct handoff_environment;
 
 enum completion_end {
 	COMPLETION_DONE,   /* every byte was written */

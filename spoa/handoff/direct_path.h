@@ -5,7 +5,6 @@
 #define DISC_DIRECT_PATH_H
 
 #include "dispatch.h"
-#include "handoff_environment.h"
 
 struct direct_path;
 

@@ -9,7 +9,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "handoff_environment.h"
+#include "node_pool.h"
+#include "steering.h"
+
+/* How one node is reached by one address family. */
+struct node_route {
+	bool known;       /* <route> holds */
+	double usable_at; /* loop time when its neighbour was last known to be no silent one; 0: never */
+	struct steering_route route;
+};
 
 enum direct_reach {
 	DIRECT_REACHED = 0, /* as far as is known */

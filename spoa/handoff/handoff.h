@@ -28,18 +28,48 @@
 #ifndef DISC_HANDOFF_H
 #define DISC_HANDOFF_H
 
+#include <ev.h>
 #include <uthash.h>
 
+#include "breaker.h"
 #include "byte_queue.h"
 #include "completion.h"
 #include "completion_cause.h"
+#include "direct_routes.h"
 #include "handoff_body.h"
-#include "handoff_environment.h"
 #include "handoff_server.h"
+#include "lease_store.h"
+#include "log_limit.h"
+#include "node_link.h"
+#include "spoa_config.h"
+#include "spoa_metrics.h"
+#include "steering.h"
+#include "tcp_freeze.h"
 
 #define HANDOFF_INPUT_MAX 49152u       /* bytes of client data that a handoff keeps; with more it is recalled */
 #define HANDOFF_INPUT_LIMIT (1u << 20) /* and with more than this given up */
 #define HANDOFF_LINGER_S 60.0          /* how long to wait for PARKED after the node has given up */
+
+struct handoff;
+
+/* What all handoffs of a disc-spoa share; direct_path fills it in. */
+struct handoff_environment {
+	struct ev_loop *loop;
+	const struct spoa_config *config;
+	struct spoa_metrics *metrics;
+	struct node_link *const *links; /* by the nodes' index */
+	struct steering *steering;
+	struct lease_store *leases;
+	struct breaker *breakers;                              /* one for each route of the policy */
+	struct node_route routes[NODE_MAX][2];                 /* by the nodes' index; IPv4 and IPv6 */
+	struct tcp_frozen *frozen;                             /* for the connection that is being frozen */
+	uint8_t *frame;                                        /* room for one encoded message, secret_alloc()ed */
+	size_t collected;                                      /* bytes that takeovers collect at this time */
+	bool draining;                                         /* nothing is handed off any more */
+	void (*ended)(void *context, struct handoff *handoff); /* forget <handoff>, then handoff_free() it */
+	void *context;
+	struct log_limit takeovers, losses, failures; /* lines of each kind */
+};
 
 enum handoff_state {
 	HANDOFF_OFFERED,

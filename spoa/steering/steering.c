@@ -12,7 +12,6 @@
 #include "log.h"
 #include "steering_flow.h"
 #include "steering_held.h"
-#include "steering_interfaces.h"
 #include "steering_leftover.h"
 #include "steering_program.h"
 #include "steering_table.h"

@@ -132,4 +132,7 @@ int steering_seen(struct steering *steering, const struct tcp_state *flow, struc
 
 void steering_count(struct steering *steering, struct steering_counters *counters);
 
+/* Returns the indexes of the clients' interfaces, which belong to <steering>, and their number in <*count>. */
+const unsigned *steering_interfaces(const struct steering *steering, size_t *count);
+
 #endif

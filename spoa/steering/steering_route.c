@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "steering.h"
-#include "steering_interfaces.h"
 
 #define ANSWER_MAX 8192
 #define ANSWER_SECONDS 1 /* the kernel answers at once; never wait for ever */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "direct_config.h"
+#include "direct_settings.h"
 
 #include <net/if.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 /* The agent makes at most twice as much anew when it takes a connection over (the kernel doubles the value). */
 #define SEND_BUFFER_MAX (4L << 20)
 
-cfg_opt_t direct_config_options[] = {
+cfg_opt_t direct_settings_options[] = {
 	CFG_STR_LIST("vip", "{}", CFGF_NONE),
 	CFG_STR_LIST("interface", "{}", CFGF_NONE),
 	CFG_STR("congestion-control", "", CFGF_NONE),
@@ -81,7 +81,7 @@ static int need_seconds(cfg_t *section, const char *field, double min, double ma
 	return 0;
 }
 
-int direct_config_check(struct direct_settings *settings, cfg_t *section)
+int direct_settings_check(struct direct_settings *settings, cfg_t *section)
 {
 	const char *congestion = cfg_getstr(section, "congestion-control");
 	int faults = check_vips(settings, section) + check_interfaces(settings, section);
@@ -97,7 +97,7 @@ int direct_config_check(struct direct_settings *settings, cfg_t *section)
 	return faults;
 }
 
-void direct_config_release(struct direct_settings *settings)
+void direct_settings_release(struct direct_settings *settings)
 {
 	free(settings->vips);
 	free(settings->interfaces);
