@@ -32,7 +32,7 @@ ALL_CFLAGS = -std=c11 -pthread -fstack-protector-strong -fPIE $(WARNINGS) $(CFLA
 LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lbpf -lcap -lm
 
 LIB_SOURCES  := $(wildcard lib/*/*.c)
-SPOA_SOURCES := $(filter-out %.bpf.c,$(wildcard spoa/*.c spoa/*/*.c))
+SPOA_SOURCES := $(filter-out %.bpf.c,$(wildcard spoa/*.c spoa/*/*.c spoa/*/*/*.c))
 NODE_SOURCES := $(filter-out %.bpf.c,$(wildcard backend-agent/*.c backend-agent/*/*.c))
 LIB_OBJECTS  := $(LIB_SOURCES:%.c=$(OUT)/%.o) $(OUT)/generated/control.pb-c.o
 SPOA_OBJECTS := $(SPOA_SOURCES:%.c=$(OUT)/%.o)
@@ -43,19 +43,20 @@ LIB := lib/base lib/wire lib/net
 USES_lib/base :=
 USES_lib/wire := lib/base $(OUT)/generated
 USES_lib/net  := lib/base lib/wire
-USES_spoa/spop     := $(LIB) spoa
-USES_spoa/policy   := $(LIB) spoa spoa/spop
-USES_spoa/dispatch := $(LIB) spoa spoa/spop spoa/policy
-USES_spoa/steering := $(LIB) $(OUT)/generated
-USES_spoa/handoff  := $(LIB) spoa spoa/spop spoa/policy spoa/dispatch spoa/steering
-USES_spoa          := spoa $(LIB) spoa/spop spoa/policy spoa/dispatch spoa/steering spoa/handoff
+USES_spoa/spop            := $(LIB) spoa
+USES_spoa/policy          := $(LIB) spoa spoa/spop
+USES_spoa/dispatch        := $(LIB) spoa spoa/spop spoa/policy
+USES_spoa/direct/steering := $(LIB) $(OUT)/generated
+USES_spoa/direct/handoff  := $(LIB) spoa spoa/spop spoa/policy spoa/dispatch spoa/direct/steering
+USES_spoa/direct          := $(USES_spoa/direct/handoff) spoa/direct/handoff
+USES_spoa                 := $(USES_spoa/direct) spoa/direct
 USES_backend-agent/http    := $(LIB)
 USES_backend-agent/content := $(LIB) backend-agent backend-agent/http
 USES_backend-agent/seal    := $(LIB) backend-agent/http backend-agent/content
-USES_backend-agent/clone   := $(LIB) backend-agent backend-agent/content backend-agent/seal $(OUT)/generated
-USES_backend-agent/control := $(LIB) backend-agent $(addprefix backend-agent/,content seal clone)
-USES_backend-agent/fetch   := $(LIB) backend-agent $(addprefix backend-agent/,http content seal clone)
-USES_backend-agent         := backend-agent $(LIB) $(addprefix backend-agent/,http content seal clone control fetch)
+USES_backend-agent/direct  := $(LIB) backend-agent backend-agent/content backend-agent/seal $(OUT)/generated
+USES_backend-agent/control := $(LIB) backend-agent $(addprefix backend-agent/,content seal direct)
+USES_backend-agent/fetch   := $(LIB) backend-agent $(addprefix backend-agent/,http content seal direct)
+USES_backend-agent         := $(LIB) $(addprefix backend-agent/,http content seal direct control fetch)
 # $(call layers,folders): the -I of these folders
 layers = $(addprefix -I,$(1))
 
@@ -112,8 +113,8 @@ $(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/wire/%.proto | build-pa
 	@mkdir -p $(@D)
 	$(Q)protoc-c --proto_path=lib/wire --c_out=$(OUT)/generated $<
 
-# Programs for the kernel: spoa/steering/steering.bpf.c is loaded by means of generated/steering.skel.h.
-BPF_SKELETONS := $(patsubst %.bpf.c,$(OUT)/generated/%.skel.h,$(notdir $(wildcard spoa/steering/*.bpf.c backend-agent/clone/*.bpf.c)))
+# Programs for the kernel: spoa/direct/steering/steering.bpf.c is loaded by means of generated/steering.skel.h.
+BPF_SKELETONS := $(patsubst %.bpf.c,$(OUT)/generated/%.skel.h,$(notdir $(wildcard spoa/direct/steering/*.bpf.c backend-agent/direct/*.bpf.c)))
 $(SPOA_OBJECTS) $(NODE_OBJECTS): | $(BPF_SKELETONS)
 
 .SECONDARY: $(BPF_SKELETONS:%.skel.h=%.bpf.o)
@@ -123,9 +124,9 @@ define compile-bpf
 	$(Q)$(BPF_CC) -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Wshadow -Werror -Ilib/net \
 		-isystem /usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
 endef
-$(OUT)/generated/%.bpf.o: spoa/steering/%.bpf.c | build-packages
+$(OUT)/generated/%.bpf.o: spoa/direct/steering/%.bpf.c | build-packages
 	$(compile-bpf)
-$(OUT)/generated/%.bpf.o: backend-agent/clone/%.bpf.c | build-packages
+$(OUT)/generated/%.bpf.o: backend-agent/direct/%.bpf.c | build-packages
 	$(compile-bpf)
 # A system header to the compiler: generated code is not ours to warn about.
 $(OUT)/generated/%.skel.h: $(OUT)/generated/%.bpf.o

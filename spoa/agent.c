@@ -225,7 +225,7 @@ static int agent_started(void *shared)
 static int run_workers(struct agent *agent)
 {
 	static const struct worker_program program = {worker_start, worker_drain, worker_stop, agent_started};
-	const struct direct_settings *direct = &agent->config->direct;
+	const struct spoa_config_direct *direct = &agent->config->direct;
 	int result =
 		worker_run(&program, agent->config->workers, direct->enabled ? direct->grace : AGENT_GRACE_S, agent);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "spoa_routes.h"
+#include "spoa_config_routes.h"
 
 #define NAME_MAX_LEN 128 /* of nodes and servers: bounds the size of an ACK */
 
@@ -93,7 +93,7 @@ static int read_spop(struct spoa_config *config, cfg_t *section)
 {
 	int result = read_listeners(config, section);
 
-	result |= direct_settings_read_owner(&config->socket_owner, section);
+	result |= spoa_config_direct_read_owner(&config->socket_owner, section);
 	result |= read_range(section, "max-frame-size", SPOP_FRAME_SIZE_MIN, SPOP_FRAME_SIZE_MAX,
 			     &config->max_frame_size);
 	result |= read_range(section, "max-connections", 1, 100000, &config->max_connections);
@@ -142,7 +142,7 @@ static int read_node(struct node *node, cfg_t *section, size_t index)
 	result |= config_need_string(section, "name", &node->certificate_name);
 	if (*server)
 		result |= check_name(section, "server", server);
-	result |= direct_settings_read_node(node, section);
+	result |= spoa_config_direct_read_node(node, section);
 	return result;
 }
 
@@ -215,12 +215,13 @@ static int read_root(struct spoa_config *config, cfg_t *root)
 	result |= read_range(root, "workers", 1, SPOA_WORKERS_MAX, &config->workers);
 	result |= read_spop(config, cfg_getsec(root, "spop"));
 	result |= read_admin(config, cfg_getsec(root, "admin"));
-	result |= direct_settings_read(&config->direct, root);
+	result |= spoa_config_direct_read(&config->direct, root);
 	result |= read_nodes(config, root);
 	if (config->node_count)
 		result |= read_tls(config, cfg_getsec(root, "tls"));
 	result |= read_pools(config, root);
-	result |= spoa_routes_read(&config->policy, root, config->pools, config->pool_count, config->direct.enabled);
+	result |= spoa_config_routes_read(&config->policy, root, config->pools, config->pool_count,
+					  config->direct.enabled);
 	return result;
 }
 
@@ -238,8 +239,8 @@ int spoa_config_load(struct spoa_config *config, const char *file)
 
 void spoa_config_release(struct spoa_config *config)
 {
-	spoa_routes_release(&config->policy);
-	direct_settings_release(&config->direct);
+	spoa_config_routes_release(&config->policy);
+	spoa_config_direct_release(&config->direct);
 	free(config->pools);
 	free(config->nodes);
 	free(config->listen);

@@ -13,7 +13,7 @@
 #include "config.h"
 #include "node_pool.h"
 #include "policy.h"
-#include "spoa_direct.h"
+#include "spoa_config_direct.h"
 
 #define SPOA_WORKERS_MAX 64
 
@@ -32,7 +32,7 @@ struct spoa_config {
 	struct node_pool *pools;
 	size_t pool_count;
 	struct policy policy;
-	struct direct_settings direct;
+	struct spoa_config_direct direct;
 	cfg_t *tree; /* what the texts above point into */
 };
 

@@ -23,7 +23,7 @@
 
 #include "capabilities.h"
 #include "direct_path.h"
-#include "direct_routes.h"
+#include "node_reach.h"
 #include "handoff_message.h"
 #include "steering_lab.h"
 #include "traffic_filter.h"
@@ -62,7 +62,7 @@ static struct direct_path *open_direct_path(struct start *start, struct spoa_con
 	struct direct_path_owner owner = {.loop = start->loop, .config = config, .metrics = &metrics};
 
 	*config = (struct spoa_config){.workers = 1, .max_connections = 100};
-	config->direct = (struct direct_settings){
+	config->direct = (struct spoa_config_direct){
 		.enabled = true,
 		.socket = start->socket,
 		.owner = {0600, (uid_t)-1, (gid_t)-1},
@@ -309,7 +309,7 @@ static void without_a_descriptor_the_handoff_is_refused(void **state)
 /* --- nodes --- */
 
 struct look {
-	struct direct_routes routes;
+	struct node_reach routes;
 	struct steering *steering;
 	struct node node;
 	struct node_route found[NODE_MAX][2];
@@ -319,7 +319,7 @@ static int look_for_node(void *context)
 {
 	struct look *look = context;
 
-	return (int)direct_routes_find(&look->routes, look->steering, &look->node, 1, look->found);
+	return (int)node_reach_find(&look->routes, look->steering, &look->node, 1, look->found);
 }
 
 /* Looks until as many nodes are unreachable, and once more. Returns how often that took. */
@@ -411,7 +411,7 @@ static void what_an_offer_finds_out_is_told_too(void **state)
 	hear(&saved, &errors);
 	assert_int_equal(netns_call(&lab->lb, look_for_node, &look), 0);
 	assert_int_equal(netns_enter(&lab->lb), 0);
-	for (int i = 0; direct_routes_usable(&look.routes, &look.node, 0, &look.found[0][0], 1. + i) && i < 1000; i++)
+	for (int i = 0; node_reach_usable(&look.routes, &look.node, 0, &look.found[0][0], 1. + i) && i < 1000; i++)
 		(void)usleep(10000);
 	assert_int_equal(netns_leave(), 0);
 	assert_false(look.found[0][0].known);

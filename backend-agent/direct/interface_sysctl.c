@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "interface_setting.h"
+#include "interface_sysctl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,7 @@
 
 #define PATH_LEN_MAX 128
 
-long interface_setting(uint8_t family, const char *interface, const char *setting)
+long interface_sysctl(uint8_t family, const char *interface, const char *setting)
 {
 	char path[PATH_LEN_MAX], text[24];
 	int fd, len = snprintf(path, sizeof(path), "/proc/sys/net/ipv%u/conf/%s/%s", family, interface, setting);
@@ -33,13 +33,13 @@ long interface_setting(uint8_t family, const char *interface, const char *settin
 	return strtol(text, NULL, 10);
 }
 
-const char *interface_setting_command(char text[static INTERFACE_SETTING_COMMAND_MAX], uint8_t family,
-				      const char *interface, const char *setting, int value)
+const char *interface_sysctl_command(char text[static INTERFACE_SYSCTL_COMMAND_MAX], uint8_t family,
+				     const char *interface, const char *setting, int value)
 {
 	/* sysctl(8) takes dots for separators, unless the first separator is a slash. */
 	char separator = strchr(interface, '.') != NULL ? '/' : '.';
 
-	(void)snprintf(text, INTERFACE_SETTING_COMMAND_MAX, "sysctl -w net%cipv%u%cconf%c%s%c%s=%d", separator, family,
+	(void)snprintf(text, INTERFACE_SYSCTL_COMMAND_MAX, "sysctl -w net%cipv%u%cconf%c%s%c%s=%d", separator, family,
 		       separator, separator, interface, separator, setting, value);
 	return text;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of a handoff share: handoff.c (life and end), mover.c (there and back), completed_here.c (completed
+/* What the files of a handoff share: handoff.c (life and end), handoff_mover.c (there and back), handoff_completion.c (completed
  * here, taken over). */
 #ifndef DISC_HANDOFF_INTERNAL_H
 #define DISC_HANDOFF_INTERNAL_H
@@ -47,7 +47,7 @@ void handoff_tell_progress(struct handoff *handoff, uint64_t bytes);
 /* Copies what a node wrote, for a log line: printable ASCII as it is, other bytes as dots. */
 void handoff_copy_reason(char out[static HANDOFF_REASON_MAX], struct control_text text);
 
-/* mover.c */
+/* handoff_mover.c */
 
 /* In WAITING: hands the connection off if it is fit by now. */
 void handoff_try(struct handoff *handoff);
@@ -69,7 +69,7 @@ int handoff_send_recall(struct handoff *handoff, bool discard);
  * handoff being lost. */
 int handoff_put_back(struct handoff *handoff, const struct tcp_state *state, const struct tcp_queues *queues);
 
-/* completed_here.c */
+/* handoff_completion.c */
 
 /* This agent writes the continuation from byte <from> of the records on, because of <cause>. In WAITING it refuses
  * instead, as handoff_refuse() does, if no node can make the body. */

@@ -127,7 +127,7 @@ void clone_set_free(struct clone_set *set)
 
 bool clone_set_reaches(const struct clone_set *set, const struct ip_address *client)
 {
-	return direct_client_reachable(set->shared.settings, client);
+	return client_route_exists(set->shared.settings, client);
 }
 
 struct clone *clone_set_add(struct clone_set *set, const struct clone_terms *terms, struct sealed_body *body)

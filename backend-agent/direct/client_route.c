@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "direct_client.h"
+#include "client_route.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -43,7 +43,7 @@ static bool has_route(const struct ip_address *client, const uint8_t *source, in
 	return errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES;
 }
 
-bool direct_client_reachable(const struct direct_settings *settings, const struct ip_address *client)
+bool client_route_exists(const struct direct_settings *settings, const struct ip_address *client)
 {
 	int error = 0;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "direct_routes.h"
+#include "node_reach.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -20,7 +20,7 @@ static const char *host_of(const struct address *address, char text[static INET6
 }
 
 /* Says in the log that <reach> is how it is now, <why> if it is not reached; once. */
-static void tell(struct direct_routes *routes, const struct node *node, size_t family, enum direct_reach reach,
+static void tell(struct node_reach *routes, const struct node *node, size_t family, enum direct_reach reach,
 		 const char *why)
 {
 	enum direct_reach *logged = &routes->logged[node->index][family];
@@ -36,7 +36,7 @@ static void tell(struct direct_routes *routes, const struct node *node, size_t f
 		log_warning("node %s (%s) gets no connections of clients: %s", node->name, text, why);
 }
 
-static void tell_silent(struct direct_routes *routes, const struct node *node, size_t family, struct node_route *route)
+static void tell_silent(struct node_reach *routes, const struct node *node, size_t family, struct node_route *route)
 {
 	char why[ERROR_MAX];
 
@@ -47,7 +47,7 @@ static void tell_silent(struct direct_routes *routes, const struct node *node, s
 }
 
 /* Returns whether the address is reached, or there is none. */
-static bool find(struct direct_routes *routes, struct steering *steering, const struct node *node, size_t family,
+static bool find(struct node_reach *routes, struct steering *steering, const struct node *node, size_t family,
 		 struct node_route *route)
 {
 	enum steering_neighbour neighbour;
@@ -72,8 +72,8 @@ static bool find(struct direct_routes *routes, struct steering *steering, const 
 	return true;
 }
 
-size_t direct_routes_find(struct direct_routes *routes, struct steering *steering, const struct node *nodes,
-			  size_t count, struct node_route found[][2])
+size_t node_reach_find(struct node_reach *routes, struct steering *steering, const struct node *nodes, size_t count,
+		       struct node_route found[][2])
 {
 	size_t unreachable = 0;
 
@@ -86,7 +86,7 @@ size_t direct_routes_find(struct direct_routes *routes, struct steering *steerin
 	return unreachable;
 }
 
-bool direct_route_usable(struct node_route *route, double now)
+bool node_route_usable(struct node_route *route, double now)
 {
 	if (!route->known)
 		return false;
@@ -96,12 +96,12 @@ bool direct_route_usable(struct node_route *route, double now)
 	return route->usable_at > 0;
 }
 
-bool direct_routes_usable(struct direct_routes *routes, const struct node *node, size_t family,
-			  struct node_route *route, double now)
+bool node_reach_usable(struct node_reach *routes, const struct node *node, size_t family, struct node_route *route,
+		       double now)
 {
 	if (!route->known)
 		return false;
-	if (direct_route_usable(route, now))
+	if (node_route_usable(route, now))
 		return true;
 	tell_silent(routes, node, family, route);
 	return false;

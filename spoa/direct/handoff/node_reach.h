@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Direct routes: whether the nodes' addresses for packets of clients are reached, by a route and on the wire, and the
+/* Node reach: whether the nodes' addresses for packets of clients are reached, by a route and on the wire, and the
  * log lines that say so when it changes. Looked up every few seconds; a node that is silent on the wire stays out until
  * it answers.
  */
-#ifndef DISC_DIRECT_ROUTES_H
-#define DISC_DIRECT_ROUTES_H
+#ifndef DISC_NODE_REACH_H
+#define DISC_NODE_REACH_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -26,21 +26,21 @@ enum direct_reach {
 };
 
 /* All zero at first. */
-struct direct_routes {
+struct node_reach {
 	enum direct_reach logged[NODE_MAX][2]; /* by the nodes' index; IPv4 and IPv6 */
 };
 
 /* Looks up the <count> <nodes>: <found>, by their index, says where packets of clients can be sent. Returns how many
  * nodes have an address that is not reached. */
-size_t direct_routes_find(struct direct_routes *routes, struct steering *steering, const struct node *nodes,
-			  size_t count, struct node_route found[][2]);
+size_t node_reach_find(struct node_reach *routes, struct steering *steering, const struct node *nodes, size_t count,
+		       struct node_route found[][2]);
 
 /* Whether packets can be sent by <route> at the loop time <now>, as the kernel said a moment ago at most. */
-bool direct_route_usable(struct node_route *route, double now);
+bool node_route_usable(struct node_route *route, double now);
 
 /* Whether packets can be sent to <node> by <route>, its route of <family> (0: IPv4, 1: IPv6). If the kernel has found
  * out meanwhile that the node is silent, logs that at once and makes <route> unknown. */
-bool direct_routes_usable(struct direct_routes *routes, const struct node *node, size_t family,
-			  struct node_route *route, double now);
+bool node_reach_usable(struct node_reach *routes, const struct node *node, size_t family, struct node_route *route,
+		       double now);
 
 #endif

@@ -6,8 +6,8 @@
 #include <ev.h>
 #include <stddef.h>
 
+#include "client_route.h"
 #include "clone.h"
-#include "direct_client.h"
 #include "direct_service.h"
 
 struct clone_set;
@@ -20,7 +20,7 @@ struct clone_set *clone_set_new(struct ev_loop *loop, struct direct_service *ser
 /* Drops what is left, and frees <set>, which may be NULL. */
 void clone_set_free(struct clone_set *set);
 
-/* See direct_client_reachable(). */
+/* See client_route_exists(). */
 bool clone_set_reaches(const struct clone_set *set, const struct ip_address *client);
 
 /* Makes a clone as clone_new() does. Returns it, or NULL if there are too many or memory is exhausted; <body> is the

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "direct_routes.h"
 #include "handoff_internal.h"
 #include "log.h"
+#include "node_reach.h"
 
 #define FLAG_RST 4 /* RFC 9293 3.1 */
 #define POLL_MIN_S 0.001
@@ -176,7 +176,7 @@ static const struct steering_route *route_of(const struct handoff *handoff, cons
 	struct handoff_environment *environment = handoff->environment;
 	struct node_route *route = &environment->routes[handoff->node->index][flow->family == 6];
 
-	return direct_route_usable(route, ev_now(environment->loop)) ? &route->route : NULL;
+	return node_route_usable(route, ev_now(environment->loop)) ? &route->route : NULL;
 }
 
 /* The node is up, and HAProxy expects what it has prepared: hands the connection off if that is fit. */

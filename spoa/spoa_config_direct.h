@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The direct section of the configuration, and what nodes need for the direct path. */
-#ifndef DISC_SPOA_DIRECT_H
-#define DISC_SPOA_DIRECT_H
+#ifndef DISC_SPOA_CONFIG_DIRECT_H
+#define DISC_SPOA_CONFIG_DIRECT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 #include "listener.h"
 #include "node_pool.h"
 
-struct direct_settings {
+struct spoa_config_direct {
 	bool enabled;          /* there is such a section; nothing else holds otherwise */
 	struct address socket; /* the handoff socket */
 	struct listener_owner owner;
@@ -29,14 +29,14 @@ struct direct_settings {
 extern cfg_opt_t direct_options[];
 
 /* Reads the mode, user and group of a UNIX socket from <section>. Returns 0, or -1 after config_fault(). */
-int direct_settings_read_owner(struct listener_owner *owner, cfg_t *section);
+int spoa_config_direct_read_owner(struct listener_owner *owner, cfg_t *section);
 
 /* Reads the section "direct" of <root>, if there is one. Returns 0, or -1 after config_fault();
- * direct_settings_release() is due in both cases. */
-int direct_settings_read(struct direct_settings *settings, cfg_t *root);
-void direct_settings_release(struct direct_settings *settings);
+ * spoa_config_direct_release() is due in both cases. */
+int spoa_config_direct_read(struct spoa_config_direct *settings, cfg_t *root);
+void spoa_config_direct_release(struct spoa_config_direct *settings);
 
 /* Reads fetch and direct of the node <section>. Returns 0, or -1 after config_fault(). */
-int direct_settings_read_node(struct node *node, cfg_t *section);
+int spoa_config_direct_read_node(struct node *node, cfg_t *section);
 
 #endif

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "capabilities.h"
-#include "interface_setting.h"
+#include "interface_sysctl.h"
 #include "route_lookup.h"
 #include "tcp_freeze.h"
 
@@ -137,7 +137,7 @@ static bool check_vip(struct checking *checking, const struct ip_address *vip, c
 /* The kernel goes by the larger value of "all" and the interface's own. Returns it, or -1 if it cannot be read. */
 static long effective(struct checking *checking, const char *interface, const char *setting)
 {
-	long all = interface_setting(4, "all", setting), own = interface_setting(4, interface, setting);
+	long all = interface_sysctl(4, "all", setting), own = interface_sysctl(4, interface, setting);
 
 	if (all >= 0 && own >= 0)
 		return all > own ? all : own;
@@ -147,7 +147,7 @@ static long effective(struct checking *checking, const char *interface, const ch
 
 static void check_arp(struct checking *checking, const char *interface)
 {
-	char command[INTERFACE_SETTING_COMMAND_MAX];
+	char command[INTERFACE_SYSCTL_COMMAND_MAX];
 	long ignore = effective(checking, interface, "arp_ignore");
 	long announce = effective(checking, interface, "arp_announce");
 	long filter = effective(checking, interface, "rp_filter");
@@ -157,12 +157,12 @@ static void check_arp(struct checking *checking, const char *interface)
 	if (ignore >= 0 && ignore != 1 && ignore != 2 && ignore != 8)
 		report(checking, VIP_CHECK_FAULT,
 		       "interface %s: arp_ignore is %ld, so this node would answer ARP for the VIP: %s", interface,
-		       ignore, interface_setting_command(command, 4, interface, "arp_ignore", 1));
+		       ignore, interface_sysctl_command(command, 4, interface, "arp_ignore", 1));
 	if (announce >= 0 && announce != 2)
 		report(checking, VIP_CHECK_FAULT,
 		       "interface %s: arp_announce is %ld, so ARP requests would claim the VIP: %s", interface,
-		       announce, interface_setting_command(command, 4, interface, "arp_announce", 2));
-	if (filter == 1 && interface_setting(4, "all", "rp_filter") == 1)
+		       announce, interface_sysctl_command(command, 4, interface, "arp_announce", 2));
+	if (filter == 1 && interface_sysctl(4, "all", "rp_filter") == 1)
 		report(checking, VIP_CHECK_FAULT,
 		       "interface %s: rp_filter of all interfaces is strict, so clients' packets that come by the load "
 		       "balancer may be dropped: sysctl -w net.ipv4.conf.all.rp_filter=0 "
@@ -172,18 +172,18 @@ static void check_arp(struct checking *checking, const char *interface)
 		report(checking, VIP_CHECK_FAULT,
 		       "interface %s: rp_filter is strict, so clients' packets that come by the load balancer may be "
 		       "dropped: %s",
-		       interface, interface_setting_command(command, 4, interface, "rp_filter", 2));
+		       interface, interface_sysctl_command(command, 4, interface, "rp_filter", 2));
 }
 
 static void check_ipv6(struct checking *checking, const char *interface)
 {
-	char command[INTERFACE_SETTING_COMMAND_MAX];
+	char command[INTERFACE_SYSCTL_COMMAND_MAX];
 
-	if (interface_setting(6, interface, "disable_ipv6") != 0)
+	if (interface_sysctl(6, interface, "disable_ipv6") != 0)
 		report(checking, VIP_CHECK_FAULT, "interface %s: IPv6 is off: %s", interface,
-		       interface_setting_command(command, 6, interface, "disable_ipv6", 0));
+		       interface_sysctl_command(command, 6, interface, "disable_ipv6", 0));
 	/* Proxying would answer solicitations for addresses that are elsewhere on this host. */
-	if (interface_setting(6, interface, "proxy_ndp") > 0)
+	if (interface_sysctl(6, interface, "proxy_ndp") > 0)
 		report(checking, VIP_CHECK_NOTE,
 		       "interface %s: proxy_ndp is on; the VIP must not be among its neighbours (ip -6 neighbour show "
 		       "proxy)",

@@ -8,10 +8,10 @@
 
 #include "capabilities.h"
 #include "direct_needs.h"
-#include "direct_routes.h"
 #include "handoff.h"
 #include "handoff_table.h"
 #include "log.h"
+#include "node_reach.h"
 #include "secret.h"
 #include "steering_leftover.h"
 
@@ -28,7 +28,7 @@ struct direct_path {
 	struct node_link_listener listener;
 	struct dispatch_direct offers;
 	struct handoff_server *server;
-	struct direct_routes routes;
+	struct node_reach routes;
 	double drains_since[NODE_MAX]; /* by the nodes' index; loop time */
 	ev_timer look, count;
 	size_t leftovers;
@@ -258,8 +258,8 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	show(direct, SPOA_NODES_UNREACHABLE,
-	     direct_routes_find(&direct->routes, direct->environment.steering, config->nodes, config->node_count,
-				direct->environment.routes));
+	     node_reach_find(&direct->routes, direct->environment.steering, config->nodes, config->node_count,
+			     direct->environment.routes));
 }
 
 static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
@@ -294,8 +294,8 @@ static bool can_be_direct(struct direct_path *direct, const struct control_offer
 	       breaker_allows(&environment->breakers[route - environment->config->policy.routes],
 			      ev_now(environment->loop)) &&
 	       node_link_direct(environment->links[node->index]) &&
-	       direct_routes_usable(&direct->routes, node, family, &environment->routes[node->index][family],
-				    ev_now(environment->loop));
+	       node_reach_usable(&direct->routes, node, family, &environment->routes[node->index][family],
+				 ev_now(environment->loop));
 }
 
 /* If the direct path can be taken, keeps what a takeover needs and sets offer->direct_min. */
@@ -374,7 +374,7 @@ static int check_needs(struct direct_path *direct)
 
 static int open_steering(struct direct_path *direct)
 {
-	const struct direct_settings *settings = &direct->owner.config->direct;
+	const struct spoa_config_direct *settings = &direct->owner.config->direct;
 	const struct steering_settings wanted = {
 		.interfaces = settings->interfaces, .max_flows = settings->max_flows, .max_age = FLOW_AGE_S};
 	struct tcp_fault fault;
@@ -430,7 +430,7 @@ static void start_timers(struct direct_path *direct)
 
 static int open_handoff_socket(struct direct_path *direct)
 {
-	const struct direct_settings *settings = &direct->owner.config->direct;
+	const struct spoa_config_direct *settings = &direct->owner.config->direct;
 
 	direct->server = handoff_server_new(direct->owner.loop, &settings->socket, &settings->owner,
 					    &handoff_server_events, direct);

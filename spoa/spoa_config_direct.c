@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "spoa_direct.h"
+#include "spoa_config_direct.h"
 
 #include <arpa/inet.h>
 #include <grp.h>
@@ -33,7 +33,7 @@ cfg_opt_t direct_options[] = {
 	CFG_END(),
 };
 
-int direct_settings_read_owner(struct listener_owner *owner, cfg_t *section)
+int spoa_config_direct_read_owner(struct listener_owner *owner, cfg_t *section)
 {
 	const char *mode = cfg_getstr(section, "mode"), *user = cfg_getstr(section, "user");
 	const char *group = cfg_getstr(section, "group");
@@ -62,7 +62,7 @@ int direct_settings_read_owner(struct listener_owner *owner, cfg_t *section)
 	return result;
 }
 
-static int read_socket(struct direct_settings *settings, cfg_t *section)
+static int read_socket(struct spoa_config_direct *settings, cfg_t *section)
 {
 	const char *path = cfg_getstr(section, "socket"), *why = "not an absolute path";
 	char text[ADDRESS_TEXT_MAX];
@@ -73,7 +73,7 @@ static int read_socket(struct direct_settings *settings, cfg_t *section)
 	return 0;
 }
 
-static int read_interfaces(struct direct_settings *settings, cfg_t *section)
+static int read_interfaces(struct spoa_config_direct *settings, cfg_t *section)
 {
 	unsigned count = cfg_size(section, "interface");
 	int result = 0;
@@ -101,7 +101,7 @@ static int read_seconds(cfg_t *section, const char *field, double min, double ma
 	return config_fault(section, field, "%g is not between %g and %g seconds", *value, min, max);
 }
 
-static int read_numbers(struct direct_settings *settings, cfg_t *section)
+static int read_numbers(struct spoa_config_direct *settings, cfg_t *section)
 {
 	long min_size = 0, max_flows = 0, max_failures = 0;
 	int result = config_need_range(section, "min-size", 1, INT64_MAX, &min_size);
@@ -118,7 +118,7 @@ static int read_numbers(struct direct_settings *settings, cfg_t *section)
 	return result;
 }
 
-int direct_settings_read(struct direct_settings *settings, cfg_t *root)
+int spoa_config_direct_read(struct spoa_config_direct *settings, cfg_t *root)
 {
 	cfg_t *section = cfg_size(root, "direct") > 0 ? cfg_getsec(root, "direct") : NULL;
 	int result;
@@ -127,7 +127,7 @@ int direct_settings_read(struct direct_settings *settings, cfg_t *root)
 		return 0;
 	settings->enabled = true;
 	result = read_socket(settings, section);
-	result |= direct_settings_read_owner(&settings->owner, section);
+	result |= spoa_config_direct_read_owner(&settings->owner, section);
 	result |= read_interfaces(settings, section);
 	result |= read_numbers(settings, section);
 	if (cfg_getint(root, "workers") != 1)
@@ -137,7 +137,7 @@ int direct_settings_read(struct direct_settings *settings, cfg_t *root)
 	return result;
 }
 
-void direct_settings_release(struct direct_settings *settings)
+void spoa_config_direct_release(struct spoa_config_direct *settings)
 {
 	free(settings->interfaces);
 	settings->interfaces = NULL;
@@ -182,7 +182,7 @@ static int read_node_addresses(struct node *node, cfg_t *section)
 	return result;
 }
 
-int direct_settings_read_node(struct node *node, cfg_t *section)
+int spoa_config_direct_read_node(struct node *node, cfg_t *section)
 {
 	int result = read_node_addresses(node, section);
 

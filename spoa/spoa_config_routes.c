@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "spoa_routes.h"
+#include "spoa_config_routes.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -176,7 +176,8 @@ static int read_route(struct policy_route *route, cfg_t *section, const struct n
 	return result;
 }
 
-int spoa_routes_read(struct policy *policy, cfg_t *root, const struct node_pool *pools, size_t pool_count, bool direct)
+int spoa_config_routes_read(struct policy *policy, cfg_t *root, const struct node_pool *pools, size_t pool_count,
+			    bool direct)
 {
 	unsigned size = cfg_size(root, "route");
 	int result = 0;
@@ -190,7 +191,7 @@ int spoa_routes_read(struct policy *policy, cfg_t *root, const struct node_pool 
 	return result;
 }
 
-void spoa_routes_release(struct policy *policy)
+void spoa_config_routes_release(struct policy *policy)
 {
 	for (size_t i = 0; i < policy->count; i++) {
 		struct policy_route *route = &policy->routes[i];
