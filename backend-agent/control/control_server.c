@@ -178,14 +178,6 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 		    status == TICKET_OFFER_USED ? "the ticket was used before" : "too many tickets wait");
 }
 
-static void on_cancel(struct agent *agent, const struct control_cancel *cancel)
-{
-	if (!ticket_table_cancel(agent->server->settings->tickets, &cancel->ticket, agent->number, ticket_clock()))
-		return;
-	node_metrics_add(NODE_DECLINED, 1);
-	send_result(agent, &cancel->ticket, CONTROL_OUTCOME_DECLINED, 0, 0, "cancelled by the agent");
-}
-
 static void on_ping(struct agent *agent, const struct control_ping *ping)
 {
 	struct control_message message = {
@@ -255,9 +247,6 @@ static void dispatch(struct agent *agent, const struct control_message *message)
 		break;
 	case CONTROL_OFFER:
 		on_offer(agent, &message->u.offer);
-		break;
-	case CONTROL_CANCEL:
-		on_cancel(agent, &message->u.cancel);
 		break;
 	case CONTROL_PING:
 		on_ping(agent, &message->u.ping);

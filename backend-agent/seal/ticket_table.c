@@ -239,20 +239,6 @@ enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const st
 	return status;
 }
 
-bool ticket_table_cancel(struct ticket_table *table, const struct ticket *ticket, uint64_t channel, double now)
-{
-	struct entry *entry;
-	bool found;
-
-	pthread_mutex_lock(&table->lock);
-	entry = entry_find(table, ticket);
-	found = entry != NULL && entry->state == ENTRY_OFFERED && entry->offer->terms.channel == channel;
-	if (found)
-		slot_give(table, entry_take_offer(table, entry, now));
-	pthread_mutex_unlock(&table->lock);
-	return found;
-}
-
 size_t ticket_table_drop_channel(struct ticket_table *table, uint64_t channel, double now)
 {
 	struct entry *entry, *next;

@@ -3,7 +3,7 @@
  * threads. Either side may come first; each waits at most <wait_s>. A ticket is good for one meeting: afterwards, or
  * when the wait is over, it is remembered as used for <remember_s> and refused.
  *
- *        offer                    fetch claims               wait over, cancel, channel gone
+ *        offer                    fetch claims               wait over, channel gone
  *   (none) --> OFFERED ----------------------------> USED <---------------------------------- OFFERED
  *
  *        fetch claims             offer                      wait over, fetch gone
@@ -80,14 +80,14 @@ struct ticket_waiter {
 enum ticket_offer_status {
 	TICKET_OFFER_KEPT,    /* waits for its fetch */
 	TICKET_OFFER_JOINED,  /* a fetch was waiting: its thread gets it */
-	TICKET_OFFER_USED,    /* the ticket was used, cancelled, or offered before: dropped */
+	TICKET_OFFER_USED,    /* the ticket was used or offered before: dropped */
 	TICKET_OFFER_REFUSED, /* the table is full: dropped */
 };
 
 enum ticket_claim_status {
 	TICKET_CLAIM_JOINED,  /* the offer is the caller's */
 	TICKET_CLAIM_WAITING, /* <waiter> will be called, unless it is withdrawn first */
-	TICKET_CLAIM_USED,    /* the ticket was used or cancelled, or another fetch waits for it */
+	TICKET_CLAIM_USED,    /* the ticket was used, or another fetch waits for it */
 	TICKET_CLAIM_REFUSED, /* the table is full */
 };
 
@@ -117,10 +117,6 @@ enum ticket_claim_status ticket_table_claim(struct ticket_table *table, struct t
 /* Withdraws a waiting <waiter>, in its mailbox's thread; the ticket is used from now on. Returns the offer if it had
  * come but call() was not made yet (it is the caller's, call() is not made any more), else NULL. */
 struct ticket_offer *ticket_table_withdraw(struct ticket_table *table, struct ticket_waiter *waiter, double now);
-
-/* The agent on <channel> cancels <ticket>: an offer that still waits is wiped, and the ticket is used. Returns true if
- * there was one. Offers of other channels are left alone. */
-bool ticket_table_cancel(struct ticket_table *table, const struct ticket *ticket, uint64_t channel, double now);
 
 /* Does so for all waiting offers of <channel>. Returns how many there were. */
 size_t ticket_table_drop_channel(struct ticket_table *table, uint64_t channel, double now);

@@ -100,20 +100,6 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	return error;
 }
 
-static enum control_error encode_cancel(const struct control_cancel *cancel, uint8_t *out, size_t cap, size_t *len)
-{
-	Disc__Control__Envelope envelope = DISC__CONTROL__ENVELOPE__INIT;
-	Disc__Control__Cancel packed = DISC__CONTROL__CANCEL__INIT;
-
-	if (!text_fits(cancel->reason))
-		return CONTROL_BAD_FIELD;
-	packed.ticket = pack_ticket(&cancel->ticket);
-	packed.reason = pack_text(cancel->reason);
-	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_CANCEL;
-	envelope.cancel = &packed;
-	return pack_envelope(&envelope, out, cap, len);
-}
-
 static enum control_error encode_result(const struct control_result *result, uint8_t *out, size_t cap, size_t *len)
 {
 	Disc__Control__Envelope envelope = DISC__CONTROL__ENVELOPE__INIT;
@@ -163,8 +149,6 @@ enum control_error control_encode(const struct control_message *message, uint8_t
 		return encode_hello(&message->u.hello, out, cap, len);
 	case CONTROL_OFFER:
 		return encode_offer(&message->u.offer, out, cap, len);
-	case CONTROL_CANCEL:
-		return encode_cancel(&message->u.cancel, out, cap, len);
 	case CONTROL_RESULT:
 		return encode_result(&message->u.result, out, cap, len);
 	case CONTROL_PING:
@@ -218,13 +202,6 @@ static enum control_error decode_offer(struct control_offer *offer, const Disc__
 	return CONTROL_OK;
 }
 
-static enum control_error decode_cancel(struct control_cancel *cancel, const Disc__Control__Cancel *packed)
-{
-	if (!unpack_ticket(&cancel->ticket, packed->ticket))
-		return CONTROL_BAD_TICKET;
-	return unpack_text(&cancel->reason, packed->reason) ? CONTROL_OK : CONTROL_BAD_FIELD;
-}
-
 static enum control_error decode_result(struct control_result *result, const Disc__Control__Result *packed)
 {
 	if (!unpack_ticket(&result->ticket, packed->ticket))
@@ -246,9 +223,6 @@ static enum control_error decode_message(struct control_message *message, const 
 	case DISC__CONTROL__ENVELOPE__MESSAGE_OFFER:
 		message->type = CONTROL_OFFER;
 		return decode_offer(&message->u.offer, envelope->offer);
-	case DISC__CONTROL__ENVELOPE__MESSAGE_CANCEL:
-		message->type = CONTROL_CANCEL;
-		return decode_cancel(&message->u.cancel, envelope->cancel);
 	case DISC__CONTROL__ENVELOPE__MESSAGE_RESULT:
 		message->type = CONTROL_RESULT;
 		return decode_result(&message->u.result, envelope->result);
@@ -330,14 +304,21 @@ const char *control_error_text(enum control_error error)
 const char *control_type_text(enum control_type type)
 {
 	static const char *const names[] = {
-		[CONTROL_UNKNOWN] = "unknown",   [CONTROL_HELLO] = "hello",
-		[CONTROL_OFFER] = "offer",       [CONTROL_CANCEL] = "cancel",
-		[CONTROL_RESULT] = "result",     [CONTROL_PING] = "ping",
-		[CONTROL_PONG] = "pong",         [CONTROL_PREPARED] = "prepared",
-		[CONTROL_HANDOFF] = "handoff",   [CONTROL_HANDOFF_REPLY] = "handoff reply",
-		[CONTROL_PROGRESS] = "progress", [CONTROL_CLIENT_DATA] = "client data",
-		[CONTROL_DRAINED] = "drained",   [CONTROL_RECALL] = "recall",
-		[CONTROL_HANDBACK] = "handback", [CONTROL_GONE] = "gone",
+		[CONTROL_UNKNOWN] = "unknown",
+		[CONTROL_HELLO] = "hello",
+		[CONTROL_OFFER] = "offer",
+		[CONTROL_RESULT] = "result",
+		[CONTROL_PING] = "ping",
+		[CONTROL_PONG] = "pong",
+		[CONTROL_PREPARED] = "prepared",
+		[CONTROL_HANDOFF] = "handoff",
+		[CONTROL_HANDOFF_REPLY] = "handoff reply",
+		[CONTROL_PROGRESS] = "progress",
+		[CONTROL_CLIENT_DATA] = "client data",
+		[CONTROL_DRAINED] = "drained",
+		[CONTROL_RECALL] = "recall",
+		[CONTROL_HANDBACK] = "handback",
+		[CONTROL_GONE] = "gone",
 	};
 
 	return (size_t)type < sizeof(names) / sizeof(names[0]) ? names[type] : "unknown";

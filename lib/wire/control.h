@@ -25,7 +25,6 @@ enum control_type {
 	CONTROL_UNKNOWN = 0, /* a message that this version does not know: ignore it */
 	CONTROL_HELLO,       /* both ways, first: versions spoken, who speaks */
 	CONTROL_OFFER,       /* agent -> node: ticket, lease's TX state, request */
-	CONTROL_CANCEL,      /* agent -> node: the ticket will not be fetched */
 	CONTROL_RESULT,      /* node -> agent: how an offload ended */
 	CONTROL_PING,        /* agent -> node, every 250 ms */
 	CONTROL_PONG,        /* node -> agent: answer, with the node's load and whether it drains */
@@ -73,11 +72,6 @@ struct control_offer {
 	struct control_text continuation_etag; /* entity tag of a continuation's object; empty: no continuation */
 	uint64_t continuation_offset;          /* the byte of the object that it begins with */
 	uint64_t continuation_length;          /* its bytes of plaintext; 0 without <continuation_etag> */
-};
-
-struct control_cancel {
-	struct ticket ticket;
-	struct control_text reason;
 };
 
 struct control_result {
@@ -166,7 +160,6 @@ struct control_message {
 	union {
 		struct control_hello hello;
 		struct control_offer offer;
-		struct control_cancel cancel;
 		struct control_result result;
 		struct control_ping ping;
 		struct control_pong pong;

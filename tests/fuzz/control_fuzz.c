@@ -42,8 +42,6 @@ static unsigned touch_texts(const struct control_message *message)
 	case CONTROL_OFFER:
 		return touch(message->u.offer.method) + touch(message->u.offer.host) + touch(message->u.offer.target) +
 		       touch(message->u.offer.client);
-	case CONTROL_CANCEL:
-		return touch(message->u.cancel.reason);
 	case CONTROL_RESULT:
 		return touch(message->u.result.reason);
 	case CONTROL_PREPARED:

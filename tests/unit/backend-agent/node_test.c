@@ -448,19 +448,6 @@ static void fetch_that_will_be_declined_waits_for_its_offer(void **state)
 	assert_result(lab, 36, CONTROL_OUTCOME_DECLINED, "the body is shorter than offload.min-size");
 }
 
-static void cancelled_ticket_gets_no_promise(void **state)
-{
-	struct lab *lab = *state;
-	struct control_message cancel = {.type = CONTROL_CANCEL, .u.cancel = {.ticket = ticket_of(33)}};
-
-	agent_greet(lab);
-	offer_and_wait(lab, 33, 1);
-	agent_send(lab, &cancel);
-	assert_result(lab, 33, CONTROL_OUTCOME_DECLINED, "cancelled by the agent");
-	fetch(lab, 33, "GET", "/big.bin", "");
-	assert_unannounced(lab);
-}
-
 static bool no_offer_waits(void *context)
 {
 	return !an_offer_waits(context);
@@ -554,7 +541,6 @@ int main(void)
 		LAB_TEST(ticket_is_honoured_once),
 		LAB_TEST(used_ticket_gets_no_promise_whatever_is_asked),
 		LAB_TEST(fetch_that_will_be_declined_waits_for_its_offer),
-		LAB_TEST(cancelled_ticket_gets_no_promise),
 		LAB_TEST(closed_channel_takes_its_offers_with_it),
 		LAB_TEST(client_that_goes_away_ends_the_offload),
 		LAB_TEST(drain_lets_a_transfer_finish),

@@ -206,19 +206,6 @@ static void terms_of_a_continuation_are_the_tables_own(void **state)
 	ticket_table_release(bench->table, got);
 }
 
-static void cancel_is_for_the_own_channel_only(void **state)
-{
-	struct bench *bench = *state;
-	struct ticket ticket = ticket_of(9);
-
-	assert_false(ticket_table_cancel(bench->table, &ticket, 1, 0));
-	assert_int_equal(offer(bench, 9, 1, 1, 0), TICKET_OFFER_KEPT);
-	assert_false(ticket_table_cancel(bench->table, &ticket, 2, 0));
-	assert_true(ticket_table_cancel(bench->table, &ticket, 1, 0));
-	assert_false(ticket_table_cancel(bench->table, &ticket, 1, 0));
-	assert_int_equal(claim(bench, 9, 0), TICKET_CLAIM_USED);
-}
-
 static void closed_channel_drops_its_offers_only(void **state)
 {
 	struct bench *bench = *state;
@@ -346,7 +333,6 @@ int main(void)
 		BENCH_TEST(fetch_that_waited_in_vain_uses_the_ticket),
 		BENCH_TEST(withdrawal_before_the_call_returns_the_offer),
 		BENCH_TEST(terms_of_a_continuation_are_the_tables_own),
-		BENCH_TEST(cancel_is_for_the_own_channel_only),
 		BENCH_TEST(closed_channel_drops_its_offers_only),
 		BENCH_TEST(waiting_and_memory_of_use_are_bounded),
 		cmocka_unit_test(every_ticket_meets_exactly_once_across_threads),
