@@ -55,14 +55,14 @@ asks() {
 
 @test "a short body is asked about once, by its host, path and query; a large one each time" {
 	mode=splice
-	asks 1 '1024?once'
-	asks 0 '1024?once'
-	asks 1 '1024?again'
-	asks 1 '1024?once' -H 'Host: other.example'
-	asks 0 '1024?once'
+	asks 1 '16384?once'
+	asks 0 '16384?once'
+	asks 1 '16384?again'
+	asks 1 '16384?once' -H 'Host: other.example'
+	asks 0 '16384?once'
 	asks 1 '100k?once'
 	asks 1 '100k?once'
-	[[ $(line_of '/1024\?once') == *" path=proxy "*" reason=not-asked"* ]]
+	[[ $(line_of '/16384\?once') == *" path=proxy "*" reason=not-asked"* ]]
 }
 
 @test "a short range says nothing of its file, nor does an answer without a body" {
@@ -80,7 +80,7 @@ asks() {
 @test "a file that grew is proxied once more, then spliced" {
 	mode=splice
 	local name=growing-$$
-	cp "$SUITE/www/1024" "$SUITE/www/$name"
+	cp "$SUITE/www/16384" "$SUITE/www/$name"
 	asks 1 "$name"
 	asks 0 "$name"
 	cp "$SUITE/www/100k" "$SUITE/www/$name.new"
