@@ -81,7 +81,7 @@ static int check_vip(const char *file, const struct ip_address *clients, size_t 
 	check.settings = &config.direct;
 	if (!config.has_direct)
 		fprintf(stderr, "disc-backend: %s has no section direct\n", file);
-	else if (vip_check_run(&check) == 0)
+	else if (!vip_check_run(&check))
 		result = EXIT_SUCCESS;
 	node_config_release(&config);
 	if (result == EXIT_SUCCESS)

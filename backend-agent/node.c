@@ -46,14 +46,14 @@ static void on_fetching_ended(struct ev_loop *loop, ev_async *watcher, int event
 	struct backend *backend = watcher->data;
 
 	(void)events;
-	if (atomic_load(&backend->fetch_workers_left) == 0)
+	if (!atomic_load(&backend->fetch_workers_left))
 		ev_break(loop, EVBREAK_ALL);
 }
 
 static int start_control(struct worker *worker, struct backend *backend)
 {
 	worker->context = control_server_start(worker->loop, backend->control_listener, &backend->control);
-	if (worker->context == NULL) {
+	if (!worker->context) {
 		log_error("control.listen: the server could not be started: out of memory");
 		return -1;
 	}
@@ -83,7 +83,7 @@ static int start_fetch(struct worker *worker, struct backend *backend)
 
 	worker->context = fetch_server_start(&service, backend->fetch_listeners, backend->config->fetch_listen_count,
 					     on_fetch_idle, worker);
-	if (worker->context == NULL) {
+	if (!worker->context) {
 		log_error("fetch.listen: a server could not be started: out of memory");
 		return -1;
 	}
@@ -123,7 +123,7 @@ static void stop_worker(struct worker *worker, void *shared)
 	fetch_server_stop(worker->context);
 	atomic_fetch_sub(&backend->fetch_workers_left, 1);
 	control_loop = atomic_load(&backend->control_loop);
-	if (control_loop != NULL)
+	if (control_loop)
 		ev_async_send(control_loop, &backend->fetching_ended);
 }
 
@@ -160,7 +160,7 @@ static int open_listeners(struct backend *backend)
 	const struct node_config *config = backend->config;
 
 	backend->fetch_listeners = calloc(config->fetch_listen_count, sizeof(*backend->fetch_listeners));
-	if (backend->fetch_listeners == NULL) {
+	if (!backend->fetch_listeners) {
 		log_error("fetch.listen: out of memory");
 		return -1;
 	}
@@ -177,7 +177,7 @@ static int open_listeners(struct backend *backend)
 
 static void close_listeners(struct backend *backend)
 {
-	for (size_t i = 0; backend->fetch_listeners != NULL && i < backend->config->fetch_listen_count; i++)
+	for (size_t i = 0; backend->fetch_listeners && i < backend->config->fetch_listen_count; i++)
 		if (backend->fetch_listeners[i] >= 0)
 			close(backend->fetch_listeners[i]);
 	free(backend->fetch_listeners);
@@ -191,8 +191,7 @@ static void raise_descriptor_limit(const struct backend *backend)
 	const struct node_config *config = backend->config;
 	struct rlimit limit;
 	/* A clone, of which there may be as many as connections, needs the same. */
-	rlim_t needed =
-		(backend->direct != NULL ? 4 : 2) * (rlim_t)config->limits.max_connections * config->workers + 512;
+	rlim_t needed = (backend->direct ? 4 : 2) * (rlim_t)config->limits.max_connections * config->workers + 512;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
@@ -213,7 +212,7 @@ static int start_admin(struct backend *backend, const struct admin_source *sourc
 	if (!backend->config->has_admin)
 		return 0;
 	backend->admin = admin_start(&backend->config->admin_listen, source);
-	if (backend->admin != NULL)
+	if (backend->admin)
 		return 0;
 	log_error("admin.listen: cannot listen on %s: %s", address_format(&backend->config->admin_listen, text),
 		  strerror(errno));
@@ -266,7 +265,7 @@ int node_run(const struct node_config *config)
 	int result = -1;
 
 	backend.tickets = ticket_table_new(&config->tickets);
-	if (backend.tickets == NULL || result_queue_init(&backend.results) < 0) {
+	if (!backend.tickets || result_queue_init(&backend.results) < 0) {
 		log_error("offload.max-waiting: out of memory");
 		ticket_table_free(backend.tickets);
 		return -1;
@@ -282,7 +281,7 @@ int node_run(const struct node_config *config)
 	}
 	admin_stop(backend.admin);
 	close_listeners(&backend);
-	if (backend.direct != NULL)
+	if (backend.direct)
 		direct_service_close(backend.direct);
 	result_queue_destroy(&backend.results);
 	ticket_table_free(backend.tickets);

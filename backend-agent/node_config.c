@@ -84,7 +84,7 @@ static int need_texts(cfg_t *section, const char *field, const char ***texts)
 	unsigned count = cfg_size(section, field);
 
 	*texts = calloc((size_t)count + 1, sizeof(**texts));
-	if (*texts == NULL)
+	if (!*texts)
 		return config_fault(section, field, "out of memory");
 	for (unsigned i = 0; i < count; i++) {
 		(*texts)[i] = cfg_getnstr(section, field, i);
@@ -101,12 +101,12 @@ static int check_listen(struct node_config *config, cfg_t *fetch)
 	unsigned count = cfg_size(fetch, "listen");
 	int faults = 0;
 
-	if (count == 0) {
+	if (!count) {
 		config_fault(fetch, "listen", "must be set");
 		return 1;
 	}
 	config->fetch_listen = calloc(count, sizeof(*config->fetch_listen));
-	if (config->fetch_listen == NULL) {
+	if (!config->fetch_listen) {
 		config_fault(fetch, "listen", "out of memory");
 		return 1;
 	}
@@ -144,7 +144,7 @@ static int check_control(struct node_config *config, cfg_t *control)
 {
 	int faults = -config_need_address(control, "listen", &config->control_listen);
 
-	if (cfg_size(control, "agents") == 0)
+	if (!cfg_size(control, "agents"))
 		faults -= config_fault(control, "agents", "must name at least one agent");
 	else
 		faults -= need_texts(control, "agents", &config->agents);
@@ -163,11 +163,11 @@ static int check_tls(struct node_config *config, cfg_t *tls)
 	if (faults > 0)
 		return faults;
 	config->tls = channel_tls_new(ca, certificate, key, error, sizeof(error));
-	if (config->tls != NULL)
+	if (config->tls)
 		return 0;
-	if (strstr(error, key) != NULL)
+	if (strstr(error, key))
 		field = "key";
-	else if (strstr(error, ca) != NULL)
+	else if (strstr(error, ca))
 		field = "ca";
 	config_fault(tls, field, "%s", error);
 	return 1;
@@ -185,7 +185,7 @@ static int check_root(struct node_config *config, cfg_t *files)
 		return 1;
 	}
 	config->files = file_source_new(root);
-	if (config->files == NULL) {
+	if (!config->files) {
 		config_fault(files, "root", "%s: %s", root,
 			     errno == ENOSYS ? "this kernel has no openat2(2): Linux 5.6 is needed" : strerror(errno));
 		return 1;
@@ -199,15 +199,15 @@ static int check_files(struct node_config *config, cfg_t *files)
 	int faults = check_root(config, files);
 
 	faults -= need_texts(files, "index", &config->index);
-	for (const char **name = config->index; name != NULL && *name != NULL; name++)
-		if (strchr(*name, '/') != NULL)
+	for (const char **name = config->index; name && *name; name++)
+		if (strchr(*name, '/'))
 			faults -= config_fault(files, "index", "\"%s\" is not a file's name: it has a '/'", *name);
 	if (mime_types[0] == '\0')
 		mime_types = NULL;
 	else if (config_need_file(files, "mime-types", &mime_types) < 0)
 		return faults + 1;
 	config->types = content_types_new(mime_types);
-	if (config->types == NULL)
+	if (!config->types)
 		faults -= config_fault(files, "mime-types", "%s: %s", mime_types ? mime_types : "", strerror(errno));
 	return faults;
 }
@@ -225,13 +225,12 @@ static int check_url(struct node_config *config, cfg_t *origin, const char *url)
 		return config_fault(origin, "url", "\"%s\" is not written http://HOST[:PORT]", url);
 	authority = url + sizeof(scheme) - 1;
 	len = strcspn(authority, "/?#@*");
-	if (len == 0 || (authority[len] != '\0' && strcmp(authority + len, "/") != 0) ||
-	    len + sizeof(":80") > sizeof(host))
+	if (!len || (authority[len] != '\0' && strcmp(authority + len, "/") != 0) || len + sizeof(":80") > sizeof(host))
 		return config_fault(origin, "url", "\"%s\" is not written http://HOST[:PORT]", url);
 	memcpy(host, authority, len);
 	host[len] = '\0';
 	/* A port follows the last colon that no bracket follows. */
-	if (strrchr(host, ':') == NULL || strchr(strrchr(host, ':'), ']') != NULL)
+	if (!strrchr(host, ':') || strchr(strrchr(host, ':'), ']'))
 		strcat(host, ":80");
 	if (address_parse(&address, host, &why) < 0)
 		return config_fault(origin, "url", "\"%s\": %s", host, why);
@@ -358,7 +357,7 @@ int node_config_load(struct node_config *config, const char *file)
 
 	memset(config, 0, sizeof(*config));
 	config->tree = config_load(file, options);
-	if (config->tree == NULL)
+	if (!config->tree)
 		return -1;
 	if (check_all(config, config->tree) > 0) {
 		node_config_release(config);
@@ -376,14 +375,14 @@ void node_config_release(struct node_config *config)
 {
 	content_types_free(config->types);
 	file_source_free(config->files);
-	if (config->tls != NULL)
+	if (config->tls)
 		channel_tls_free(config->tls);
 	direct_settings_release(&config->direct);
 	free(config->origin_base);
 	free(config->index);
 	free(config->agents);
 	free(config->fetch_listen);
-	if (config->tree != NULL)
+	if (config->tree)
 		cfg_free(config->tree);
 	memset(config, 0, sizeof(*config));
 }

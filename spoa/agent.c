@@ -37,9 +37,9 @@ static void worker_settled(void *context)
 {
 	struct agent_worker *self = context;
 
-	if (!self->draining || (self->direct && direct_path_outstanding(self->direct) > 0))
+	if (!self->draining || (self->direct && direct_path_outstanding(self->direct)))
 		return;
-	if (self->hurried || (spop_server_connections(self->server) == 0 && dispatch_outstanding(self->dispatch) == 0))
+	if (self->hurried || (!spop_server_connections(self->server) && !dispatch_outstanding(self->dispatch)))
 		ev_break(self->loop, EVBREAK_ALL);
 }
 

@@ -75,7 +75,7 @@ static int read_listeners(struct spoa_config *config, cfg_t *section)
 	int result = 0;
 
 	config->listen_count = cfg_size(section, "listen");
-	if (config->listen_count == 0)
+	if (!config->listen_count)
 		return config_fault(section, "listen", "must name at least one address");
 	config->listen = new_array(config->listen_count, sizeof(*config->listen));
 	if (!config->listen)
@@ -125,7 +125,7 @@ static int check_name(cfg_t *section, const char *field, const char *name)
 {
 	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:");
 
-	if (len == 0 || name[len] || len > NAME_MAX_LEN)
+	if (!len || name[len] || len > NAME_MAX_LEN)
 		return config_fault(section, field, "\"%s\" is not 1 to %d of the characters A-Z a-z 0-9 - _ . :", name,
 				    NAME_MAX_LEN);
 	return 0;
@@ -179,7 +179,7 @@ static int read_pool(struct spoa_config *config, struct node_pool *pool, cfg_t *
 		pool->balance = BALANCE_LEAST_ACTIVE;
 	else if (strcmp(balance, "path-hash") != 0)
 		result = config_fault(section, "balance", "\"%s\" is neither path-hash nor least-active", balance);
-	if (cfg_size(section, "nodes") == 0)
+	if (!cfg_size(section, "nodes"))
 		return config_fault(section, "nodes", "must name at least one node");
 	for (unsigned i = 0; i < cfg_size(section, "nodes"); i++) {
 		const char *name = cfg_getnstr(section, "nodes", i);

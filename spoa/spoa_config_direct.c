@@ -81,7 +81,7 @@ static int read_interfaces(struct spoa_config_direct *settings, cfg_t *section)
 	settings->interfaces = calloc(count + 1, sizeof(*settings->interfaces));
 	if (!settings->interfaces)
 		return config_fault(section, "interface", "out of memory");
-	if (count == 0)
+	if (!count)
 		return config_fault(section, "interface", "must name at least one interface that clients come in by");
 	for (unsigned i = 0; i < count; i++) {
 		const char *name = cfg_getnstr(section, "interface", i);
@@ -120,7 +120,7 @@ static int read_numbers(struct spoa_config_direct *settings, cfg_t *section)
 
 int spoa_config_direct_read(struct spoa_config_direct *settings, cfg_t *root)
 {
-	cfg_t *section = cfg_size(root, "direct") > 0 ? cfg_getsec(root, "direct") : NULL;
+	cfg_t *section = cfg_size(root, "direct") ? cfg_getsec(root, "direct") : NULL;
 	int result;
 
 	if (!section)
@@ -175,7 +175,7 @@ static int read_node_addresses(struct node *node, cfg_t *section)
 			continue;
 		}
 		place = &node->direct[address.storage.ss_family == AF_INET6];
-		if (place->len != 0)
+		if (place->len)
 			result = config_fault(section, "direct", "\"%s\" is the second address of its family", text);
 		*place = address;
 	}

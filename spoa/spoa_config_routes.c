@@ -100,9 +100,9 @@ static int check_pool(cfg_t *section, const char *path, const struct node_pool *
 	for (size_t i = 0; i < pool->count; i++) {
 		const struct node *node = pool->members[i];
 
-		if (node->fetch.len == 0 || (node->direct[0].len == 0 && node->direct[1].len == 0))
+		if (!node->fetch.len || (!node->direct[0].len && !node->direct[1].len))
 			result = config_fault(section, "path", "\"%s\" needs %s of node \"%s\", which is not set", path,
-					      node->fetch.len == 0 ? "fetch" : "direct", node->name);
+					      !node->fetch.len ? "fetch" : "direct", node->name);
 	}
 	return result;
 }

@@ -47,7 +47,7 @@ static inline enum body_source_status body_source_read(struct body_source *sourc
 /* Frees <source>, which may be NULL. */
 static inline void body_source_free(struct body_source *source)
 {
-	if (source != NULL)
+	if (source)
 		source->type->free(source);
 }
 

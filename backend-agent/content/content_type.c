@@ -70,7 +70,7 @@ static size_t lower(char to[static EXTENSION_MAX], const char *from)
 {
 	size_t len = strlen(from);
 
-	if (len == 0 || len >= EXTENSION_MAX)
+	if (!len || len >= EXTENSION_MAX)
 		return 0;
 	for (size_t i = 0; i <= len; i++)
 		to[i] = from[i] >= 'A' && from[i] <= 'Z' ? (char)(from[i] - 'A' + 'a') : from[i];
@@ -83,12 +83,12 @@ static int set_type(struct content_types *types, const char *extension, const ch
 	struct entry *entry;
 	size_t len = lower(key, extension);
 
-	if (len == 0 || strlen(type) >= TYPE_MAX)
+	if (!len || strlen(type) >= TYPE_MAX)
 		return 0;
 	HASH_FIND(hh, types->entries, key, len, entry);
-	if (entry == NULL) {
+	if (!entry) {
 		entry = calloc(1, sizeof(*entry));
-		if (entry == NULL)
+		if (!entry)
 			return -1;
 		memcpy(entry->extension, key, len + 1);
 		HASH_ADD(hh, types->entries, extension, len, entry);
@@ -113,9 +113,9 @@ static int read_line(struct content_types *types, char *line)
 
 	line[strcspn(line, "#\r\n")] = '\0';
 	type = strtok_r(line, " \t", &rest);
-	if (type == NULL || !is_type(type))
+	if (!type || !is_type(type))
 		return 0;
-	while ((extension = strtok_r(NULL, " \t", &rest)) != NULL) {
+	while ((extension = strtok_r(NULL, " \t", &rest))) {
 		char path[EXTENSION_MAX + 2];
 		size_t len = strlen(type);
 		const char *known;
@@ -139,7 +139,7 @@ static int read_file(struct content_types *types, const char *name)
 	size_t cap = 0;
 	int result = 0, saved;
 
-	if (file == NULL)
+	if (!file)
 		return -1;
 	errno = 0;
 	while (result == 0 && getline(&line, &cap, file) >= 0)
@@ -159,12 +159,12 @@ struct content_types *content_types_new(const char *mime_types_file)
 	struct content_types *types = calloc(1, sizeof(*types));
 	int saved;
 
-	if (types == NULL)
+	if (!types)
 		return NULL;
 	for (size_t i = 0; i < sizeof(builtin) / sizeof(builtin[0]); i++)
 		if (set_type(types, builtin[i].extension, builtin[i].type) < 0)
 			goto fail;
-	if (mime_types_file != NULL && read_file(types, mime_types_file) < 0)
+	if (mime_types_file && read_file(types, mime_types_file) < 0)
 		goto fail;
 	return types;
 fail:
@@ -178,7 +178,7 @@ void content_types_free(struct content_types *types)
 {
 	struct entry *entry, *next;
 
-	if (types == NULL)
+	if (!types)
 		return;
 	HASH_ITER (hh, types->entries, entry, next) {
 		HASH_DEL(types->entries, entry);
@@ -194,10 +194,10 @@ const char *content_type_of(const struct content_types *types, const char *path)
 	char key[EXTENSION_MAX];
 	size_t len;
 
-	name = name != NULL ? name + 1 : path;
+	name = name ? name + 1 : path;
 	dot = strrchr(name, '.');
-	len = dot != NULL ? lower(key, dot + 1) : 0;
-	if (len > 0)
+	len = dot ? lower(key, dot + 1) : 0;
+	if (len)
 		HASH_FIND(hh, types->entries, key, len, entry);
-	return entry != NULL ? entry->type : "application/octet-stream";
+	return entry ? entry->type : "application/octet-stream";
 }

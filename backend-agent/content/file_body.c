@@ -17,7 +17,7 @@ struct file_body {
 static enum body_source_status look(struct body_source *source, uint64_t *bytes)
 {
 	*bytes = ((struct file_body *)source)->left;
-	return *bytes > 0 ? BODY_SOURCE_READY : BODY_SOURCE_END;
+	return *bytes ? BODY_SOURCE_READY : BODY_SOURCE_END;
 }
 
 static enum body_source_status fail(struct file_body *body, enum body_source_status status)
@@ -30,14 +30,14 @@ static enum body_source_status fail(struct file_body *body, enum body_source_sta
 /* Takes <got> bytes off the pieces from <*first> on. */
 static void advance(struct iovec *left, unsigned *first, size_t got)
 {
-	while (got > 0) {
+	while (got) {
 		struct iovec *piece = &left[*first];
 		size_t take = got < piece->iov_len ? got : piece->iov_len;
 
 		piece->iov_base = (uint8_t *)piece->iov_base + take;
 		piece->iov_len -= take;
 		got -= take;
-		if (piece->iov_len == 0)
+		if (!piece->iov_len)
 			(*first)++;
 	}
 }
@@ -69,7 +69,7 @@ static enum body_source_status read_body(struct body_source *source, const struc
 {
 	struct file_body *body = (struct file_body *)source;
 
-	while (count > 0) {
+	while (count) {
 		unsigned some = count < READ_PIECES_MAX ? count : READ_PIECES_MAX;
 		enum body_source_status status = read_pieces(body, pieces, some);
 
@@ -94,7 +94,7 @@ struct body_source *file_body_new(struct file_object *object, uint64_t offset, u
 {
 	struct file_body *body = malloc(sizeof(*body));
 
-	if (body == NULL)
+	if (!body)
 		return NULL;
 	*body = (struct file_body){
 		.source = {&file_body_type, NULL}, .object = *object, .offset = offset, .left = length};

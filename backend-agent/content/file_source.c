@@ -44,7 +44,7 @@ struct file_source *file_source_new(const char *root)
 	struct file_source *source = calloc(1, sizeof(*source));
 	int probe;
 
-	if (source == NULL)
+	if (!source)
 		return NULL;
 	source->root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (source->root < 0) {
@@ -65,7 +65,7 @@ struct file_source *file_source_new(const char *root)
 
 void file_source_free(struct file_source *source)
 {
-	if (source == NULL)
+	if (!source)
 		return;
 	close(source->root);
 	free(source);

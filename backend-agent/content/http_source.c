@@ -62,7 +62,7 @@ static void tell(struct http_stream *stream)
 /* Calls the callers of streams that have news. Not from within libcurl: they may free their streams. */
 static void call_told(struct http_source *source)
 {
-	while (source->told != NULL) {
+	while (source->told) {
 		struct http_stream *stream = source->told;
 
 		DL_DELETE(source->told, stream);
@@ -85,10 +85,10 @@ static void fail(struct http_stream *stream, int status, const char *fault, cons
 	const struct http_source_settings *settings = stream->source->settings;
 
 	/* The head's or body's own fault is the better one: libcurl only knows that we refused it. */
-	if (stream->body.fault == NULL)
+	if (!stream->body.fault)
 		stream->body.fault = fault;
 	/* Without its query, which may be secret. */
-	log_warning("origin %s: %.*s: %s: %s%s%s", settings->unix_path != NULL ? settings->unix_path : settings->base,
+	log_warning("origin %s: %.*s: %s: %s%s%s", settings->unix_path ? settings->unix_path : settings->base,
 		    (int)strcspn(stream->target, "?"), stream->target,
 		    stream->head.complete ? "an answer broke off" : "no answer", stream->body.fault,
 		    detail[0] != '\0' ? ": " : "", detail);
@@ -145,7 +145,7 @@ static void finish(struct http_stream *stream, CURLcode result)
 {
 	if (result != CURLE_OK) {
 		fail(stream, result == CURLE_OPERATION_TIMEDOUT ? 504 : 502, fault_of(result), stream->error);
-	} else if (stream->body.fault != NULL) {
+	} else if (stream->body.fault) {
 		fail(stream, 502, stream->body.fault, "");
 	} else if (!stream->head.complete) {
 		fail(stream, 502, "its answer has no head", "");
@@ -284,7 +284,7 @@ static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *data, 
 		origin_sockets_unwatch(&source->sockets, fd);
 		return 0;
 	}
-	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &stream) != CURLE_OK || stream == NULL)
+	if (curl_easy_getinfo(easy, CURLINFO_PRIVATE, &stream) != CURLE_OK || !stream)
 		return -1;
 	stream->fd = fd;
 	origin_sockets_watch(&source->sockets, fd,
@@ -349,7 +349,7 @@ static void act(struct http_source *source, curl_socket_t fd, int events)
 	if (result != CURLM_OK)
 		log_error("origin: %s", curl_multi_strerror(result));
 	find_connections(source);
-	while ((message = curl_multi_info_read(source->multi, &left)) != NULL) {
+	while ((message = curl_multi_info_read(source->multi, &left))) {
 		struct http_stream *stream = NULL;
 
 		if (message->msg == CURLMSG_DONE &&
@@ -369,9 +369,9 @@ static enum body_source_status look(struct body_source *body, uint64_t *bytes)
 		return BODY_SOURCE_FAILED;
 	*bytes = stream_buffer_length(&stream->buffer);
 	/* Whether this is really the end shows only when libcurl is done. */
-	if (!stream->ended && *bytes > 0 && stream->head.has_length && stream->received == stream->head.length)
+	if (!stream->ended && *bytes && stream->head.has_length && stream->received == stream->head.length)
 		(*bytes)--;
-	if (*bytes > 0)
+	if (*bytes)
 		return BODY_SOURCE_READY;
 	return stream->ended ? BODY_SOURCE_END : BODY_SOURCE_WAITING;
 }
@@ -420,7 +420,7 @@ static CURLcode set_request(struct http_stream *stream)
 	SET(CURLOPT_URL, settings->base);
 	SET(CURLOPT_REQUEST_TARGET, stream->target);
 	SET(CURLOPT_PATH_AS_IS, 1L);
-	if (settings->unix_path != NULL)
+	if (settings->unix_path)
 		SET(CURLOPT_UNIX_SOCKET_PATH, settings->unix_path);
 	SET(CURLOPT_PROTOCOLS_STR, "http");
 	SET(CURLOPT_PROXY, ""); /* whatever the environment says */
@@ -455,7 +455,7 @@ static bool start(struct http_stream *stream, const struct fetch_request *reques
 	stream->target = http_request_target(request);
 	stream->lines = http_request_lines(request);
 	stream->easy = curl_easy_init();
-	ok = stream->target != NULL && stream->lines != NULL && stream->easy != NULL && set_request(stream) == CURLE_OK;
+	ok = stream->target && stream->lines && stream->easy && set_request(stream) == CURLE_OK;
 	if (!ok || curl_multi_add_handle(stream->source->multi, stream->easy) != CURLM_OK)
 		return false;
 	stream->attached = true;
@@ -468,7 +468,7 @@ struct http_stream *http_source_fetch(struct http_source *source, const struct f
 {
 	struct http_stream *stream = calloc(1, sizeof(*stream));
 
-	if (stream == NULL)
+	if (!stream)
 		return NULL;
 	stream->body.type = &http_body_type;
 	stream->source = source;
@@ -535,7 +535,7 @@ struct http_source *http_source_new(struct ev_loop *loop, const struct http_sour
 {
 	struct http_source *source = calloc(1, sizeof(*source));
 
-	if (source == NULL)
+	if (!source)
 		return NULL;
 	/* Counted by libcurl. Nothing of it: no TLS is ever spoken here. */
 	if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK) {
@@ -548,7 +548,7 @@ struct http_source *http_source_new(struct ev_loop *loop, const struct http_sour
 	ev_init(&source->timer, on_timer_over);
 	source->timer.data = source;
 	source->multi = curl_multi_init();
-	if (source->multi == NULL || !set_multi(source)) {
+	if (!source->multi || !set_multi(source)) {
 		http_source_free(source);
 		return NULL;
 	}
@@ -557,9 +557,9 @@ struct http_source *http_source_new(struct ev_loop *loop, const struct http_sour
 
 void http_source_free(struct http_source *source)
 {
-	if (source == NULL)
+	if (!source)
 		return;
-	if (source->multi != NULL)
+	if (source->multi)
 		(void)curl_multi_cleanup(source->multi);
 	ev_timer_stop(source->loop, &source->timer);
 	curl_global_cleanup();

@@ -56,7 +56,7 @@ static struct origin_socket *add(struct origin_sockets *sockets, int fd)
 {
 	struct origin_socket *new = calloc(1, sizeof(*new));
 
-	if (new == NULL)
+	if (!new)
 		return NULL;
 	new->sockets = sockets;
 	new->fd = fd;
@@ -81,7 +81,7 @@ int origin_sockets_open(struct origin_sockets *sockets, int family, int type, in
 		log_warning("origin: no socket: %s", strerror(errno));
 		return -1;
 	}
-	if (add(sockets, fd) == NULL) {
+	if (!add(sockets, fd)) {
 		log_error("origin: no socket: out of memory");
 		close(fd);
 		return -1;
@@ -93,7 +93,7 @@ int origin_sockets_close(struct origin_sockets *sockets, int fd)
 {
 	struct origin_socket *closed = find(sockets, fd);
 
-	if (closed != NULL) {
+	if (closed) {
 		ev_io_stop(sockets->loop, &closed->io);
 		ev_io_stop(sockets->loop, &closed->idle);
 		HASH_DEL(sockets->by_fd, closed);
@@ -106,7 +106,7 @@ void origin_sockets_watch(struct origin_sockets *sockets, int fd, int events, co
 {
 	struct origin_socket *watched = find(sockets, fd);
 
-	if (watched == NULL)
+	if (!watched)
 		return;
 	watched->user = user;
 	ev_io_stop(sockets->loop, &watched->idle);
@@ -119,14 +119,14 @@ bool origin_sockets_has(const struct origin_sockets *sockets, int fd, const void
 {
 	const struct origin_socket *socket = find(sockets, fd);
 
-	return socket != NULL && socket->user == user;
+	return socket && socket->user == user;
 }
 
 void origin_sockets_unwatch(struct origin_sockets *sockets, int fd)
 {
 	struct origin_socket *watched = find(sockets, fd);
 
-	if (watched != NULL)
+	if (watched)
 		ev_io_stop(sockets->loop, &watched->io);
 }
 
@@ -135,7 +135,7 @@ void origin_sockets_leave(struct origin_sockets *sockets, int fd, const void *us
 	struct origin_socket *left = find(sockets, fd);
 
 	/* It may have been closed, and its number may be another one's. */
-	if (left == NULL || left->user != user)
+	if (!left || left->user != user)
 		return;
 	left->user = NULL;
 	ev_io_stop(sockets->loop, &left->io);

@@ -21,7 +21,7 @@ enum plain_body_status plain_body_send(struct plain_body *body, int fd, size_t m
 	ssize_t n;
 
 	*sent = 0;
-	if (body->left == 0)
+	if (!body->left)
 		return PLAIN_BODY_END;
 	/* What is sent may still change in the page cache until it is on the wire: this finds only what changed
 	 * before. */
@@ -37,5 +37,5 @@ enum plain_body_status plain_body_send(struct plain_body *body, int fd, size_t m
 	*sent = (size_t)n;
 	body->offset += (uint64_t)n;
 	body->left -= (uint64_t)n;
-	return body->left == 0 ? PLAIN_BODY_END : PLAIN_BODY_SENT;
+	return !body->left ? PLAIN_BODY_END : PLAIN_BODY_SENT;
 }

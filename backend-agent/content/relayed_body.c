@@ -22,7 +22,7 @@ struct relayed_body *relayed_body_new(struct body_source *source, bool chunked)
 {
 	struct relayed_body *body = malloc(sizeof(*body));
 
-	if (body == NULL)
+	if (!body)
 		return NULL;
 	body->source = source;
 	body->chunked = chunked;
@@ -33,7 +33,7 @@ struct relayed_body *relayed_body_new(struct body_source *source, bool chunked)
 
 void relayed_body_free(struct relayed_body *body)
 {
-	if (body == NULL)
+	if (!body)
 		return;
 	body_source_free(body->source);
 	free(body);
@@ -110,5 +110,5 @@ void relayed_body_sent(struct relayed_body *body, size_t len)
 
 const char *relayed_body_fault(const struct relayed_body *body)
 {
-	return body->source->fault != NULL ? body->source->fault : "the body could not be had";
+	return body->source->fault ? body->source->fault : "the body could not be had";
 }

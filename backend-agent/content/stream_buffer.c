@@ -20,9 +20,9 @@ bool stream_buffer_put(struct stream_buffer *buffer, const void *bytes, size_t l
 {
 	size_t end, first;
 
-	if (buffer->bytes == NULL)
+	if (!buffer->bytes)
 		buffer->bytes = malloc(buffer->capacity);
-	if (buffer->bytes == NULL || len > buffer->capacity - buffer->len)
+	if (!buffer->bytes || len > buffer->capacity - buffer->len)
 		return false;
 	end = (buffer->start + buffer->len) % buffer->capacity;
 	first = len < buffer->capacity - end ? len : buffer->capacity - end;
@@ -37,7 +37,7 @@ void stream_buffer_take(struct stream_buffer *buffer, void *out, size_t len)
 	size_t first;
 
 	assert(len <= buffer->len);
-	if (len == 0)
+	if (!len)
 		return;
 	first = len < buffer->capacity - buffer->start ? len : buffer->capacity - buffer->start;
 	memcpy(out, buffer->bytes + buffer->start, first);

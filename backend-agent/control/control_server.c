@@ -98,7 +98,7 @@ static void on_result(void *context, const struct offload_result *result)
 {
 	struct agent *agent = find_agent(context, result->channel);
 
-	if (agent != NULL && agent->greeted)
+	if (agent && agent->greeted)
 		send_result(agent, &result->ticket, result->outcome, result->records, result->bytes, result->reason);
 }
 
@@ -107,7 +107,7 @@ static enum agent_outbox_status on_letter(void *context, uint64_t channel, const
 {
 	struct agent *agent = find_agent(context, channel);
 
-	if (agent == NULL)
+	if (!agent)
 		return AGENT_OUTBOX_TAKEN;
 	if (channel_queued(agent->channel) + len > CHANNEL_QUEUE_MAX / 2)
 		return AGENT_OUTBOX_LATER;
@@ -122,7 +122,7 @@ static void on_offer_expired(void *context, const struct ticket *ticket, uint64_
 	struct agent *agent = find_agent(context, channel);
 
 	node_metrics_add(NODE_EXPIRED, 1);
-	if (agent != NULL)
+	if (agent)
 		send_result(agent, ticket, CONTROL_OUTCOME_EXPIRED, 0, 0, "no fetch named the ticket in time");
 }
 
@@ -205,7 +205,7 @@ static void on_handoff(struct agent *agent, const struct control_handoff *handof
 {
 	struct direct_service *direct = agent->server->settings->direct;
 
-	if (direct == NULL) {
+	if (!direct) {
 		refuse_handoff(agent, &handoff->ticket, "this node has no direct path");
 		return;
 	}
@@ -230,8 +230,8 @@ static void on_recall(struct agent *agent, const struct control_recall *recall)
 	struct direct_service *direct = agent->server->settings->direct;
 
 	/* A ticket that is unknown has ended meanwhile: our Handback or Gone is under way. */
-	if (direct != NULL && clone_table_recall(direct->table, agent->number, &recall->ticket, recall->discard != 0) ==
-				      CLONE_ORDER_NO_MEMORY)
+	if (direct && clone_table_recall(direct->table, agent->number, &recall->ticket, recall->discard != 0) ==
+			      CLONE_ORDER_NO_MEMORY)
 		fault(agent, "out of memory: its connections cannot be recalled one by one");
 }
 
@@ -321,7 +321,7 @@ static void on_channel_closed(struct channel *channel, void *context, const char
 		log_warning("control: peer %s refused: %s", channel_peer(channel), reason);
 	} else {
 		dropped = ticket_table_drop_channel(server->settings->tickets, agent->number, ticket_clock());
-		if (server->settings->direct != NULL)
+		if (server->settings->direct)
 			clone_table_channel_lost(server->settings->direct->table, agent->number);
 		log_notice("control: channel of agent %s at %s closed: %s; %zu offers dropped", agent->name,
 			   channel_peer(channel), reason, dropped);
@@ -343,7 +343,7 @@ static void add_agent(struct control_server *server, int fd)
 {
 	struct agent *agent = calloc(1, sizeof(*agent));
 
-	if (agent == NULL) {
+	if (!agent) {
 		log_error("control: a peer was dropped: out of memory");
 		close(fd);
 		return;
@@ -355,7 +355,7 @@ static void add_agent(struct control_server *server, int fd)
 	server->agent_count++;
 	agent->channel =
 		channel_accept(server->loop, server->settings->tls, fd, server->settings->agents, &handlers, agent);
-	if (agent->channel == NULL) {
+	if (!agent->channel) {
 		log_error("control: a peer was dropped: %s", strerror(errno));
 		DL_DELETE(server->agents, agent);
 		server->agent_count--;
@@ -400,7 +400,7 @@ static void close_silent(struct control_server *server, double now)
 static void attend_to_direct(struct direct_service *direct)
 {
 	agent_outbox_retry(&direct->outbox);
-	if (direct->guard != NULL)
+	if (direct->guard)
 		atomic_store_explicit(&node_metrics[NODE_GUARD_DROPPED].value,
 				      (int64_t)egress_guard_dropped(direct->guard), memory_order_relaxed);
 }
@@ -416,7 +416,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	atomic_store_explicit(&node_metrics[NODE_OFFERS_WAITING].value, (int64_t)ticket_table_offers(tickets),
 			      memory_order_relaxed);
 	close_silent(server, now);
-	if (server->settings->direct != NULL)
+	if (server->settings->direct)
 		attend_to_direct(server->settings->direct);
 	ev_io_start(loop, &server->acceptor);
 }
@@ -425,7 +425,7 @@ struct control_server *control_server_start(struct ev_loop *loop, int listener, 
 {
 	struct control_server *server = calloc(1, sizeof(*server));
 
-	if (server == NULL)
+	if (!server)
 		return NULL;
 	server->loop = loop;
 	server->settings = settings;
@@ -436,7 +436,7 @@ struct control_server *control_server_start(struct ev_loop *loop, int listener, 
 	server->tick.data = server;
 	ev_timer_start(loop, &server->tick);
 	result_queue_attach(settings->results, loop, on_result, server);
-	if (settings->direct != NULL)
+	if (settings->direct)
 		agent_outbox_attach(&settings->direct->outbox, loop, on_letter, server);
 	return server;
 }
@@ -446,7 +446,7 @@ void control_server_stop(struct control_server *server)
 	struct agent *agent, *next;
 
 	result_queue_detach(server->settings->results);
-	if (server->settings->direct != NULL)
+	if (server->settings->direct)
 		agent_outbox_detach(&server->settings->direct->outbox);
 	ev_io_stop(server->loop, &server->acceptor);
 	ev_timer_stop(server->loop, &server->tick);

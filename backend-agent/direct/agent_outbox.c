@@ -52,9 +52,9 @@ static bool charge(struct agent_outbox *outbox, uint64_t channel, size_t len)
 {
 	struct agent_account *account = account_of(outbox, channel);
 
-	if (account == NULL) {
+	if (!account) {
 		account = calloc(1, sizeof(*account));
-		if (account == NULL)
+		if (!account)
 			return false;
 		account->channel = channel;
 		HASH_ADD(hh, outbox->accounts, channel, sizeof(account->channel), account);
@@ -70,7 +70,7 @@ static void settle(struct agent_outbox *outbox, struct agent_letter *letter)
 
 	DL_DELETE(outbox->letters, letter);
 	account->bytes -= letter->len;
-	if (account->bytes == 0) {
+	if (!account->bytes) {
 		HASH_DEL(outbox->accounts, account);
 		free(account);
 	}
@@ -79,7 +79,7 @@ static void settle(struct agent_outbox *outbox, struct agent_letter *letter)
 
 void agent_outbox_destroy(struct agent_outbox *outbox)
 {
-	while (outbox->letters != NULL)
+	while (outbox->letters)
 		settle(outbox, outbox->letters);
 	pthread_mutex_destroy(&outbox->lock);
 }
@@ -93,9 +93,9 @@ static void deliver(struct agent_outbox *outbox)
 	struct agent_account *account;
 
 	pthread_mutex_lock(&outbox->lock);
-	for (account = outbox->accounts; account != NULL; account = account->hh.next)
+	for (account = outbox->accounts; account; account = account->hh.next)
 		account->full = false;
-	for (letter = outbox->letters; letter != NULL; letter = next) {
+	for (letter = outbox->letters; letter; letter = next) {
 		enum agent_outbox_status status = AGENT_OUTBOX_LATER;
 
 		if (!account_of(outbox, letter->channel)->full) {
@@ -158,7 +158,7 @@ static struct agent_letter *write_letter(uint64_t channel, const struct control_
 	struct agent_letter *letter = malloc(sizeof(*letter) + CONTROL_MESSAGE_MAX), *fitted;
 	enum control_error error = CONTROL_NO_MEMORY;
 
-	if (letter != NULL) {
+	if (letter) {
 		letter->channel = channel;
 		error = control_encode(message, letter->bytes, CONTROL_MESSAGE_MAX, &letter->len);
 	}
@@ -169,7 +169,7 @@ static struct agent_letter *write_letter(uint64_t channel, const struct control_
 		return NULL;
 	}
 	fitted = realloc(letter, sizeof(*letter) + letter->len);
-	return fitted != NULL ? fitted : letter;
+	return fitted ? fitted : letter;
 }
 
 int agent_outbox_post(struct agent_outbox *outbox, uint64_t channel, const struct control_message *message)
@@ -177,14 +177,14 @@ int agent_outbox_post(struct agent_outbox *outbox, uint64_t channel, const struc
 	struct agent_letter *letter = write_letter(channel, message);
 	bool charged;
 
-	if (letter == NULL)
+	if (!letter)
 		return -1;
 	pthread_mutex_lock(&outbox->lock);
 	charged = charge(outbox, channel, letter->len);
 	if (charged) {
 		DL_APPEND(outbox->letters, letter);
 		/* Under the lock, so that the loop cannot go away between the look and the call. */
-		if (outbox->loop != NULL)
+		if (outbox->loop)
 			ev_async_send(outbox->loop, &outbox->wake);
 	}
 	pthread_mutex_unlock(&outbox->lock);
@@ -203,7 +203,7 @@ bool agent_outbox_has_room(struct agent_outbox *outbox, uint64_t channel)
 
 	pthread_mutex_lock(&outbox->lock);
 	account = account_of(outbox, channel);
-	room = account == NULL || account->bytes < AGENT_OUTBOX_ROOM;
+	room = !account || account->bytes < AGENT_OUTBOX_ROOM;
 	pthread_mutex_unlock(&outbox->lock);
 	return room;
 }

@@ -37,7 +37,7 @@ static struct clone *checked(void *data)
 /* Wipes the keys and lets the object go. */
 static void release_body(struct clone *clone)
 {
-	if (clone->body == NULL)
+	if (!clone->body)
 		return;
 	clone->records = sealed_body_records(clone->body);
 	clone->sealed = sealed_body_bytes(clone->body);
@@ -57,7 +57,7 @@ static struct clone_announcer take_announcer(struct clone *clone)
 
 static void settle(struct clone_announcer announcer, struct sealed_body *body)
 {
-	if (announcer.settled != NULL)
+	if (announcer.settled)
 		announcer.settled(announcer.context, body);
 }
 
@@ -192,7 +192,7 @@ static bool look(struct clone *clone, size_t *outstanding)
 		return false;
 	}
 	acknowledged = clone->inherited + clone->written - *outstanding;
-	if (acknowledged > clone->acknowledged || *outstanding == 0)
+	if (acknowledged > clone->acknowledged || !*outstanding)
 		clone->advanced = ticket_clock();
 	if (acknowledged > clone->acknowledged)
 		clone->acknowledged = acknowledged;
@@ -210,7 +210,7 @@ static void arm_poll(struct clone *clone, double seconds)
  * the middle of a body the rest follows, and if the client has sent its next request the response follows. */
 static size_t tail_max(const struct clone *clone)
 {
-	return clone->state == CLONE_WRITTEN && clone->received == 0 ? 0 : TCP_SEND_TAIL_MAX;
+	return clone->state == CLONE_WRITTEN && !clone->received ? 0 : TCP_SEND_TAIL_MAX;
 }
 
 /* Looks again when, at the pace of the last interval, half of what is too much will be gone. No event tells of it. */
@@ -297,7 +297,7 @@ static bool is_unsent(const struct clone *clone)
 {
 	size_t unsent;
 
-	return tcp_unsent(clone->fd, &unsent) == 0 && unsent > 0;
+	return tcp_unsent(clone->fd, &unsent) == 0 && unsent;
 }
 
 /* All that will be written is. Goes on if the tail fits, and unless the connection is recalled, if all of it has left:
@@ -400,7 +400,7 @@ static void transmit(struct clone *clone)
 {
 	size_t budget = TURN_BUDGET;
 
-	while (budget > 0) {
+	while (budget) {
 		const uint8_t *block;
 		size_t len;
 		ssize_t n;
@@ -455,7 +455,7 @@ static void explain(const struct tcp_state *state, const struct tcp_fault *fault
 	int family = state->family == 6 ? AF_INET6 : AF_INET;
 	char address[INET6_ADDRSTRLEN];
 
-	if (fault->error == EADDRNOTAVAIL && inet_ntop(family, state->local.address, address, sizeof(address)) != NULL)
+	if (fault->error == EADDRNOTAVAIL && inet_ntop(family, state->local.address, address, sizeof(address)))
 		(void)snprintf(reason, REASON_MAX, "the VIP %s is not on this node", address);
 	else
 		(void)snprintf(reason, REASON_MAX, "%s: %s", fault->call, strerror(fault->error));
@@ -530,7 +530,7 @@ struct clone *clone_new(const struct clone_shared *shared, const struct clone_te
 {
 	struct clone *clone = calloc(1, sizeof(*clone));
 
-	if (clone == NULL)
+	if (!clone)
 		return NULL;
 	clone->magic = MAGIC;
 	clone->shared = shared;

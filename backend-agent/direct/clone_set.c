@@ -33,7 +33,7 @@ static void on_ended(void *context, struct clone *clone)
 	HASH_DEL(set->clones, clone);
 	free(clone);
 	set->count--;
-	if (set->count == 0)
+	if (!set->count)
 		ev_timer_stop(set->shared.loop, &set->tick);
 	set->ended(set->context);
 }
@@ -55,7 +55,7 @@ static void on_order(void *context, const struct clone_order *order)
 {
 	struct clone *clone = find(context, &order->ticket);
 
-	if (clone == NULL) {
+	if (!clone) {
 		answer_late_order(context, order);
 		return;
 	}
@@ -93,7 +93,7 @@ struct clone_set *clone_set_new(struct ev_loop *loop, struct direct_service *ser
 	struct clone_set *set = calloc(1, sizeof(*set));
 	struct tcp_frozen *frozen = malloc(sizeof(*frozen));
 
-	if (set == NULL || frozen == NULL) {
+	if (!set || !frozen) {
 		free(frozen);
 		free(set);
 		return NULL;
@@ -116,7 +116,7 @@ void clone_set_free(struct clone_set *set)
 {
 	struct clone *clone, *next;
 
-	if (set == NULL)
+	if (!set)
 		return;
 	HASH_ITER (hh, set->clones, clone, next)
 		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED, "the node ends");
@@ -138,7 +138,7 @@ struct clone *clone_set_add(struct clone_set *set, const struct clone_terms *ter
 	    clone_table_add(set->inbox.table, &terms->ticket, terms->channel, &set->inbox) < 0)
 		return NULL;
 	clone = clone_new(&set->shared, terms, body);
-	if (clone == NULL) {
+	if (!clone) {
 		clone_table_remove(set->inbox.table, &terms->ticket);
 		return NULL;
 	}
@@ -152,7 +152,7 @@ void clone_set_cancel(struct clone_set *set, const struct ticket *ticket, const 
 {
 	struct clone *clone = find(set, ticket);
 
-	if (clone != NULL)
+	if (clone)
 		clone_cancel(clone, why);
 }
 

@@ -27,7 +27,7 @@ struct clone_table *clone_table_new(void)
 {
 	struct clone_table *table = calloc(1, sizeof(*table));
 
-	if (table != NULL && pthread_mutex_init(&table->lock, NULL) != 0) {
+	if (table && pthread_mutex_init(&table->lock, NULL) != 0) {
 		free(table);
 		return NULL;
 	}
@@ -36,9 +36,9 @@ struct clone_table *clone_table_new(void)
 
 void clone_table_free(struct clone_table *table)
 {
-	if (table == NULL)
+	if (!table)
 		return;
-	assert(table->inboxes == NULL && table->entries == NULL);
+	assert(!table->inboxes && !table->entries);
 	pthread_mutex_destroy(&table->lock);
 	free(table);
 }
@@ -65,7 +65,7 @@ static struct clone_order *take_order(struct clone_inbox *inbox)
 
 	pthread_mutex_lock(&inbox->table->lock);
 	order = inbox->orders;
-	if (order != NULL)
+	if (order)
 		DL_DELETE(inbox->orders, order);
 	pthread_mutex_unlock(&inbox->table->lock);
 	return order;
@@ -78,7 +78,7 @@ static bool take_lost(struct clone_inbox *inbox, struct clone_order *order)
 	bool found = false;
 
 	pthread_mutex_lock(&inbox->table->lock);
-	if (inbox->lost > 0) {
+	if (inbox->lost) {
 		HASH_ITER (hh, inbox->table->entries, entry, next) {
 			if (!entry->lost || entry->inbox != inbox)
 				continue;
@@ -101,7 +101,7 @@ static void on_wake(struct ev_loop *loop, ev_async *wake, int events)
 
 	(void)loop;
 	(void)events;
-	while ((order = take_order(inbox)) != NULL) {
+	while ((order = take_order(inbox))) {
 		inbox->receive(inbox->context, order);
 		order_free(order);
 	}
@@ -128,7 +128,7 @@ void clone_inbox_close(struct clone_inbox *inbox)
 	pthread_mutex_lock(&inbox->table->lock);
 	DL_DELETE(inbox->table->inboxes, inbox);
 	pthread_mutex_unlock(&inbox->table->lock);
-	while ((order = take_order(inbox)) != NULL)
+	while ((order = take_order(inbox)))
 		order_free(order);
 	ev_async_stop(inbox->loop, &inbox->wake);
 }
@@ -140,7 +140,7 @@ int clone_table_add(struct clone_table *table, const struct ticket *ticket, uint
 	struct entry *entry = calloc(1, sizeof(*entry));
 	bool added;
 
-	if (entry == NULL)
+	if (!entry)
 		return -1;
 	*entry = (struct entry){.ticket = *ticket, .channel = channel, .inbox = inbox};
 	pthread_mutex_lock(&table->lock);
@@ -159,7 +159,7 @@ void clone_table_remove(struct clone_table *table, const struct ticket *ticket)
 
 	pthread_mutex_lock(&table->lock);
 	entry = entry_find(table, ticket);
-	assert(entry != NULL);
+	assert(entry);
 	if (entry->lost)
 		entry->inbox->lost--;
 	HASH_DEL(table->entries, entry);
@@ -180,7 +180,7 @@ static struct clone_order *order_new(enum clone_order_kind kind, uint64_t channe
 {
 	struct clone_order *order = calloc(1, sizeof(*order));
 
-	if (order != NULL)
+	if (order)
 		*order = (struct clone_order){.kind = kind, .ticket = *ticket, .channel = channel};
 	return order;
 }
@@ -191,11 +191,11 @@ static enum clone_order_status give_by_ticket(struct clone_table *table, struct 
 	enum clone_order_status status = CLONE_ORDER_UNKNOWN;
 	struct entry *entry;
 
-	if (order == NULL)
+	if (!order)
 		return CLONE_ORDER_NO_MEMORY;
 	pthread_mutex_lock(&table->lock);
 	entry = entry_find(table, &order->ticket);
-	if (entry != NULL && entry->channel == order->channel) {
+	if (entry && entry->channel == order->channel) {
 		status = CLONE_ORDER_GIVEN;
 		if (order->kind == CLONE_ORDER_HANDOFF && entry->handed_off)
 			status = CLONE_ORDER_TWICE;
@@ -216,7 +216,7 @@ enum clone_order_status clone_table_hand_off(struct clone_table *table, uint64_t
 	struct clone_order *order = order_new(CLONE_ORDER_HANDOFF, channel, &handoff->ticket);
 	struct tcp_frozen *frozen = malloc(sizeof(*frozen));
 
-	if (order == NULL || frozen == NULL) {
+	if (!order || !frozen) {
 		free(frozen);
 		free(order);
 		return CLONE_ORDER_NO_MEMORY;

@@ -46,11 +46,11 @@ static struct egress_guard *open_guard(const struct direct_settings *settings)
 	struct egress_guard *guard = NULL;
 	char error[ERROR_MAX] = "out of memory";
 
-	for (size_t i = 0; vips != NULL && i < settings->vip_count; i++)
+	for (size_t i = 0; vips && i < settings->vip_count; i++)
 		vips[i] = address_of(&settings->vips[i]);
-	if (vips != NULL)
+	if (vips)
 		guard = egress_guard_open(settings->interfaces, vips, settings->vip_count, error, sizeof(error));
-	if (guard == NULL)
+	if (!guard)
 		log_warning("direct: %s", error);
 	free(vips);
 	return guard;
@@ -60,7 +60,7 @@ static bool is_fit(struct direct_service *service)
 {
 	const struct vip_check check = {.settings = service->settings, .found = on_finding};
 
-	if (vip_check_run(&check) > 0)
+	if (vip_check_run(&check))
 		return false;
 	service->guard = open_guard(service->settings);
 	return service->guard != NULL;
@@ -92,7 +92,7 @@ enum direct_service_status direct_service_open(struct direct_service *service, c
 		return DIRECT_SERVICE_OFF;
 	}
 	service->table = clone_table_new();
-	if (service->table != NULL && agent_outbox_init(&service->outbox) == 0)
+	if (service->table && agent_outbox_init(&service->outbox) == 0)
 		return DIRECT_SERVICE_ON;
 	log_error("direct: out of memory");
 	clone_table_free(service->table);

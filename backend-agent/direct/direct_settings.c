@@ -28,12 +28,12 @@ static int check_vips(struct direct_settings *settings, cfg_t *section)
 	unsigned count = cfg_size(section, "vip");
 	int faults = 0;
 
-	if (count == 0)
+	if (!count)
 		return -config_fault(section, "vip", "must name at least one address");
 	if (count > VIPS_MAX)
 		return -config_fault(section, "vip", "%u addresses are more than %d", count, VIPS_MAX);
 	settings->vips = calloc(count, sizeof(*settings->vips));
-	if (settings->vips == NULL)
+	if (!settings->vips)
 		return -config_fault(section, "vip", "out of memory");
 	for (unsigned i = 0; i < count; i++) {
 		const char *text = cfg_getnstr(section, "vip", i);
@@ -54,18 +54,18 @@ static int check_interfaces(struct direct_settings *settings, cfg_t *section)
 	unsigned count = cfg_size(section, "interface");
 	int faults = 0;
 
-	if (count == 0)
+	if (!count)
 		return -config_fault(section, "interface", "must name at least one interface");
 	if (count > INTERFACES_MAX)
 		return -config_fault(section, "interface", "%u interfaces are more than %d", count, INTERFACES_MAX);
 	settings->interfaces = calloc((size_t)count + 1, sizeof(*settings->interfaces));
-	if (settings->interfaces == NULL)
+	if (!settings->interfaces)
 		return -config_fault(section, "interface", "out of memory");
 	for (unsigned i = 0; i < count; i++) {
 		const char *name = cfg_getnstr(section, "interface", i);
 
 		settings->interfaces[i] = name;
-		if (name[0] == '\0' || strlen(name) >= IF_NAMESIZE || strchr(name, '/') != NULL)
+		if (name[0] == '\0' || strlen(name) >= IF_NAMESIZE || strchr(name, '/'))
 			faults -= config_fault(section, "interface", "\"%s\" is not an interface's name", name);
 	}
 	return faults;

@@ -37,7 +37,7 @@ const char *interface_sysctl_command(char text[static INTERFACE_SYSCTL_COMMAND_M
 				     const char *interface, const char *setting, int value)
 {
 	/* sysctl(8) takes dots for separators, unless the first separator is a slash. */
-	char separator = strchr(interface, '.') != NULL ? '/' : '.';
+	char separator = strchr(interface, '.') ? '/' : '.';
 
 	(void)snprintf(text, INTERFACE_SYSCTL_COMMAND_MAX, "sysctl -w net%cipv%u%cconf%c%s%c%s=%d", separator, family,
 		       separator, separator, interface, separator, setting, value);

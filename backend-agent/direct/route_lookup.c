@@ -95,7 +95,7 @@ int route_lookup(uint8_t family, const uint8_t *destination, const uint8_t *sour
 	};
 
 	add_address(&question, RTA_DST, destination, len);
-	if (source != NULL) {
+	if (source) {
 		question.route.rtm_src_len = (unsigned char)(8 * len);
 		add_address(&question, RTA_SRC, source, len);
 	}

@@ -48,7 +48,7 @@ static void report(struct checking *checking, enum vip_check_weight weight, cons
 
 static bool is_listed(const struct direct_settings *settings, const char *interface)
 {
-	for (const char **name = settings->interfaces; *name != NULL; name++)
+	for (const char **name = settings->interfaces; *name; name++)
 		if (strcmp(*name, interface) == 0)
 			return true;
 	return false;
@@ -66,7 +66,7 @@ static bool has_family(const struct direct_settings *settings, uint8_t family)
 
 static bool is_vip(const struct ip_address *vip, const struct sockaddr *address)
 {
-	if (address == NULL)
+	if (!address)
 		return false;
 	if (vip->family == 4 && address->sa_family == AF_INET)
 		return memcmp(&((const struct sockaddr_in *)address)->sin_addr, vip->address, 4) == 0;
@@ -79,7 +79,7 @@ static unsigned prefix_length(const struct sockaddr *mask)
 	const uint8_t *bytes;
 	unsigned bits = 0, len;
 
-	if (mask == NULL)
+	if (!mask)
 		return 0;
 	len = mask->sa_family == AF_INET6 ? 16 : 4;
 	bytes = mask->sa_family == AF_INET6 ? (const uint8_t *)&((const struct sockaddr_in6 *)mask)->sin6_addr
@@ -119,7 +119,7 @@ static bool check_vip(struct checking *checking, const struct ip_address *vip, c
 	char text[IP_ADDRESS_TEXT_MAX];
 	bool found = false;
 
-	for (const struct ifaddrs *place = all; place != NULL; place = place->ifa_next) {
+	for (const struct ifaddrs *place = all; place; place = place->ifa_next) {
 		if (!is_vip(vip, place->ifa_addr))
 			continue;
 		found = true;
@@ -258,7 +258,7 @@ static void check_route(struct checking *checking, const struct ip_address *vip,
 		       strerror(errno), vip->family == 6 ? " -6" : "", to, settings->interfaces[0]);
 		return;
 	}
-	if (if_indextoname(found.interface, name) == NULL)
+	if (!if_indextoname(found.interface, name))
 		(void)snprintf(name, sizeof(name), "#%u", found.interface);
 	if (!is_listed(settings, name))
 		report(checking, weight,
@@ -291,7 +291,7 @@ static void check_congestion(struct checking *checking)
 	const char *name = checking->check->settings->congestion;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (name == NULL || fd < 0) {
+	if (!name || fd < 0) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -332,9 +332,9 @@ unsigned vip_check_run(const struct vip_check *check)
 
 	if (getifaddrs(&all) < 0)
 		report(&checking, VIP_CHECK_FAULT, "the addresses of this host cannot be read: %s", strerror(errno));
-	for (const char **name = settings->interfaces; *name != NULL; name++)
+	for (const char **name = settings->interfaces; *name; name++)
 		check_interface(&checking, *name);
-	for (size_t i = 0; all != NULL && i < settings->vip_count; i++)
+	for (size_t i = 0; all && i < settings->vip_count; i++)
 		if (check_vip(&checking, &settings->vips[i], all))
 			check_routes(&checking, &settings->vips[i]);
 	freeifaddrs(all);

@@ -26,7 +26,7 @@ void fetch_answer_init_origin(struct fetch_answer *answer, struct http_stream *s
 	};
 	if (answer->has_length)
 		answer->length = head->length;
-	answer->has_body = !head_only && !bodiless && !(answer->has_length && answer->length == 0);
+	answer->has_body = !head_only && !bodiless && !(answer->has_length && !answer->length);
 	/* The bytes are those of this one answer; that no later one differs, for whoever asks for another range of it,
 	 * is what a strong validator promises. */
 	answer->is_pinned = head->has_strong_etag;
@@ -55,7 +55,7 @@ static void redirect_to_folder(struct fetch_answer *answer, const struct url_pat
 	size_t cap = 3 * path->len + path->query.len + 4, len;
 	char *location = malloc(cap);
 
-	if (location == NULL) {
+	if (!location) {
 		answer->status = 503;
 		return;
 	}
@@ -78,7 +78,7 @@ static enum file_status open_index(struct fetch_answer *answer, const struct fet
 {
 	enum file_status status = FILE_FORBIDDEN;
 
-	for (const char *const *name = content->index; *name != NULL; name++) {
+	for (const char *const *name = content->index; *name; name++) {
 		size_t len = strlen(*name);
 
 		if (path->len + len >= URL_PATH_MAX)
@@ -99,7 +99,7 @@ static bool open_object(struct fetch_answer *answer, const struct fetch_content 
 	enum file_status status = file_source_open(content->files, path->text, &answer->object);
 
 	if (status == FILE_IS_DIRECTORY) {
-		if (path->len > 0 && path->text[path->len - 1] != '/') {
+		if (path->len && path->text[path->len - 1] != '/') {
 			redirect_to_folder(answer, path);
 			return false;
 		}
@@ -151,7 +151,7 @@ static void choose_bytes(struct fetch_answer *answer, const struct fetch_request
 			answer->length = range.length;
 		}
 	}
-	answer->has_body = request->method == FETCH_GET && answer->length > 0;
+	answer->has_body = request->method == FETCH_GET && answer->length;
 	answer->is_pinned = true;
 }
 
@@ -199,7 +199,7 @@ void fetch_answer_describe(const struct fetch_answer *answer, struct response_he
 {
 	char text[FETCH_ANSWER_TEXT_MAX];
 
-	if (answer->origin != NULL) {
+	if (answer->origin) {
 		*head = (struct response_head){
 			.status = answer->status,
 			.reason = answer->origin->reason,
@@ -228,7 +228,7 @@ void fetch_answer_describe(const struct fetch_answer *answer, struct response_he
 		head->has_range = true;
 		head->range_size = answer->range_size;
 		head->range_first = answer->offset;
-		head->range_last = answer->offset + (answer->length > 0 ? answer->length - 1 : 0);
+		head->range_last = answer->offset + (answer->length ? answer->length - 1 : 0);
 	}
 	if (answer->status == 405)
 		head->allow = "GET, HEAD";

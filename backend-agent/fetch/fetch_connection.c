@@ -114,7 +114,7 @@ static void drop_input(struct fetch_connection *connection, size_t len)
 	connection->in_start += len;
 	connection->in_len -= len;
 	connection->in_parsed = 0;
-	if (connection->in_len == 0) {
+	if (!connection->in_len) {
 		/* Idle connections are many: they hold no buffer. */
 		free(connection->in);
 		connection->in = NULL;
@@ -127,7 +127,7 @@ static void skip_body(struct fetch_connection *connection)
 	size_t len = connection->skip < connection->in_len ? (size_t)connection->skip : connection->in_len;
 
 	connection->skip -= len;
-	if (len > 0)
+	if (len)
 		drop_input(connection, len);
 }
 
@@ -181,7 +181,7 @@ static bool worth_parsing(const struct fetch_connection *connection)
 	const char *new = connection->in + connection->in_start + connection->in_parsed;
 
 	return connection->in_parsed == 0 || connection->in_len >= connection->service->limits.max_header_size ||
-	       memchr(new, '\n', connection->in_len - connection->in_parsed) != NULL;
+	       memchr(new, '\n', connection->in_len - connection->in_parsed);
 }
 
 /* Takes the next request from the input and begins its exchange. Returns true if there is more to do now. */
@@ -195,7 +195,7 @@ static bool take_request(struct fetch_connection *connection)
 	size_t consumed;
 
 	skip_body(connection);
-	if (connection->in_len == 0)
+	if (!connection->in_len)
 		return false;
 	if (connection->state == FETCH_IDLE)
 		set_state(connection, FETCH_READING);
@@ -257,7 +257,7 @@ static bool send_response(struct fetch_connection *connection)
 		fetch_exchange_end(&connection->exchange, FETCH_TRANSFER_DONE, "");
 		ev_io_stop(loop, &connection->writer);
 		set_state(connection, FETCH_IDLE);
-		if (!keep_alive || (connection->peer_ended && connection->in_len == 0)) {
+		if (!keep_alive || (connection->peer_ended && !connection->in_len)) {
 			linger(connection);
 			return false;
 		}
@@ -337,7 +337,7 @@ static void on_peer_ended(struct fetch_connection *connection)
 	connection->peer_ended = true;
 	ev_io_stop(connection->service->loop, &connection->reader);
 	/* Pipelined requests are still to be answered: their turn comes. */
-	if (connection->state == FETCH_IDLE && connection->in_len > 0)
+	if (connection->state == FETCH_IDLE && connection->in_len)
 		return;
 	switch (connection->state) {
 	case FETCH_READING:
@@ -366,9 +366,9 @@ static size_t input_room(struct fetch_connection *connection)
 {
 	size_t cap = connection->service->limits.max_header_size;
 
-	if (connection->in == NULL)
+	if (!connection->in)
 		connection->in = malloc(cap);
-	if (connection->in == NULL)
+	if (!connection->in)
 		return 0;
 	if (connection->in_start > 0) {
 		memmove(connection->in, connection->in + connection->in_start, connection->in_len);
@@ -398,8 +398,8 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 		return;
 	}
 	room = input_room(connection);
-	if (room == 0) {
-		if (connection->in == NULL)
+	if (!room) {
+		if (!connection->in)
 			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_ERROR, "out of memory");
 		else
 			ev_io_stop(loop, &connection->reader); /* pipelined requests: enough of them for now */
@@ -464,7 +464,7 @@ int fetch_connection_open(struct fetch_service *service, int fd, const struct ad
 {
 	struct fetch_connection *connection = calloc(1, sizeof(*connection));
 
-	if (connection == NULL) {
+	if (!connection) {
 		close(fd);
 		return -1;
 	}

@@ -31,7 +31,7 @@ static void report(struct fetch_exchange *exchange, uint64_t channel, enum contr
 /* <offer>, which may be NULL, was taken out unused and stays so: it is wiped. */
 static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer, const char *reason)
 {
-	if (offer == NULL)
+	if (!offer)
 		return;
 	report(exchange, offer->terms.channel, CONTROL_OUTCOME_DECLINED, reason);
 	ticket_table_release(exchange->service->tickets, offer);
@@ -56,7 +56,7 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the origin gives no strong validator";
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
-	if (answer->origin == NULL &&
+	if (!answer->origin &&
 	    (clock_gettime(CLOCK_REALTIME, &now) < 0 || !file_object_is_settled(&answer->object, &now)))
 		return "the file was written only now";
 	return NULL;
@@ -82,12 +82,12 @@ static int begin_transfer(struct fetch_exchange *exchange, const struct announce
 	head.close = !exchange->keep_alive;
 	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
 	head.announcement = announcement;
-	if (content_length > 0)
+	if (content_length)
 		head.content_length = content_length;
 	if (exchange->has_clone)
 		head.has_content_length = false;
 	len = response_head_format(bytes, RESPONSE_HEAD_MAX, &head);
-	if (len == 0)
+	if (!len)
 		return -1;
 	if (exchange->answer.has_text && !exchange->head_only)
 		len += fetch_answer_text(&exchange->answer, bytes + len);
@@ -99,7 +99,7 @@ static enum fetch_exchange_status relay(struct fetch_exchange *exchange)
 {
 	struct relayed_body *body = relayed_body_new(exchange->answer.source, is_chunked(exchange));
 
-	if (body == NULL)
+	if (!body)
 		return FETCH_EXCHANGE_FAILED;
 	exchange->answer.source = NULL;
 	exchange->answer.origin = NULL;
@@ -116,7 +116,7 @@ static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchang
 		exchange->keep_alive = false;
 	if (begin_transfer(exchange, exchange->declined ? &none : NULL, 0) < 0)
 		return FETCH_EXCHANGE_FAILED;
-	if (answer->has_body && answer->source != NULL)
+	if (answer->has_body && answer->source)
 		return relay(exchange);
 	if (answer->has_body)
 		fetch_transfer_set_plain(&exchange->transfer, &answer->object, answer->offset, answer->length);
@@ -131,7 +131,7 @@ static const char *reason_to_refuse_continuation(const struct fetch_exchange *ex
 {
 	const struct fetch_answer *answer = &exchange->answer;
 
-	if (answer->origin != NULL)
+	if (answer->origin)
 		return "a body of an HTTP origin is never sealed a second time";
 	if (!text_span_equals(continuation->target, exchange->target))
 		return "the continuation of another target was offered";
@@ -146,9 +146,9 @@ static const char *reason_to_refuse(const struct fetch_exchange *exchange, const
 {
 	const char *reason = reason_to_decline(exchange);
 
-	if (reason != NULL)
+	if (reason)
 		return reason;
-	if (offer->terms.continuation.etag.len > 0)
+	if (offer->terms.continuation.etag.len)
 		return reason_to_refuse_continuation(exchange, &offer->terms.continuation);
 	return exchange->answer.length < exchange->service->limits.offload_min_size ? TOO_SHORT : NULL;
 }
@@ -171,10 +171,10 @@ static void on_settled(void *context, struct sealed_body *body)
 	struct fetch_exchange *exchange = context;
 
 	exchange->has_clone = false;
-	if (body == NULL) {
+	if (!body) {
 		fetch_transfer_close(&exchange->transfer);
 	} else {
-		if (exchange->answered != NULL)
+		if (exchange->answered)
 			http_stream_redirect(exchange->answered, on_body_fed, exchange);
 		fetch_transfer_set_chunk(&exchange->transfer, body);
 	}
@@ -190,16 +190,16 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 		.ticket = exchange->ticket, .channel = offer->terms.channel, .announcer = {on_settled, exchange}};
 	struct clone *clone;
 
-	if (exchange->service->clones == NULL || exchange->http_1_0 || offer->terms.direct_min == 0 ||
+	if (!exchange->service->clones || exchange->http_1_0 || offer->terms.direct_min == 0 ||
 	    answer->length < offer->terms.direct_min)
 		return false;
 	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images,
 	 * reproducible builds), and then another object of the same size may have the same. */
-	if (answer->origin == NULL && answer->object.mtime.tv_nsec == 0) {
+	if (!answer->origin && answer->object.mtime.tv_nsec == 0) {
 		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
 		return false;
 	}
-	if (answer->origin == NULL) {
+	if (!answer->origin) {
 		terms.etag = (struct control_text){answer->etag, strlen(answer->etag)};
 		terms.target = (struct control_text){exchange->target, strlen(exchange->target)};
 		terms.offset = answer->offset;
@@ -207,9 +207,9 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	if (!clone_set_reaches(exchange->service->clones, &offer->terms.client))
 		return false;
 	clone = clone_set_add(exchange->service->clones, &terms, body);
-	if (clone == NULL)
+	if (!clone)
 		return false;
-	if (answer->origin != NULL)
+	if (answer->origin)
 		http_stream_redirect(exchange->answered, on_clone_fed, clone);
 	exchange->has_clone = true;
 	return true;
@@ -255,13 +255,13 @@ static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange
 	struct sealed_body *body;
 	enum record_error error = RECORD_NO_MEMORY;
 
-	if (reason != NULL) {
+	if (reason) {
 		decline(exchange, offer, reason);
 		return respond_plainly(exchange);
 	}
-	if (answer->source == NULL)
+	if (!answer->source)
 		answer->source = file_body_new(&answer->object, answer->offset, answer->length);
-	if (answer->source != NULL)
+	if (answer->source)
 		error = sealed_body_new(&body, answer->source, answer->length, &offer->state);
 	if (error == RECORD_OK)
 		return announce(exchange, offer, body);
@@ -329,7 +329,7 @@ static void on_stream(void *context)
 	struct fetch_exchange *exchange = context;
 	struct http_stream *stream = exchange->stream;
 
-	if (stream == NULL) {
+	if (!stream) {
 		exchange->fed(exchange->context);
 		return;
 	}
@@ -356,7 +356,7 @@ static enum fetch_exchange_status ask_origin(struct fetch_exchange *exchange, co
 	/* For an end that comes before the answer. */
 	fetch_answer_init_status(&exchange->answer, 503);
 	exchange->stream = http_source_fetch(exchange->service->origin, request, on_stream, exchange);
-	return exchange->stream != NULL ? FETCH_EXCHANGE_ASKING : FETCH_EXCHANGE_FAILED;
+	return exchange->stream ? FETCH_EXCHANGE_ASKING : FETCH_EXCHANGE_FAILED;
 }
 
 enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
@@ -369,11 +369,11 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	exchange->has_ticket = request->has_ticket;
 	exchange->ticket = request->ticket;
 	node_metrics_add(NODE_FETCHES, 1);
-	if (request->has_ticket && (exchange->target = strndup(request->target.data, request->target.len)) == NULL) {
+	if (request->has_ticket && !(exchange->target = strndup(request->target.data, request->target.len))) {
 		fetch_answer_init_status(&exchange->answer, 503);
 		return FETCH_EXCHANGE_FAILED;
 	}
-	if (exchange->service->origin != NULL) {
+	if (exchange->service->origin) {
 		log_debug("fetch %.*s%s", (int)request->target.len, request->target.data,
 			  request->has_ticket ? " with a ticket" : "");
 		if (request->method != FETCH_OTHER && !request->has_more_fields)
@@ -402,7 +402,7 @@ enum fetch_exchange_status fetch_exchange_give_up(struct fetch_exchange *exchang
 	exchange->waiting = false;
 	offer = ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock());
 	/* It came in the last moment: as good as one that came before. */
-	if (offer != NULL)
+	if (offer)
 		return respond_sealed(exchange, offer);
 	node_metrics_add(NODE_TICKETS_UNKNOWN, 1);
 	return respond_plainly(exchange);
@@ -425,7 +425,7 @@ static void report_sealed(struct fetch_exchange *exchange, enum fetch_transfer_s
 
 void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
 {
-	if (exchange->stream != NULL) {
+	if (exchange->stream) {
 		body_source_free(http_stream_body(exchange->stream));
 		exchange->stream = NULL;
 	}

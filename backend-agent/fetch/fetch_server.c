@@ -79,8 +79,7 @@ static void on_connection(struct ev_loop *loop, ev_io *watcher, int events)
 
 static bool is_at_work(const struct fetch_server *server)
 {
-	return server->service.count > 0 ||
-	       (server->service.clones != NULL && clone_set_count(server->service.clones) > 0);
+	return server->service.count || (server->service.clones && clone_set_count(server->service.clones));
 }
 
 static void on_clone_ended(void *context)
@@ -125,15 +124,15 @@ static bool open_sources(struct fetch_server *server)
 {
 	struct fetch_service *service = &server->service;
 
-	if (service->content->origin != NULL) {
+	if (service->content->origin) {
 		service->origin = http_source_new(service->loop, service->content->origin);
-		if (service->origin == NULL)
+		if (!service->origin)
 			return false;
 	}
-	if (service->direct != NULL) {
+	if (service->direct) {
 		service->clones = clone_set_new(service->loop, service->direct, service->limits.max_connections,
 						on_clone_ended, server);
-		if (service->clones == NULL)
+		if (!service->clones)
 			return false;
 	}
 	return true;
@@ -144,11 +143,11 @@ struct fetch_server *fetch_server_start(const struct fetch_service *service, con
 {
 	struct fetch_server *server = calloc(1, sizeof(*server));
 
-	if (server == NULL)
+	if (!server)
 		return NULL;
 	server->service = *service;
 	server->acceptors = calloc(count, sizeof(*server->acceptors));
-	if (server->acceptors == NULL || !open_sources(server)) {
+	if (!server->acceptors || !open_sources(server)) {
 		http_source_free(server->service.origin);
 		free(server->acceptors);
 		free(server);

@@ -19,7 +19,7 @@ int fetch_transfer_init(struct fetch_transfer *transfer, const void *head, size_
 {
 	*transfer = (struct fetch_transfer){.head_len = len, .plain = {.object = {.fd = -1}}};
 	transfer->head = malloc(len + FRAME_MAX);
-	if (transfer->head == NULL)
+	if (!transfer->head)
 		return -1;
 	memcpy(transfer->head, head, len);
 	return 0;

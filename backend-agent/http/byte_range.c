@@ -8,7 +8,7 @@ static bool take_number(struct text_span *text, uint64_t *number)
 	size_t digits = 0;
 
 	*number = 0;
-	while (text->len > 0 && text->data[0] >= '0' && text->data[0] <= '9') {
+	while (text->len && text->data[0] >= '0' && text->data[0] <= '9') {
 		uint64_t digit = (uint64_t)(text->data[0] - '0');
 
 		*number = *number > (UINT64_MAX - digit) / 10 ? UINT64_MAX : *number * 10 + digit;
@@ -21,7 +21,7 @@ static bool take_number(struct text_span *text, uint64_t *number)
 
 static bool take_char(struct text_span *text, char expected)
 {
-	if (text->len == 0 || text->data[0] != expected)
+	if (!text->len || text->data[0] != expected)
 		return false;
 	text->data++;
 	text->len--;
@@ -33,12 +33,12 @@ static enum byte_range_status suffix_range(struct byte_range *range, struct text
 {
 	uint64_t count;
 
-	if (!take_char(&text, '-') || !take_number(&text, &count) || text.len > 0)
+	if (!take_char(&text, '-') || !take_number(&text, &count) || text.len)
 		return BYTE_RANGE_IGNORED;
-	if (count == 0)
+	if (!count)
 		return BYTE_RANGE_UNSATISFIABLE;
 	/* The whole of an empty file is satisfiable, but no Content-Range could express it. */
-	if (size == 0)
+	if (!size)
 		return BYTE_RANGE_IGNORED;
 	range->length = count < size ? count : size;
 	range->offset = size - range->length;
@@ -52,7 +52,7 @@ static enum byte_range_status int_range(struct byte_range *range, struct text_sp
 
 	if (!take_number(&text, &first) || !take_char(&text, '-'))
 		return BYTE_RANGE_IGNORED;
-	if (text.len > 0 && (!take_number(&text, &last) || text.len > 0))
+	if (text.len && (!take_number(&text, &last) || text.len))
 		return BYTE_RANGE_IGNORED;
 	if (last < first)
 		return BYTE_RANGE_IGNORED;
@@ -73,7 +73,7 @@ enum byte_range_status byte_range_parse(struct byte_range *range, struct text_sp
 	if (value.len < sizeof(unit) - 1 || strncasecmp(value.data, unit, sizeof(unit) - 1) != 0)
 		return BYTE_RANGE_IGNORED;
 	text = text_span_trim((struct text_span){value.data + sizeof(unit) - 1, value.len - (sizeof(unit) - 1)});
-	if (text.len == 0)
+	if (!text.len)
 		return BYTE_RANGE_IGNORED;
 	return text.data[0] == '-' ? suffix_range(range, text, size) : int_range(range, text, size);
 }

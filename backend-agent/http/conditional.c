@@ -9,7 +9,7 @@ static bool take_entity_tag(struct text_span *list, struct text_span *tag, bool 
 {
 	const char *end;
 
-	while (list->len > 0 && (list->data[0] == ',' || list->data[0] == ' ' || list->data[0] == '\t')) {
+	while (list->len && (list->data[0] == ',' || list->data[0] == ' ' || list->data[0] == '\t')) {
 		list->data++;
 		list->len--;
 	}
@@ -21,7 +21,7 @@ static bool take_entity_tag(struct text_span *list, struct text_span *tag, bool 
 	if (list->len < 2 || list->data[0] != '"')
 		return false;
 	end = memchr(list->data + 1, '"', list->len - 1);
-	if (end == NULL)
+	if (!end)
 		return false;
 	tag->data = list->data;
 	tag->len = (size_t)(end + 1 - list->data);

@@ -46,7 +46,7 @@ static int on_url(http_parser *parser, const char *at, size_t len)
 {
 	struct head *head = parser->data;
 
-	if (has_control_character(at, len) || memchr(at, '\t', len) != NULL) {
+	if (has_control_character(at, len) || memchr(at, '\t', len)) {
 		head->request->fault = "control character in the target";
 		return -1;
 	}
@@ -59,7 +59,7 @@ static int on_header_field(http_parser *parser, const char *at, size_t len)
 	struct head *head = parser->data;
 
 	/* The parser lets it pass, RFC 9112 5.1 does not: others might read another header there. */
-	if (memchr(at, ' ', len) != NULL) {
+	if (memchr(at, ' ', len)) {
 		head->request->fault = "space in a header's name";
 		return -1;
 	}
@@ -128,7 +128,7 @@ static const http_parser_settings settings = {
 static enum fetch_request_status refuse(struct fetch_request *request, enum fetch_request_status status,
 					const char *fault)
 {
-	if (request->fault == NULL)
+	if (!request->fault)
 		request->fault = fault;
 	return status;
 }
@@ -141,13 +141,13 @@ static bool is_request_line(const char *bytes, size_t len)
 	const char *end = memchr(bytes, '\n', len);
 	size_t i = 0;
 
-	if (end == NULL)
+	if (!end)
 		return false;
 	while (i < len && ((bytes[i] >= 'A' && bytes[i] <= 'Z') || (bytes[i] >= 'a' && bytes[i] <= 'z') ||
 			   (bytes[i] >= '0' && bytes[i] <= '9') || bytes[i] == '-' || bytes[i] == '_'))
 		i++;
 	return i > 0 && i < len && bytes[i] == ' ' &&
-	       memmem(bytes + i, (size_t)(end - (bytes + i)), protocol, sizeof(protocol) - 1) != NULL;
+	       memmem(bytes + i, (size_t)(end - (bytes + i)), protocol, sizeof(protocol) - 1);
 }
 
 static enum fetch_request_status parser_fault(struct fetch_request *request, const http_parser *parser,
@@ -219,7 +219,7 @@ enum fetch_request_status fetch_request_parse(struct fetch_request *request, con
 		return parser_fault(request, &parser, bytes, given);
 	if (len < max)
 		return FETCH_REQUEST_INCOMPLETE;
-	if (memchr(bytes, '\n', given) == NULL)
+	if (!memchr(bytes, '\n', given))
 		return refuse(request, FETCH_REQUEST_TARGET_TOO_LONG, "request line too long");
 	return refuse(request, FETCH_REQUEST_HEADERS_TOO_LONG, "headers too long");
 }

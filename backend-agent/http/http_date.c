@@ -12,7 +12,7 @@ void http_date_format(char text[static HTTP_DATE_LEN + 1], time_t when)
 	struct tm tm;
 	char whole[96]; /* of whatever the fields may hold, for the compiler's sake */
 
-	if (gmtime_r(&when, &tm) == NULL || tm.tm_year > 8099 || tm.tm_year < -1900) {
+	if (!gmtime_r(&when, &tm) || tm.tm_year > 8099 || tm.tm_year < -1900) {
 		memcpy(text, "Thu, 01 Jan 1970 00:00:00 GMT", HTTP_DATE_LEN + 1);
 		return;
 	}
@@ -40,7 +40,7 @@ static int full_year(int two_digits)
 	struct tm tm;
 	int year;
 
-	if (gmtime_r(&now, &tm) == NULL)
+	if (!gmtime_r(&now, &tm))
 		return 1900 + two_digits;
 	year = (tm.tm_year + 1900) / 100 * 100 + two_digits;
 	return year > tm.tm_year + 1900 + 50 ? year - 100 : year;
@@ -58,7 +58,7 @@ bool http_date_parse(time_t *when, struct text_span text)
 	char copy[48], month[4];
 	int end = -1, year = 0;
 
-	if (text.len >= sizeof(copy) || memchr(text.data, '\0', text.len) != NULL)
+	if (text.len >= sizeof(copy) || memchr(text.data, '\0', text.len))
 		return false;
 	memcpy(copy, text.data, text.len);
 	copy[text.len] = '\0';

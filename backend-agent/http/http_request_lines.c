@@ -17,20 +17,20 @@ char *http_request_target(const struct fetch_request *request)
 	const char *authority, *path;
 	char *text;
 
-	if (target.len > 0 && target.data[0] != '/') {
+	if (target.len && target.data[0] != '/') {
 		authority = memmem(target.data, target.len, "://", 3);
 		path = NULL;
-		if (authority != NULL) {
+		if (authority) {
 			size_t at = (size_t)(authority + 3 - target.data);
 
 			path = memchr(target.data + at, '/', target.len - at);
 		}
-		if (path == NULL)
+		if (!path)
 			return strdup("/");
 		target = (struct text_span){path, target.len - (size_t)(path - target.data)};
 	}
 	text = malloc(target.len + 1);
-	if (text == NULL)
+	if (!text)
 		return NULL;
 	memcpy(text, target.data, target.len);
 	text[target.len] = '\0';
@@ -56,7 +56,7 @@ static bool append(struct curl_slist **list, const char *line)
 {
 	struct curl_slist *longer = curl_slist_append(*list, line);
 
-	if (longer == NULL)
+	if (!longer)
 		curl_slist_free_all(*list);
 	*list = longer;
 	return longer != NULL;
@@ -67,13 +67,13 @@ static bool append_field(struct curl_slist **list, const struct fetch_field *fie
 	char *line = malloc(field->name.len + field->value.len + 3);
 	bool ok;
 
-	if (line == NULL) {
+	if (!line) {
 		curl_slist_free_all(*list);
 		*list = NULL;
 		return false;
 	}
 	memcpy(line, field->name.data, field->name.len);
-	if (field->value.len == 0) {
+	if (!field->value.len) {
 		/* libcurl's way to write a field without a value. */
 		memcpy(line + field->name.len, ";", 2);
 	} else {
@@ -105,5 +105,5 @@ struct curl_slist *http_request_lines(const struct fetch_request *request)
 	if ((!has_accept && !append(&list, "Accept:")) || (!has_agent && !append(&list, "User-Agent:")))
 		return NULL;
 	/* Never an empty list. */
-	return list != NULL || append(&list, "Expect:") ? list : NULL;
+	return list || append(&list, "Expect:") ? list : NULL;
 }

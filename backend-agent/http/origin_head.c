@@ -20,12 +20,12 @@ static enum origin_head_status refuse(struct origin_head *head, const char *faul
 
 static bool is_token(struct text_span span)
 {
-	if (span.len == 0)
+	if (!span.len)
 		return false;
 	for (size_t i = 0; i < span.len; i++) {
 		unsigned char c = (unsigned char)span.data[i];
 
-		if (c <= ' ' || c >= 127 || strchr("()<>@,;:\\\"/[]?={}", c) != NULL)
+		if (c <= ' ' || c >= 127 || strchr("()<>@,;:\\\"/[]?={}", c))
 			return false;
 	}
 	return true;
@@ -78,7 +78,7 @@ static enum origin_head_status take_length(struct origin_head *head, struct text
 	/* Two lines of it are how answers are smuggled: even equal ones are refused. */
 	if (head->has_length)
 		return refuse(head, "it has Content-Length twice");
-	if (value.len == 0 || value.len > 18)
+	if (!value.len || value.len > 18)
 		return refuse(head, "its Content-Length is malformed");
 	for (size_t i = 0; i < value.len; i++) {
 		if (value.data[i] < '0' || value.data[i] > '9')
@@ -146,9 +146,9 @@ static enum origin_head_status keep_field(struct origin_head *head, struct text_
 	size_t len = name.len + 2 + value.len + 2;
 	char *at;
 
-	if (head->fields == NULL)
+	if (!head->fields)
 		head->fields = malloc(ORIGIN_HEAD_FIELDS_MAX + 1);
-	if (head->fields == NULL)
+	if (!head->fields)
 		return refuse(head, "out of memory");
 	if (len > ORIGIN_HEAD_FIELDS_MAX - head->fields_len)
 		return refuse(head, "its headers are too long");
@@ -167,7 +167,7 @@ static enum origin_head_status take_field(struct origin_head *head, struct text_
 	const char *colon = memchr(line.data, ':', line.len);
 	struct text_span name, value;
 
-	if (colon == NULL)
+	if (!colon)
 		return refuse(head, "a header line has no colon");
 	name = (struct text_span){line.data, (size_t)(colon - line.data)};
 	value = text_span_trim((struct text_span){colon + 1, line.len - name.len - 1});
@@ -205,7 +205,7 @@ static void drop_listed(struct origin_head *head)
 		kept += next - at;
 	}
 	head->fields_len = kept;
-	if (head->fields != NULL)
+	if (head->fields)
 		head->fields[kept] = '\0';
 }
 
@@ -213,15 +213,15 @@ enum origin_head_status origin_head_take(struct origin_head *head, const char *l
 {
 	struct text_span text = {line, len};
 
-	if (text.len > 0 && text.data[text.len - 1] == '\n')
+	if (text.len && text.data[text.len - 1] == '\n')
 		text.len--;
-	if (text.len > 0 && text.data[text.len - 1] == '\r')
+	if (text.len && text.data[text.len - 1] == '\r')
 		text.len--;
 	if (text.len >= 5 && memcmp(text.data, "HTTP/", 5) == 0)
 		return take_status(head, text);
 	if (head->status == 0)
 		return refuse(head, "it has no status line");
-	if (text.len > 0)
+	if (text.len)
 		return take_field(head, text);
 	if (head->status < 200) {
 		begin(head);

@@ -96,7 +96,7 @@ static void write_representation(struct writer *writer, const struct response_he
 {
 	char date[HTTP_DATE_LEN + 1];
 
-	if (head->content_type != NULL)
+	if (head->content_type)
 		write_line(writer, "Content-Type: %s", head->content_type);
 	if (head->has_content_length)
 		write_line(writer, "Content-Length: %" PRIu64, head->content_length);
@@ -105,7 +105,7 @@ static void write_representation(struct writer *writer, const struct response_he
 	else if (head->has_range)
 		write_line(writer, "Content-Range: bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, head->range_first,
 			   head->range_last, head->range_size);
-	if (head->etag != NULL) {
+	if (head->etag) {
 		http_date_format(date, head->last_modified);
 		write_line(writer, "Last-Modified: %s", date);
 		write_line(writer, "ETag: %s", head->etag);
@@ -120,23 +120,23 @@ size_t response_head_format(char *out, size_t cap, const struct response_head *h
 
 	http_date_format(date, head->date);
 	write_line(&writer, "HTTP/1.1 %d %s", head->status,
-		   head->reason != NULL ? head->reason : response_reason(head->status));
+		   head->reason ? head->reason : response_reason(head->status));
 	if (!head->has_date)
 		write_line(&writer, "Date: %s", date);
-	if (head->fields != NULL)
+	if (head->fields)
 		write_text(&writer, head->fields);
 	write_representation(&writer, head);
 	if (head->chunked)
 		write_line(&writer, "Transfer-Encoding: chunked");
-	if (head->location != NULL)
+	if (head->location)
 		write_line(&writer, "Location: %s", head->location);
-	if (head->allow != NULL)
+	if (head->allow)
 		write_line(&writer, "Allow: %s", head->allow);
 	if (head->close)
 		write_line(&writer, "Connection: close");
 	else if (head->keep_alive)
 		write_line(&writer, "Connection: keep-alive");
-	if (head->announcement != NULL) {
+	if (head->announcement) {
 		announcement_format(announcement, head->announcement);
 		write_line(&writer, "Disc-Body: %s", announcement);
 	}

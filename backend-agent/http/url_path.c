@@ -17,7 +17,7 @@ static bool strip_authority(struct text_span *target)
 {
 	static const char *const schemes[] = {"http://", "https://"};
 
-	if (target->len > 0 && target->data[0] == '/')
+	if (target->len && target->data[0] == '/')
 		return true;
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
 		size_t len = strlen(schemes[i]);
@@ -26,7 +26,7 @@ static bool strip_authority(struct text_span *target)
 			continue;
 		target->data += len;
 		target->len -= len;
-		while (target->len > 0 && target->data[0] != '/' && target->data[0] != '?') {
+		while (target->len && target->data[0] != '/' && target->data[0] != '?') {
 			target->data++;
 			target->len--;
 		}
@@ -38,9 +38,9 @@ static bool strip_authority(struct text_span *target)
 /* Drops the last segment of <path>, which ends with '/' or is empty, and leaves what is above it. */
 static void drop_last_segment(struct url_path *path)
 {
-	if (path->len > 0)
+	if (path->len)
 		path->len--;
-	while (path->len > 0 && path->text[path->len - 1] != '/')
+	while (path->len && path->text[path->len - 1] != '/')
 		path->len--;
 }
 
@@ -50,7 +50,7 @@ static bool end_segment(struct url_path *path, size_t start, bool more)
 	size_t len = path->len - start;
 	const char *segment = path->text + start;
 
-	if (len == 0)
+	if (!len)
 		return true;
 	if (len == 1 && segment[0] == '.') {
 		path->len = start;
@@ -133,7 +133,7 @@ enum url_path_status url_path_parse(struct url_path *path, struct text_span targ
 	if (!strip_authority(&target))
 		return URL_PATH_MALFORMED;
 	mark = memchr(target.data, '?', target.len);
-	if (mark != NULL) {
+	if (mark) {
 		path->query = (struct text_span){mark + 1, (size_t)(target.data + target.len - (mark + 1))};
 		target.len = (size_t)(mark - target.data);
 	}
@@ -143,7 +143,7 @@ enum url_path_status url_path_parse(struct url_path *path, struct text_span targ
 static bool is_plain(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("-._~/!$&'()*+,;=:@", c) != NULL);
+	       (c != '\0' && strchr("-._~/!$&'()*+,;=:@", c));
 }
 
 size_t url_path_encode(const struct url_path *path, char *out, size_t cap)

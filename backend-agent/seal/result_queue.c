@@ -36,7 +36,7 @@ void result_queue_destroy(struct result_queue *queue)
 {
 	struct offload_result *result = take_all(queue);
 
-	while (result != NULL) {
+	while (result) {
 		struct offload_result *next = result->next;
 
 		free(result);
@@ -49,7 +49,7 @@ static void deliver(struct result_queue *queue)
 {
 	struct offload_result *result = take_all(queue);
 
-	while (result != NULL) {
+	while (result) {
 		struct offload_result *next = result->next;
 
 		queue->receive(queue->context, result);
@@ -94,7 +94,7 @@ void result_queue_push(struct result_queue *queue, const struct offload_result *
 {
 	struct offload_result *copy = malloc(sizeof(*copy));
 
-	if (copy == NULL) {
+	if (!copy) {
 		log_error("out of memory: the result of an offload is not sent to its agent");
 		return;
 	}
@@ -104,7 +104,7 @@ void result_queue_push(struct result_queue *queue, const struct offload_result *
 	*queue->tail = copy;
 	queue->tail = &copy->next;
 	/* Under the lock, so that the loop cannot go away between the look and the call. */
-	if (queue->loop != NULL)
+	if (queue->loop)
 		ev_async_send(queue->loop, &queue->wake);
 	pthread_mutex_unlock(&queue->lock);
 }

@@ -34,7 +34,7 @@ enum record_error sealed_body_new(struct sealed_body **body, struct body_source 
 		return error;
 	/* Every record may be sealed in place of the largest one: the sealer is promised that much room. */
 	new = malloc(sizeof(*new) + block_capacity(&layout) + RECORD_SEALED_MAX);
-	if (new == NULL)
+	if (!new)
 		return RECORD_NO_MEMORY;
 	*new = (struct sealed_body){.source = source, .layout = layout, .failure = SEALED_BODY_BLOCK};
 	error = record_sealer_new(&new->sealer, state, length, 0);
@@ -48,7 +48,7 @@ enum record_error sealed_body_new(struct sealed_body **body, struct body_source 
 
 void sealed_body_free(struct sealed_body *body)
 {
-	if (body == NULL)
+	if (!body)
 		return;
 	record_sealer_free(body->sealer);
 	body_source_free(body->source);
@@ -80,7 +80,7 @@ static unsigned plan_block(struct sealed_body *body, uint64_t ready,
 	while (count < SEALED_BODY_BLOCK_RECORDS) {
 		size_t len = record_plain_length(&body->layout, body->records + count);
 
-		if (len == 0 || len > ready)
+		if (!len || len > ready)
 			break;
 		plain[count].iov_base = body->block + at + inset;
 		plain[count].iov_len = len;
@@ -136,7 +136,7 @@ static enum sealed_body_status make_block(struct sealed_body *body)
 	if (status != SEALED_BODY_BLOCK)
 		return fail(body, status);
 	count = plan_block(body, ready, plain);
-	if (count == 0)
+	if (!count)
 		return SEALED_BODY_WAITING;
 	/* The source has looked for changes when this returns: changed bytes are not even sealed. */
 	status = status_of_source(body_source_read(body->source, plain, count));
@@ -172,7 +172,7 @@ enum sealed_body_status sealed_body_next(struct sealed_body *body, const uint8_t
 
 const char *sealed_body_fault(const struct sealed_body *body)
 {
-	return body->source->fault != NULL ? body->source->fault : "the body ended early";
+	return body->source->fault ? body->source->fault : "the body ended early";
 }
 
 void sealed_body_sent(struct sealed_body *body, size_t len)

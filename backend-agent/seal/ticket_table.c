@@ -45,13 +45,13 @@ struct ticket_table *ticket_table_new(const struct ticket_limits *limits)
 {
 	struct ticket_table *table = calloc(1, sizeof(*table));
 
-	if (table == NULL)
+	if (!table)
 		return NULL;
 	table->limits = *limits;
 	/* As many again for offers that were handed out and not given back yet. */
 	table->slot_count = 2 * limits->max_waiting;
 	table->slots = secret_alloc(table->slot_count * sizeof(*table->slots));
-	if (table->slots == NULL || pthread_mutex_init(&table->lock, NULL) != 0) {
+	if (!table->slots || pthread_mutex_init(&table->lock, NULL) != 0) {
 		secret_free(table->slots, table->slot_count * sizeof(*table->slots));
 		free(table);
 		return NULL;
@@ -67,9 +67,9 @@ void ticket_table_free(struct ticket_table *table)
 {
 	struct entry *entry, *next;
 
-	if (table == NULL)
+	if (!table)
 		return;
-	assert(table->awaited_count == 0);
+	assert(!table->awaited_count);
 	HASH_ITER (hh, table->entries, entry, next) {
 		HASH_DEL(table->entries, entry);
 		free(entry);
@@ -87,7 +87,7 @@ static struct ticket_offer *slot_take(struct ticket_table *table)
 {
 	struct ticket_offer *slot = table->free_slots;
 
-	if (slot != NULL)
+	if (slot)
 		table->free_slots = slot->next_free;
 	return slot;
 }
@@ -114,7 +114,7 @@ static struct entry *entry_new(struct ticket_table *table, const struct ticket *
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
 
-	if (entry == NULL)
+	if (!entry)
 		return NULL;
 	entry->ticket = *ticket;
 	HASH_ADD(hh, table->entries, ticket, sizeof(entry->ticket), entry);
@@ -136,7 +136,7 @@ static struct ticket_offer *entry_take_offer(struct ticket_table *table, struct 
 {
 	struct ticket_offer *offer = entry->offer;
 
-	assert(entry->state == ENTRY_OFFERED && offer != NULL);
+	assert(entry->state == ENTRY_OFFERED && offer);
 	DL_DELETE(table->offered, entry);
 	table->offered_count--;
 	entry_set_used(table, entry, now);
@@ -166,10 +166,10 @@ static struct ticket_offer *offer_new(struct ticket_table *table, const struct t
 	char *texts = NULL;
 	struct ticket_offer *offer;
 
-	if (continuation->etag.len > 0 && (texts = malloc(continuation->etag.len + continuation->target.len)) == NULL)
+	if (continuation->etag.len && !(texts = malloc(continuation->etag.len + continuation->target.len)))
 		return NULL;
 	offer = slot_take(table);
-	if (offer == NULL) {
+	if (!offer) {
 		free(texts);
 		return NULL;
 	}
@@ -178,7 +178,7 @@ static struct ticket_offer *offer_new(struct ticket_table *table, const struct t
 	offer->terms = *terms;
 	offer->continuation_texts = texts;
 	offer->terms.continuation = (struct ticket_continuation){.etag = {NULL, 0}};
-	if (texts != NULL) {
+	if (texts) {
 		offer->terms.continuation.offset = continuation->offset;
 		offer->terms.continuation.length = continuation->length;
 		memcpy(texts, continuation->etag.data, continuation->etag.len);
@@ -207,7 +207,7 @@ static enum ticket_offer_status keep_offer(struct ticket_table *table, struct ti
 {
 	struct entry *entry = entry_new(table, &offer->ticket);
 
-	if (entry == NULL) {
+	if (!entry) {
 		slot_give(table, offer);
 		return TICKET_OFFER_REFUSED;
 	}
@@ -228,12 +228,12 @@ enum ticket_offer_status ticket_table_offer(struct ticket_table *table, const st
 
 	pthread_mutex_lock(&table->lock);
 	entry = entry_find(table, ticket);
-	if (entry != NULL && entry->state != ENTRY_AWAITED) {
+	if (entry && entry->state != ENTRY_AWAITED) {
 		status = TICKET_OFFER_USED;
-	} else if (entry != NULL || has_room(table, table->offered_count)) {
+	} else if (entry || has_room(table, table->offered_count)) {
 		offer = offer_new(table, ticket, state, terms);
-		if (offer != NULL)
-			status = entry != NULL ? join_waiter(table, entry, offer, now) : keep_offer(table, offer, now);
+		if (offer)
+			status = entry ? join_waiter(table, entry, offer, now) : keep_offer(table, offer, now);
 	}
 	pthread_mutex_unlock(&table->lock);
 	return status;
@@ -260,7 +260,7 @@ static struct ticket_offer *take_expired(struct ticket_table *table, double now)
 {
 	struct entry *oldest = table->offered;
 
-	return oldest != NULL && oldest->until <= now ? entry_take_offer(table, oldest, now) : NULL;
+	return oldest && oldest->until <= now ? entry_take_offer(table, oldest, now) : NULL;
 }
 
 size_t ticket_table_expire(struct ticket_table *table, double now,
@@ -271,19 +271,19 @@ size_t ticket_table_expire(struct ticket_table *table, double now,
 	size_t count = 0;
 
 	pthread_mutex_lock(&table->lock);
-	while ((offer = take_expired(table, now)) != NULL) {
+	while ((offer = take_expired(table, now))) {
 		struct ticket ticket = offer->ticket;
 		uint64_t channel = offer->terms.channel;
 
 		slot_give(table, offer);
 		count++;
-		if (expired != NULL) {
+		if (expired) {
 			pthread_mutex_unlock(&table->lock);
 			expired(context, &ticket, channel);
 			pthread_mutex_lock(&table->lock);
 		}
 	}
-	while ((entry = table->used) != NULL && entry->until <= now) {
+	while ((entry = table->used) && entry->until <= now) {
 		DL_DELETE(table->used, entry);
 		table->used_count--;
 		HASH_DEL(table->entries, entry);
@@ -299,7 +299,7 @@ static enum ticket_claim_status wait_for_offer(struct ticket_table *table, struc
 {
 	struct entry *entry;
 
-	if (!has_room(table, table->awaited_count) || (entry = entry_new(table, &waiter->ticket)) == NULL)
+	if (!has_room(table, table->awaited_count) || !(entry = entry_new(table, &waiter->ticket)))
 		return TICKET_CLAIM_REFUSED;
 	entry->state = ENTRY_AWAITED;
 	entry->waiter = waiter;
@@ -318,7 +318,7 @@ enum ticket_claim_status ticket_table_claim(struct ticket_table *table, struct t
 	*offer = NULL;
 	pthread_mutex_lock(&table->lock);
 	entry = entry_find(table, &waiter->ticket);
-	if (entry == NULL) {
+	if (!entry) {
 		status = wait_for_offer(table, waiter);
 	} else if (entry->state == ENTRY_OFFERED && entry->until > now) {
 		*offer = entry_take_offer(table, entry, now);
@@ -337,12 +337,12 @@ struct ticket_offer *ticket_table_withdraw(struct ticket_table *table, struct ti
 	waiter->waiting = false;
 	offer = waiter->offer;
 	waiter->offer = NULL;
-	if (offer != NULL) {
+	if (offer) {
 		DL_DELETE(waiter->mailbox->joined, waiter);
 	} else {
 		struct entry *entry = entry_find(table, &waiter->ticket);
 
-		assert(entry != NULL && entry->waiter == waiter);
+		assert(entry && entry->waiter == waiter);
 		entry_end_wait(table, entry, now);
 	}
 	pthread_mutex_unlock(&table->lock);
@@ -351,7 +351,7 @@ struct ticket_offer *ticket_table_withdraw(struct ticket_table *table, struct ti
 
 void ticket_table_release(struct ticket_table *table, struct ticket_offer *offer)
 {
-	if (offer == NULL)
+	if (!offer)
 		return;
 	pthread_mutex_lock(&table->lock);
 	slot_give(table, offer);
@@ -376,7 +376,7 @@ static struct ticket_waiter *take_joined(struct ticket_mailbox *mailbox, struct 
 
 	pthread_mutex_lock(&mailbox->table->lock);
 	waiter = mailbox->joined;
-	if (waiter != NULL) {
+	if (waiter) {
 		DL_DELETE(mailbox->joined, waiter);
 		waiter->waiting = false;
 		*offer = waiter->offer;
@@ -394,7 +394,7 @@ static void on_wake(struct ev_loop *loop, ev_async *wake, int events)
 
 	(void)loop;
 	(void)events;
-	while ((waiter = take_joined(mailbox, &offer)) != NULL)
+	while ((waiter = take_joined(mailbox, &offer)))
 		waiter->call(waiter, offer);
 }
 
@@ -410,6 +410,6 @@ void ticket_mailbox_open(struct ticket_mailbox *mailbox, struct ticket_table *ta
 
 void ticket_mailbox_close(struct ticket_mailbox *mailbox)
 {
-	assert(mailbox->joined == NULL);
+	assert(!mailbox->joined);
 	ev_async_stop(mailbox->loop, &mailbox->wake);
 }

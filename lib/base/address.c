@@ -26,7 +26,7 @@ static int parse_unix(struct address *address, const char *path, const char **wh
 	struct sockaddr_un *un = (struct sockaddr_un *)&address->storage;
 	size_t len = strlen(path);
 
-	if (len == 0)
+	if (!len)
 		return refuse(why, "the path of the UNIX socket is empty");
 	if (len >= sizeof(un->sun_path))
 		return refuse(why, "the path of the UNIX socket is longer than 107 bytes");

@@ -70,11 +70,11 @@ static enum MHD_Result handle_request(void *context, struct MHD_Connection *conn
 	(void)version;
 	(void)upload;
 	/* The library calls once with the headers alone and only takes an answer afterwards, bodies are passed over. */
-	if (*request == NULL) {
+	if (!*request) {
 		*request = &headers_seen;
 		return MHD_YES;
 	}
-	if (*upload_size > 0) {
+	if (*upload_size) {
 		*upload_size = 0;
 		return MHD_YES;
 	}

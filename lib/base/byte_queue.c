@@ -43,7 +43,7 @@ bool byte_queue_reserve(struct byte_queue *queue, size_t len)
 	bytes = malloc(size);
 	if (!bytes)
 		return false;
-	if (filled > 0)
+	if (filled)
 		memcpy(bytes, byte_queue_head(queue), filled);
 	byte_queue_clear(queue);
 	*queue = (struct byte_queue){.bytes = bytes, .tail = filled, .size = size};
@@ -53,7 +53,7 @@ bool byte_queue_reserve(struct byte_queue *queue, size_t len)
 void byte_queue_append(struct byte_queue *queue, const void *bytes, size_t len)
 {
 	assert(len <= queue->size - queue->tail);
-	if (len == 0)
+	if (!len)
 		return;
 	memcpy(queue->bytes + queue->tail, bytes, len);
 	queue->tail += len;
@@ -62,7 +62,7 @@ void byte_queue_append(struct byte_queue *queue, const void *bytes, size_t len)
 void byte_queue_consume(struct byte_queue *queue, size_t len)
 {
 	assert(len <= byte_queue_length(queue));
-	if (len == 0)
+	if (!len)
 		return;
 	secret_wipe(queue->bytes + queue->head, len);
 	queue->head += len;

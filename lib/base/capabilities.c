@@ -18,7 +18,7 @@ static bool next_name(const char **set, char name[static NAME_MAX_LEN])
 
 	*set += strspn(*set, " ");
 	len = strcspn(*set, " ");
-	if (len == 0)
+	if (!len)
 		return false;
 	(void)snprintf(name, NAME_MAX_LEN, "%.*s", (int)len, *set);
 	*set += len;

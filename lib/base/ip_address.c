@@ -23,7 +23,7 @@ int ip_address_parse(struct ip_address *address, const char *text, size_t len)
 const char *ip_address_format(const struct ip_address *address, char text[static IP_ADDRESS_TEXT_MAX])
 {
 	if (address->family == 0 ||
-	    inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->address, text, IP_ADDRESS_TEXT_MAX) == NULL)
+	    !inet_ntop(address->family == 6 ? AF_INET6 : AF_INET, address->address, text, IP_ADDRESS_TEXT_MAX))
 		text[0] = '\0';
 	return text;
 }

@@ -10,7 +10,7 @@
 
 void secret_wipe(void *memory, size_t len)
 {
-	if (len > 0)
+	if (len)
 		explicit_bzero(memory, len);
 }
 
@@ -38,7 +38,7 @@ static size_t mapping_size(size_t len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	if (len == 0 || len > SIZE_MAX - page)
+	if (!len || len > SIZE_MAX - page)
 		return 0;
 	return (len + page - 1) / page * page;
 }
@@ -48,7 +48,7 @@ void *secret_alloc(size_t len)
 	size_t size = mapping_size(len);
 	void *memory;
 
-	if (size == 0)
+	if (!size)
 		return NULL;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)

@@ -33,11 +33,11 @@ static inline bool text_span_is_word(struct text_span span, const char *text)
 /* Returns <span> without the spaces and tabs around it (RFC 9110 5.6.3). */
 static inline struct text_span text_span_trim(struct text_span span)
 {
-	while (span.len > 0 && (span.data[0] == ' ' || span.data[0] == '\t')) {
+	while (span.len && (span.data[0] == ' ' || span.data[0] == '\t')) {
 		span.data++;
 		span.len--;
 	}
-	while (span.len > 0 && (span.data[span.len - 1] == ' ' || span.data[span.len - 1] == '\t'))
+	while (span.len && (span.data[span.len - 1] == ' ' || span.data[span.len - 1] == '\t'))
 		span.len--;
 	return span;
 }
@@ -45,14 +45,14 @@ static inline struct text_span text_span_trim(struct text_span span)
 /* True if the comma-separated <list> (RFC 9110 5.6.1) has <word>, in any mixture of ASCII letter cases. */
 static inline bool text_span_lists(struct text_span list, struct text_span word)
 {
-	while (list.len > 0) {
+	while (list.len) {
 		const char *comma = (const char *)memchr(list.data, ',', list.len);
-		size_t len = comma != NULL ? (size_t)(comma - list.data) : list.len;
+		size_t len = comma ? (size_t)(comma - list.data) : list.len;
 		struct text_span member = text_span_trim((struct text_span){list.data, len});
 
 		if (member.len == word.len && strncasecmp(member.data, word.data, word.len) == 0)
 			return true;
-		if (comma == NULL)
+		if (!comma)
 			return false;
 		list = (struct text_span){comma + 1, list.len - len - 1};
 	}

@@ -223,7 +223,7 @@ int worker_run(const struct worker_program *program, unsigned count, double grac
 		atomic_store(&crew.failed, true);
 		raise_level(&crew, DRAIN_FORCED);
 	}
-	if (crew.joinable > 0)
+	if (crew.joinable)
 		(void)ev_run(crew.loop, 0);
 	unwatch(&crew);
 	dismiss(&crew);

@@ -54,7 +54,7 @@ static size_t next_piece(const struct channel *channel)
 {
 	size_t len = byte_queue_length(&channel->queue);
 
-	if (channel->piece > 0)
+	if (channel->piece)
 		return channel->piece;
 	return len < CHANNEL_TLS_PIECE_MAX ? len : CHANNEL_TLS_PIECE_MAX;
 }
@@ -71,7 +71,7 @@ static void stop_watching(struct channel *channel)
 
 static void release(struct channel *channel)
 {
-	assert(channel->state == STATE_CLOSED && channel->depth == 0);
+	assert(channel->state == STATE_CLOSED && !channel->depth);
 	byte_queue_clear(&channel->queue);
 	secret_free(channel->input, INPUT_SIZE);
 	channel->magic = 0;
@@ -86,7 +86,7 @@ static void send_last(struct channel *channel)
 
 	if (channel->state != STATE_OPEN || channel->broken)
 		return;
-	while ((len = next_piece(channel)) > 0) {
+	while ((len = next_piece(channel))) {
 		if (channel_tls_write(channel->session, byte_queue_head(&channel->queue), len) != CHANNEL_TLS_DONE)
 			return;
 		byte_queue_consume(&channel->queue, len);
@@ -129,14 +129,14 @@ static struct channel *enter(void *data)
 
 	assert(channel->magic == MAGIC && channel->state != STATE_CLOSED);
 	channel->depth++;
-	assert(channel->depth > 0);
+	assert(channel->depth);
 	return channel;
 }
 
 static void leave(struct channel *channel)
 {
 	channel->depth--;
-	if (channel->depth == 0 && channel->state == STATE_CLOSED)
+	if (!channel->depth && channel->state == STATE_CLOSED)
 		release(channel);
 }
 
@@ -161,7 +161,7 @@ static void fail(struct channel *channel, const char *what)
 
 static void send_queued(struct channel *channel)
 {
-	while ((channel->piece = next_piece(channel)) > 0) {
+	while ((channel->piece = next_piece(channel))) {
 		switch (channel_tls_write(channel->session, byte_queue_head(&channel->queue), channel->piece)) {
 		case CHANNEL_TLS_DONE:
 			byte_queue_consume(&channel->queue, channel->piece);
@@ -199,7 +199,7 @@ int channel_send(struct channel *channel, const uint8_t *frame, size_t len)
 					    (uint8_t)len};
 
 	assert(channel->magic == MAGIC);
-	if (channel->state != STATE_OPEN || len == 0 || len > CHANNEL_FRAME_MAX)
+	if (channel->state != STATE_OPEN || !len || len > CHANNEL_FRAME_MAX)
 		return -1;
 	if (byte_queue_length(&channel->queue) + LENGTH_LEN + len > CHANNEL_QUEUE_MAX ||
 	    !byte_queue_reserve(&channel->queue, LENGTH_LEN + len))
@@ -231,8 +231,8 @@ static bool deliver_frames(struct channel *channel)
 		uint8_t *frame = channel->input + done + LENGTH_LEN;
 		size_t len = frame_length(channel->input + done);
 
-		if (len == 0 || len > CHANNEL_FRAME_MAX) {
-			fail(channel, len == 0 ? "sent an empty frame" : "sent a frame of more than 65536 bytes");
+		if (!len || len > CHANNEL_FRAME_MAX) {
+			fail(channel, !len ? "sent an empty frame" : "sent a frame of more than 65536 bytes");
 			return false;
 		}
 		if (channel->input_len - done - LENGTH_LEN < len)
@@ -243,7 +243,7 @@ static bool deliver_frames(struct channel *channel)
 			return false;
 		done += LENGTH_LEN + len;
 	}
-	if (done > 0) {
+	if (done) {
 		memmove(channel->input, channel->input + done, channel->input_len - done);
 		secret_wipe(channel->input + channel->input_len - done, done);
 		channel->input_len -= done;
@@ -361,7 +361,7 @@ static void on_ready(struct ev_loop *loop, ev_io *watcher, int events)
 		if (events & EV_WRITE)
 			ev_io_stop(channel->loop, &channel->writable);
 		/* A blocked write is tried again first, so that what reading may have to answer comes behind it. */
-		if (channel->piece > 0 || (events & EV_WRITE))
+		if (channel->piece || (events & EV_WRITE))
 			send_queued(channel);
 		if (channel->state == STATE_OPEN)
 			receive_frames(channel);

@@ -237,7 +237,7 @@ static int peek(int fd, uint8_t *queue, size_t len, size_t room, const char *nam
 
 	if (len > room)
 		return fail(fault, name, E2BIG);
-	if (len == 0)
+	if (!len)
 		return 0;
 	got = recv(fd, queue, len, MSG_PEEK | MSG_DONTWAIT);
 	if (got < 0)
@@ -349,11 +349,11 @@ int tcp_freeze(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault)
 
 static int put_queue(int fd, int queue, const uint8_t *bytes, size_t len, const char *name, struct tcp_fault *fault)
 {
-	if (len == 0)
+	if (!len)
 		return 0;
 	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, queue) < 0)
 		return fail(fault, "setsockopt(TCP_REPAIR_QUEUE)", errno);
-	while (len > 0) {
+	while (len) {
 		ssize_t put = send(fd, bytes, len < CHUNK ? len : CHUNK, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 		if (put < 0)
@@ -444,7 +444,7 @@ static int make_room(int fd, const struct tcp_state *state, const struct tcp_que
 	socklen_t len = sizeof(locks);
 	bool known = getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) == 0;
 
-	if (queues->send_len > 0 && raise_buffer(fd, SO_SNDBUF, send_room(state, queues->send_len)) < 0)
+	if (queues->send_len && raise_buffer(fd, SO_SNDBUF, send_room(state, queues->send_len)) < 0)
 		return fail(fault, "setsockopt(SO_SNDBUFFORCE)", errno);
 	if (queues->receive_len > TCP_RECEIVE_TAIL_MAX &&
 	    raise_buffer(fd, SO_RCVBUF, (int)queues->receive_len + ROOM_EXTRA) < 0)
@@ -618,7 +618,7 @@ int tcp_write_unsent(int fd, const struct tcp_state *state, const struct tcp_que
 	size_t unsent = state->unsent;
 	ssize_t put;
 
-	if (unsent == 0)
+	if (!unsent)
 		return 0;
 	put = send(fd, queues->send + queues->send_len - unsent, unsent, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (put < 0)

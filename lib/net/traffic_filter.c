@@ -134,7 +134,7 @@ void traffic_filter_detach(unsigned interface, enum traffic_direction direction,
 	uint32_t attached = traffic_filter_find(interface, direction, filter);
 	int result;
 
-	if (attached == 0 || (program != 0 && program != attached))
+	if (!attached || (program != 0 && program != attached))
 		return;
 	set_hook(&hook, interface, direction);
 	set_options(&options, filter);

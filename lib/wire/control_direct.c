@@ -32,12 +32,12 @@ static bool cause_is_known(uint64_t cause)
 /* Both or none. */
 static bool object_is_valid(struct control_text etag, struct control_text target)
 {
-	return etag.len <= CONTROL_ETAG_MAX && text_fits(target) && (etag.len > 0) == (target.len > 0);
+	return etag.len <= CONTROL_ETAG_MAX && text_fits(target) && !etag.len == !target.len;
 }
 
 static bool client_data_is_valid(struct control_bytes data)
 {
-	return data.len > 0 && data.len <= CONTROL_CLIENT_DATA_MAX;
+	return data.len && data.len <= CONTROL_CLIENT_DATA_MAX;
 }
 
 /* --- encoding --- */

@@ -69,7 +69,7 @@ enum record_error record_layout_init(struct record_layout *layout, const struct 
 	uint64_t records;
 
 	memset(layout, 0, sizeof(*layout));
-	if (length == 0)
+	if (!length)
 		return RECORD_EMPTY;
 	if (length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return RECORD_TOO_LONG;
@@ -212,7 +212,7 @@ enum record_error record_seal_next(struct record_sealer *sealer, const uint8_t *
 	size_t sealed_len = len, total;
 
 	*out_len = 0;
-	if (sealer->dead || len == 0 || len != record_plain_length(&sealer->layout, sealer->next)) {
+	if (sealer->dead || !len || len != record_plain_length(&sealer->layout, sealer->next)) {
 		sealer->dead = true;
 		return RECORD_OUT_OF_ORDER;
 	}

@@ -362,7 +362,7 @@ static int check_needs(struct direct_path *direct)
 
 	if (direct_needs_capabilities(why, sizeof(why)) == 0)
 		direct->table.max = direct_needs_descriptors(config, why, sizeof(why));
-	if (direct->table.max == 0) {
+	if (!direct->table.max) {
 		tell_off(why);
 		return -1;
 	}
@@ -391,7 +391,7 @@ static int open_steering(struct direct_path *direct)
 		tell_off(error);
 		return -1;
 	}
-	if (direct->leftovers > 0)
+	if (direct->leftovers)
 		log_warning("%zu connections of clients were left over by an earlier process and are reset",
 			    direct->leftovers);
 	return 0;

@@ -151,13 +151,13 @@ static enum offered offer_to_node(struct dispatch *dispatch, struct control_offe
 	if (dispatch->direct && request->direct)
 		dispatch->direct->expect(dispatch->direct->context, offer, route, node, &request->client);
 	len = encode_offer(dispatch, offer);
-	if (len > 0)
+	if (len)
 		result = node_link_offer(dispatch->links[node->index], &offer->ticket, offer->lease_id, dispatch->offer,
 					 len);
 	secret_wipe(dispatch->offer, len);
 	if (result < 0 && offer->direct_min > 0)
 		dispatch->direct->forget(dispatch->direct->context, &offer->ticket);
-	return result == 0 ? OFFERED : len > 0 ? OFFER_REFUSED : OFFER_IMPOSSIBLE;
+	return result == 0 ? OFFERED : len ? OFFER_REFUSED : OFFER_IMPOSSIBLE;
 }
 
 /* Offers to the nodes of <route>'s pool in the order of choice until one takes it. */
@@ -172,7 +172,7 @@ static const struct node *offer_to_pool(struct dispatch *dispatch, struct contro
 	char note[LOG_LIMIT_NOTE_MAX];
 
 	*reason = !any_up ? PASS_NO_NODE : !ready ? PASS_DRAINING : PASS_BUSY;
-	while ((node = node_pool_choose(pool, request->path, ready)) != NULL) {
+	while ((node = node_pool_choose(pool, request->path, ready))) {
 		switch (offer_to_node(dispatch, offer, request, route, node)) {
 		case OFFERED:
 			return node;
@@ -234,7 +234,7 @@ struct dispatch_answer dispatch_request(struct dispatch *dispatch, const struct 
 	struct dispatch_answer answer;
 	struct tx_state state;
 
-	if (request->mistyped || request->method.len == 0 || request->target.len == 0)
+	if (request->mistyped || !request->method.len || !request->target.len)
 		return pass(PASS_BAD_REQUEST);
 	if (!request->lease)
 		return pass(PASS_NO_LEASE);

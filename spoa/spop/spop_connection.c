@@ -89,7 +89,7 @@ static void queue_disconnect(struct spop_connection *connection, enum spop_statu
 		spop_build_disconnect(connection->out + connection->out_end, out_room(connection), status, message);
 
 	/* OUT_RESERVE keeps room for it. */
-	assert(len != 0);
+	assert(len);
 	connection->out_end += len;
 	connection->state = CONNECTION_CLOSING;
 	spoa_metrics_count_disconnect(connection->environment->metrics, status);
@@ -115,7 +115,7 @@ static void greet(struct spop_connection *connection, const struct spop_frame *f
 		connection->max_frame_size = hello.max_frame_size;
 	len = spop_build_hello(connection->out + connection->out_end, out_room(connection), connection->max_frame_size,
 			       hello.pipelining);
-	assert(len != 0);
+	assert(len);
 	connection->out_end += len;
 	if (hello.healthcheck) {
 		spoa_metrics_add(connection->environment->metrics, SPOA_HEALTH_CHECKS, 1);
@@ -142,13 +142,13 @@ static void answer_notify(struct spop_connection *connection, const struct spop_
 		return;
 	}
 	len = spop_ack_end(&ack);
-	if (len == 0) {
+	if (!len) {
 		/* The variables do not fit HAProxy's frame size: an empty answer is no offload. */
 		spop_ack_begin(&ack, connection->out + connection->out_end, SPOP_ACK_MAX, frame->stream_id,
 			       frame->frame_id);
 		len = spop_ack_end(&ack);
 	}
-	assert(len != 0);
+	assert(len);
 	connection->out_end += len;
 	spoa_metrics_add(environment->metrics, SPOA_ACKS, 1);
 }
@@ -290,7 +290,7 @@ static void settle(struct spop_connection *connection)
 		ev_io_stop(loop, &connection->readable);
 	else
 		ev_io_start(loop, &connection->readable);
-	if (connection->state == CONNECTION_RUNNING && !unsent && connection->in_len == 0)
+	if (connection->state == CONNECTION_RUNNING && !unsent && !connection->in_len)
 		ev_timer_stop(loop, &connection->deadline);
 	else if (!ev_is_active(&connection->deadline))
 		arm(connection, SPOP_STALL_S);

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FILE *in;
 	int line = 0;
 
-	if (size == 0)
+	if (!size)
 		return 0;
 	in = fmemopen((void *)(uintptr_t)data, size, "r");
 	if (!in)

@@ -24,7 +24,7 @@ static void require_inside(struct text_span span, const uint8_t *data, size_t si
 {
 	const uint8_t *at = (const uint8_t *)span.data;
 
-	require(at == NULL || (at >= data && at <= data + size && span.len <= (size_t)(data + size - at)));
+	require(!at || (at >= data && at <= data + size && span.len <= (size_t)(data + size - at)));
 }
 
 /* No segment is empty, "." or "..": what is left cannot climb. */
@@ -38,7 +38,7 @@ static void require_safe(const struct url_path *path)
 
 		if (path->text[i] != '/' && path->text[i] != '\0')
 			continue;
-		require(len > 0 || i == path->len);
+		require(len || i == path->len);
 		require(len != 1 || path->text[start] != '.');
 		require(len != 2 || path->text[start] != '.' || path->text[start + 1] != '.');
 		start = i + 1;
@@ -66,7 +66,7 @@ static void check_range(struct text_span value, uint64_t size)
 	struct byte_range range;
 
 	if (byte_range_parse(&range, value, size) == BYTE_RANGE_SATISFIABLE)
-		require(range.length > 0 && range.offset < size && range.length <= size - range.offset);
+		require(range.length && range.offset < size && range.length <= size - range.offset);
 }
 
 /* What an origin would be sent as it is holds nothing that ends a line, and a target nothing that ends it. */
@@ -99,7 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (fetch_request_parse(&request, (const char *)data, size, HEAD_MAX, &consumed) != FETCH_REQUEST_OK)
 		return 0;
-	require(consumed > 0 && consumed <= size && consumed <= HEAD_MAX);
+	require(consumed && consumed <= size && consumed <= HEAD_MAX);
 	require_inside(request.target, data, consumed);
 	require_inside(request.range, data, consumed);
 	require_inside(request.conditions.if_match, data, consumed);

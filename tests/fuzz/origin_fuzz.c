@@ -20,7 +20,7 @@ static void check_line(const char *line, size_t len)
 	static const char *const never[] = {"Disc-Body:", "Content-Length:", "Transfer-Encoding:", "Connection:"};
 	const char *colon = memchr(line, ':', len);
 
-	require(colon != NULL && colon > line);
+	require(colon && colon > line);
 	for (size_t i = 0; i < len; i++)
 		require((unsigned char)line[i] >= ' ' || line[i] == '\t');
 	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
@@ -31,7 +31,7 @@ static void check_fields(const struct origin_head *head)
 {
 	const char *at = head->fields, *end;
 
-	if (at == NULL)
+	if (!at)
 		return;
 	require(head->fields_len <= ORIGIN_HEAD_FIELDS_MAX && strlen(at) == head->fields_len);
 	for (; *at != '\0'; at = end + 2) {
@@ -47,9 +47,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct origin_head head = {.status = 0};
 	const char *text = (const char *)data;
 
-	while (status == ORIGIN_HEAD_INCOMPLETE && size > 0) {
+	while (status == ORIGIN_HEAD_INCOMPLETE && size) {
 		const char *end = memchr(text, '\n', size);
-		size_t len = end != NULL ? (size_t)(end + 1 - text) : size;
+		size_t len = end ? (size_t)(end + 1 - text) : size;
 
 		status = origin_head_take(&head, text, len);
 		text += len;

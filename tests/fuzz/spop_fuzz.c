@@ -20,7 +20,7 @@ static void require(int holds)
 
 static void require_inside(struct spop_slice slice, const uint8_t *data, size_t size)
 {
-	require(slice.len == 0 || (slice.data >= data && slice.data + slice.len <= data + size));
+	require(!slice.len || (slice.data >= data && slice.data + slice.len <= data + size));
 }
 
 static void feed_hello(struct spop_slice payload, const uint8_t *data, size_t size)

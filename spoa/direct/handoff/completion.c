@@ -149,9 +149,9 @@ static size_t on_bytes(void *context, const uint8_t *bytes, size_t len)
 	size_t done = len < completion->skip ? len : (size_t)completion->skip;
 
 	completion->skip -= done;
-	if (completion->apart_size > 0 && done < len)
+	if (completion->apart_size && done < len)
 		done += collect(completion, bytes + done, len - done);
-	if (completion->apart_size == 0 && done < len && !completion->over)
+	if (!completion->apart_size && done < len && !completion->over)
 		done += write_client(completion, bytes + done, len - done);
 	return done;
 }
@@ -252,7 +252,7 @@ static void ask_next(struct completion *completion)
 	struct continuation_range range;
 	int result;
 
-	while ((node = choose_node(completion)) != NULL) {
+	while ((node = choose_node(completion))) {
 		completion->asked |= node_bit(node);
 		completion->node = node;
 		if (!continuation_range_init(&range, completion->body, completion->position)) {

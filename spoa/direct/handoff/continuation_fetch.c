@@ -126,7 +126,7 @@ static bool hand_on(struct continuation_fetch *fetch)
 {
 	size_t len = fetch->end - fetch->begin;
 
-	if (len > 0)
+	if (len)
 		fetch->begin += fetch->handlers->take(fetch->context, fetch->input + fetch->begin, len);
 	if (fetch->begin < fetch->end) {
 		ev_io_stop(fetch->loop, &fetch->readable);
@@ -134,7 +134,7 @@ static bool hand_on(struct continuation_fetch *fetch)
 		return false;
 	}
 	fetch->begin = fetch->end = 0;
-	if (fetch->left > 0)
+	if (fetch->left)
 		return true;
 	end(fetch, NULL);
 	return false;

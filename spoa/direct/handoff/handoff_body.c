@@ -50,7 +50,7 @@ const char *handoff_body_prepare(struct handoff_body *body, const struct control
 	if (error != RECORD_OK)
 		return record_error_text(error);
 	body->offset = prepared->offset;
-	if (prepared->etag.len == 0) {
+	if (!prepared->etag.len) {
 		body->prepared = true;
 		return NULL;
 	}

@@ -75,12 +75,12 @@ static int seat(struct handoff *handoff, const uint8_t *bytes, size_t len)
 	/* Time has passed, and the client may have said something since; what is in the queue stays as planned. */
 	if (queue && takeover_plan(&now, &facts)) {
 		plan->state.timestamp = now.state.timestamp;
-		if (plan->tail > 0)
+		if (plan->tail)
 			memcpy(queue, handoff->tail + handoff->tail_len - plan->tail, plan->tail);
-		if (len > 0)
+		if (len)
 			memcpy(queue + plan->tail, bytes, len);
 		queues.send = queue;
-		if (queues.send_len > 0)
+		if (queues.send_len)
 			expect_losses(handoff->fd);
 		if (tcp_fast_forward_queues(handoff->fd, &plan->state, &queues, &fault) == 0 &&
 		    tcp_resume(handoff->fd, &plan->state, &fault) == 0)
@@ -94,7 +94,7 @@ static int seat(struct handoff *handoff, const uint8_t *bytes, size_t len)
 	handoff->live = true;
 	steering_release(handoff->environment->steering, &handoff->frozen);
 	byte_queue_clear(&handoff->input);
-	if (queues.send_len > 0 && tcp_probe(handoff->fd, &fault) < 0)
+	if (queues.send_len && tcp_probe(handoff->fd, &fault) < 0)
 		log_debug("a client could not be asked for an acknowledgement: %s: %s", fault.call,
 			  strerror(fault.error));
 	handoff->state = HANDOFF_COMPLETING;
@@ -200,12 +200,12 @@ static void begin_takeover(struct handoff *handoff)
 	struct handoff_environment *environment = handoff->environment;
 	const struct takeover_plan *plan = handoff->plan;
 
-	if (plan->flight > 0 && environment->collected > 0 && environment->collected + plan->flight > COLLECTED_MAX) {
+	if (plan->flight && environment->collected && environment->collected + plan->flight > COLLECTED_MAX) {
 		handoff_set_timer(handoff, TURN_S, 0.);
 		return;
 	}
 	ev_timer_stop(environment->loop, &handoff->timer);
-	if (plan->flight > 0) {
+	if (plan->flight) {
 		start(handoff, plan->from, plan->flight);
 		return;
 	}

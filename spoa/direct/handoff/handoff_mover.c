@@ -225,7 +225,7 @@ static bool has_replica(const struct handoff *handoff)
 	for (size_t i = 0; i < pool->count; i++) {
 		const struct node *node = pool->members[i];
 
-		if (node != handoff->node && node->fetch.len > 0 &&
+		if (node != handoff->node && node->fetch.len &&
 		    node_link_readiness(handoff->environment->links[node->index]) == NODE_LINK_READY)
 			return true;
 	}
@@ -294,7 +294,7 @@ const char *handoff_replied(struct handoff *handoff, const struct control_handof
 		return "it sent HANDOFF_REPLY that nobody waits for";
 	if (handoff->state != HANDOFF_HANDING)
 		return NULL;
-	if (message->reason.len > 0) {
+	if (message->reason.len) {
 		handoff_copy_reason(reason, message->reason);
 		handoff_count_failure(handoff, reason);
 		if (put_back_frozen(handoff) == 0)
@@ -373,7 +373,7 @@ static bool is_unreached(struct handoff *handoff)
 {
 	struct steering_seen seen;
 
-	if (handoff->acknowledged > 0 || steering_seen(handoff->environment->steering, &handoff->frozen, &seen) < 0 ||
+	if (handoff->acknowledged || steering_seen(handoff->environment->steering, &handoff->frozen, &seen) < 0 ||
 	    (seen.tcp_flags & FLAG_RST))
 		return false;
 	return !seen.any || (seen.window > 0 && (int32_t)(seen.acknowledged - handoff->frozen.send_next) <= 0);
@@ -392,7 +392,7 @@ void handoff_node_gave_client_up(struct handoff *handoff, const char *why)
 void handoff_node_is_late(struct handoff *handoff)
 {
 	if (handoff->state == HANDOFF_AWAY) {
-		if (handoff->acknowledged > 0)
+		if (handoff->acknowledged)
 			return;
 		if (is_slow(handoff)) {
 			handoff_set_timer(handoff, LATE_FACTOR * handoff->environment->config->direct.handoff_timeout,

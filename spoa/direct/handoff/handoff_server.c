@@ -116,7 +116,7 @@ static void queue_packet(struct handoff_connection *connection, const struct pac
 /* Returns whether <packet> was sent, behind all that were to be sent before. */
 static bool try_to_send(struct handoff_connection *connection, const struct packet *packet)
 {
-	if (byte_queue_length(&connection->waiting) > 0)
+	if (byte_queue_length(&connection->waiting))
 		return false;
 	if (send_packet(connection, packet))
 		return true;
@@ -153,7 +153,7 @@ static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
 	struct handoff_connection *connection = connection_of(watcher->data);
 
 	(void)events;
-	while (byte_queue_length(&connection->waiting) > 0) {
+	while (byte_queue_length(&connection->waiting)) {
 		struct packet packet;
 
 		memcpy(&packet, byte_queue_head(&connection->waiting), sizeof(packet));
@@ -212,19 +212,19 @@ static const char *process(struct handoff_connection *connection, const uint8_t 
 	switch (message.type) {
 	case HANDOFF_MESSAGE_PARKED:
 		/* There is room for one here: it was this process that had none free. */
-		if (cut && *fd_count == 0)
+		if (cut && !*fd_count)
 			return server->events->parked(server->context, connection, &message, -1);
 		if (cut || *fd_count != 1 || !is_tcp(fds[0]))
 			return "PARKED without exactly one TCP connection";
 		*fd_count = 0;
 		return server->events->parked(server->context, connection, &message, fds[0]);
 	case HANDOFF_MESSAGE_ABANDON:
-		if (cut || *fd_count != 0)
+		if (cut || *fd_count)
 			return "ABANDON with a descriptor";
 		server->events->abandon(server->context, connection, message.handoff);
 		return NULL;
 	case HANDOFF_MESSAGE_RECALL:
-		if (cut || *fd_count != 0)
+		if (cut || *fd_count)
 			return "RECALL with a descriptor";
 		server->events->recall(server->context, connection);
 		return NULL;
@@ -254,7 +254,7 @@ static bool receive(struct handoff_connection *connection)
 	}
 	fd_count = take_descriptors(&message, fds);
 	fault = process(connection, bytes, (size_t)len, fds, &fd_count, message.msg_flags & MSG_CTRUNC);
-	while (fd_count > 0)
+	while (fd_count)
 		(void)close(fds[--fd_count]);
 	if (fault)
 		connection_close(connection, fault);

@@ -53,7 +53,7 @@ static bool find(struct node_reach *routes, struct steering *steering, const str
 	enum steering_neighbour neighbour;
 	char error[ERROR_MAX];
 
-	if (node->direct[family].len == 0)
+	if (!node->direct[family].len)
 		return true;
 	route->usable_at = 0;
 	route->known = steering_route_find(steering, &node->direct[family], &route->route, error, sizeof(error)) == 0;

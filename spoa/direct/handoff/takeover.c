@@ -11,7 +11,7 @@ static int64_t acknowledged(const struct takeover_facts *facts)
 	uint32_t known = facts->frozen->send_next + (uint32_t)facts->acknowledged;
 	int64_t position = (int64_t)facts->acknowledged, least = -(int64_t)facts->tail_len;
 
-	if (facts->acknowledged == 0)
+	if (!facts->acknowledged)
 		position = least;
 	if (facts->seen->any) {
 		int64_t seen = (int64_t)facts->acknowledged + (int32_t)(facts->seen->acknowledged - known);

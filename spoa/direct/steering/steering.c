@@ -153,7 +153,7 @@ static struct steering_flow *add(struct steering *steering, const struct tcp_sta
 	struct steering_flow *oldest = TAILQ_FIRST(&steering->ending), *flow;
 	struct packet_tuple tuple;
 
-	if (steering->table.free_count == 0 && oldest && flow_is_drained(oldest))
+	if (!steering->table.free_count && oldest && flow_is_drained(oldest))
 		remove_flow(steering, oldest);
 	steering_tuple_of(state, &tuple);
 	flow = steering_table_add(&steering->table, &tuple);

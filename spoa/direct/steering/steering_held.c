@@ -78,7 +78,7 @@ static uint32_t segment_len(const struct held_packet *packet)
 	const uint8_t *ip = packet->data + ETHER_HDR_LEN;
 	uint32_t end;
 
-	if (packet->gso_size > 0)
+	if (packet->gso_size)
 		return packet->len - packet->tcp_offset;
 	end = is_ipv4(packet) ? ETHER_HDR_LEN + (uint32_t)(ip[2] << 8 | ip[3])
 			      : ETHER_HDR_LEN + 40u + (uint32_t)(ip[4] << 8 | ip[5]);
@@ -104,7 +104,7 @@ static bool is_checksum_left(const struct held_packet *packet)
 	uint16_t pseudo = pseudo_header_sum(packet, segment);
 	uint16_t field = (uint16_t)(tcp[TCP_CHECKSUM] << 8 | tcp[TCP_CHECKSUM + 1]);
 
-	if (packet->gso_size > 0)
+	if (packet->gso_size)
 		return true;
 	return field == pseudo && fold(sum_bytes(pseudo, tcp, segment)) != 0xffff;
 }
@@ -119,7 +119,7 @@ static void describe(const struct held_packet *packet, struct virtio_net_hdr *he
 	header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	header->csum_start = (uint16_t)packet->tcp_offset;
 	header->csum_offset = TCP_CHECKSUM;
-	if (packet->gso_size == 0)
+	if (!packet->gso_size)
 		return;
 	header->gso_type = is_ipv4(packet) ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_TCPV6;
 	if (tcp[13] & TCP_FLAG_CWR)

@@ -36,7 +36,7 @@ static int find_interfaces(struct steering_program *program, const char *const *
 			return -1;
 		program->interface_count++;
 	}
-	if (program->interface_count > 0)
+	if (program->interface_count)
 		return 0;
 	(void)snprintf(error, error_size, "steering needs an interface on which clients' packets come in");
 	return -1;

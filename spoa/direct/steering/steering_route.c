@@ -222,7 +222,7 @@ int steering_route_find(struct steering *steering, const struct address *node, s
 		return refuse(error, error_size, node,
 			      found.type == RTN_LOCAL ? "is an address of this host" : "is no address of a single host",
 			      "");
-	if (if_indextoname(found.interface, route->interface_name) == NULL)
+	if (!if_indextoname(found.interface, route->interface_name))
 		return refuse(error, error_size, node, "no interface leads to it", "");
 	route->interface = found.interface;
 	if (found.gateway)

@@ -97,7 +97,7 @@ struct steering_flow *steering_table_add(struct steering_table *table, const str
 	uint32_t number;
 	int error;
 
-	if (table->free_count == 0) {
+	if (!table->free_count) {
 		errno = ENOSPC;
 		return NULL;
 	}

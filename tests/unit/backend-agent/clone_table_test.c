@@ -35,7 +35,7 @@ static void receive(void *context, const struct clone_order *order)
 	} else {
 		assert_null(order->frozen);
 	}
-	if (bench->to_remove != NULL)
+	if (bench->to_remove)
 		clone_table_remove(bench->table, bench->to_remove);
 	bench->to_remove = NULL;
 }

@@ -526,7 +526,7 @@ static unsigned open_descriptors(void)
 	unsigned count = 0;
 
 	assert_non_null(folder);
-	while (readdir(folder) != NULL)
+	while (readdir(folder))
 		count++;
 	assert_int_equal(closedir(folder), 0);
 	return count;

@@ -165,7 +165,7 @@ static void keep(struct direct_lab *lab, const struct control_message *message)
 		break;
 	case CONTROL_RESULT:
 		lab->result = message->u.result;
-		if (lab->counts[CONTROL_GONE] == 0 && lab->counts[CONTROL_HANDOFF_REPLY] == 0)
+		if (!lab->counts[CONTROL_GONE] && !lab->counts[CONTROL_HANDOFF_REPLY])
 			keep_reason(lab, message->u.result.reason);
 		break;
 	case CONTROL_PONG:
@@ -244,7 +244,7 @@ static void open_guard(struct direct_lab *lab)
 	(void)direct_net_endpoint(&vips[0].storage, 4, NET_VIP4, NET_VIP6, 0);
 	(void)direct_net_endpoint(&vips[1].storage, 6, NET_VIP4, NET_VIP6, 0);
 	lab->service.guard = egress_guard_open(interfaces, vips, 2, error, sizeof(error));
-	if (lab->service.guard == NULL)
+	if (!lab->service.guard)
 		fail_msg("%s", error);
 }
 
@@ -371,7 +371,7 @@ int direct_lab_close(void **state)
 	lab_disconnect(lab);
 	lab->keeps_fetches = false;
 	lab_close_fetch(lab);
-	if (lab->agent.channel != NULL)
+	if (lab->agent.channel)
 		channel_close(lab->agent.channel, "the test ends");
 	fetch_server_stop(lab->fetch_server);
 	control_server_stop(lab->control_server);
@@ -485,7 +485,7 @@ int direct_lab_close_process(void **state)
 	lab_disconnect(lab);
 	lab->keeps_fetches = false;
 	lab_close_fetch(lab);
-	if (lab->agent.channel != NULL)
+	if (lab->agent.channel)
 		channel_close(lab->agent.channel, "the test ends");
 	direct_net_run(lab->net, NET_NODE, "tc qdisc del dev eth0 clsact 2>/dev/null; true");
 	free_lab(lab);

@@ -32,16 +32,16 @@ static struct ticket ticket_of(unsigned number)
 /* Where the answer's body begins, or NULL if the head is not there yet. */
 static const uint8_t *body_of_answer(const struct direct_lab *lab)
 {
-	const uint8_t *end = lab->fetched != NULL ? memmem(lab->fetched, lab->fetched_len, "\r\n\r\n", 4) : NULL;
+	const uint8_t *end = lab->fetched ? memmem(lab->fetched, lab->fetched_len, "\r\n\r\n", 4) : NULL;
 
-	return end != NULL ? end + 4 : NULL;
+	return end ? end + 4 : NULL;
 }
 
 static bool head_is_there(void *data)
 {
 	const struct direct_lab *lab = data;
 
-	return lab->fetch_ended || body_of_answer(lab) != NULL;
+	return lab->fetch_ended || body_of_answer(lab);
 }
 
 static bool end_is_there(void *data)
@@ -81,7 +81,7 @@ void lab_close_fetch(struct direct_lab *lab)
 		assert_int_equal(close(lab->fetch), 0);
 	}
 	lab->fetch = -1;
-	while (!lab->keeps_fetches && lab->fetch_count > 0)
+	while (!lab->keeps_fetches && lab->fetch_count)
 		assert_int_equal(close(lab->fetches[--lab->fetch_count]), 0);
 }
 

@@ -91,7 +91,7 @@ static void ask(struct fetch_answer *answer, const char *line, const char *heade
 
 static void assert_says(const char *line)
 {
-	if (strstr(answered, line) == NULL)
+	if (!strstr(answered, line))
 		fail_msg("\"%s\" is missing in:\n%s", line, answered);
 }
 

@@ -36,7 +36,7 @@ static enum body_source_status take(struct lab *lab, size_t max)
 	uint64_t ready = 0;
 	enum body_source_status status = body_source_look(lab->body, &ready);
 
-	while (status == BODY_SOURCE_READY && max > 0) {
+	while (status == BODY_SOURCE_READY && max) {
 		struct iovec pieces[2];
 		size_t len = ready < sizeof(bytes) ? (size_t)ready : sizeof(bytes);
 
@@ -85,7 +85,7 @@ static struct scripted_origin *prompt;
 /* Reads and answers what was asked on the one connection there is. */
 static void answer_at_once(struct scripted_origin *origin)
 {
-	if (origin->accepted == 0) {
+	if (!origin->accepted) {
 		on_origin_accept(origin->loop, &origin->acceptor, EV_READ);
 		ev_clear_pending(origin->loop, &origin->acceptor);
 	}
@@ -104,7 +104,7 @@ ssize_t send(int fd, const void *bytes, size_t len, int flags)
 	struct scripted_origin *origin = prompt;
 
 	prompt = NULL;
-	if (origin != NULL)
+	if (origin)
 		answer_at_once(origin);
 	return sent;
 }

@@ -198,7 +198,7 @@ int lab_close(void **state)
 	struct lab *lab = *state;
 
 	client_close(lab);
-	if (lab->agent.channel != NULL)
+	if (lab->agent.channel)
 		channel_close(lab->agent.channel, "the test ends");
 	fetch_server_stop(lab->fetch_server);
 	control_server_stop(lab->control_server);
@@ -206,7 +206,7 @@ int lab_close(void **state)
 	assert_int_equal(node_metric_value(NODE_CONNECTIONS), 0);
 	close(lab->control_listener);
 	close(lab->fetch_listener);
-	if (lab->agent_tls != NULL)
+	if (lab->agent_tls)
 		channel_tls_free(lab->agent_tls);
 	channel_tls_free(lab->node_tls);
 	ticket_table_free(lab->tickets);
@@ -260,9 +260,9 @@ void client_send(struct lab *lab, const char *request)
 
 size_t body_at(const struct lab *lab)
 {
-	const uint8_t *end = lab->response_len > 0 ? memmem(lab->response, lab->response_len, "\r\n\r\n", 4) : NULL;
+	const uint8_t *end = lab->response_len ? memmem(lab->response, lab->response_len, "\r\n\r\n", 4) : NULL;
 
-	return end == NULL ? 0 : (size_t)(end + 4 - lab->response);
+	return !end ? 0 : (size_t)(end + 4 - lab->response);
 }
 
 void header(const struct lab *lab, const char *name, char value[static 200])
@@ -273,7 +273,7 @@ void header(const struct lab *lab, const char *name, char value[static 200])
 	(void)snprintf(line, sizeof(line), "\r\n%s: ", name);
 	value[0] = '\0';
 	at = memmem(lab->response, body_at(lab), line, strlen(line));
-	if (at == NULL)
+	if (!at)
 		return;
 	at += strlen(line);
 	end = memchr(at, '\r', body_at(lab));

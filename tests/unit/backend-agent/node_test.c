@@ -336,7 +336,7 @@ static void draining_node_declines_and_says_so(void **state)
 	assert_header(lab, "Connection", "close");
 	assert_result(lab, 26, CONTROL_OUTCOME_DECLINED, "the node is draining");
 	agent_send(lab, &ping);
-	while (lab->pong_count == 0)
+	while (!lab->pong_count)
 		(void)ev_run(lab->loop, EVRUN_ONCE);
 	assert_int_equal(lab->pong.nonce, 77);
 	assert_int_equal(lab->pong.draining, 1);

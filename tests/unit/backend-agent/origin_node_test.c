@@ -172,9 +172,9 @@ static void client_send(struct lab *lab, const char *request)
 
 static size_t body_at(const struct lab *lab)
 {
-	const uint8_t *end = lab->len > 0 ? memmem(lab->response, lab->len, "\r\n\r\n", 4) : NULL;
+	const uint8_t *end = lab->len ? memmem(lab->response, lab->len, "\r\n\r\n", 4) : NULL;
 
-	return end == NULL ? 0 : (size_t)(end + 4 - lab->response);
+	return !end ? 0 : (size_t)(end + 4 - lab->response);
 }
 
 static bool has(const struct lab *lab, const char *text)
@@ -195,7 +195,7 @@ static bool is_whole(void *context)
 	if (body_at(lab) == 0)
 		return false;
 	length = memmem(lab->response, body_at(lab), "\r\nContent-Length: ", 18);
-	return lab->ended || (length != NULL && lab->len - body_at(lab) >= strtoull(length + 18, NULL, 10));
+	return lab->ended || (length && lab->len - body_at(lab) >= strtoull(length + 18, NULL, 10));
 }
 
 static bool has_last_chunk(void *context)
@@ -336,7 +336,7 @@ static void relayed_body_that_ends_early_is_reset(void **state)
 	script(lab, OK "Content-Length: 716833\r\n\r\n", SIZE - 1, true);
 	client_send(lab, "GET /a HTTP/1.1\r\nHost: site\r\n\r\n");
 	run_until(lab->loop, is_ended, lab, "the connection ends");
-	assert_true(lab->len == 0 || lab->len - body_at(lab) < SIZE);
+	assert_true(!lab->len || lab->len - body_at(lab) < SIZE);
 	/* Without a length only a reset tells it from the end. */
 	client_close(lab);
 	script(lab, OK "Transfer-Encoding: chunked\r\n\r\n100000\r\n", SIZE, true);
@@ -550,7 +550,7 @@ static void body_of_unknown_length_is_chunked(void **state)
 		len += chunk;
 		assert_memory_equal(lab->response + at + chunk, "\r\n", 2);
 		at += chunk + 2;
-	} while (chunk > 0);
+	} while (chunk);
 	assert_int_equal(at, lab->len);
 	assert_body(lab, plain, len, SIZE);
 	free(plain);

@@ -113,14 +113,14 @@ static inline void on_origin_event(struct ev_loop *loop, ev_io *io, int events)
 		}
 		connection->request_len += (size_t)n;
 		connection->request[connection->request_len] = '\0';
-		if (!connection->answering && strstr(connection->request, "\r\n\r\n") != NULL) {
+		if (!connection->answering && strstr(connection->request, "\r\n\r\n")) {
 			origin->asked++;
 			strcpy(origin->request, connection->request);
 			connection->answering = true;
 			connection->sent = 0;
 		}
 	}
-	if (connection->answering && origin->head != NULL)
+	if (connection->answering && origin->head)
 		origin_connection_write(connection);
 }
 

@@ -48,7 +48,7 @@ static int make_all(void **state)
 	content = malloc(SIZE);
 	plain = malloc(SIZE);
 	received = malloc(2 * (size_t)SIZE);
-	assert_true(source != NULL && content != NULL && plain != NULL && received != NULL);
+	assert_true(source && content && plain && received);
 	for (size_t i = 0; i < SIZE; i++)
 		content[i] = (uint8_t)(i * 2246822519u >> 9);
 	return 0;
@@ -100,7 +100,7 @@ static enum sealed_body_status take_all(struct sealed_body *body, size_t step, s
 	while ((status = sealed_body_next(body, &bytes, &given)) == SEALED_BODY_BLOCK) {
 		size_t take = given < step ? given : step;
 
-		assert_true(given > 0 && given <= SEALED_BODY_BLOCK_MAX);
+		assert_true(given && given <= SEALED_BODY_BLOCK_MAX);
 		memcpy(received + *len, bytes, take);
 		*len += take;
 		sealed_body_sent(body, take);

@@ -99,7 +99,7 @@ static void look(struct host *host)
 static void assert_ready(struct host *host)
 {
 	look(host);
-	if (host->faults > 0)
+	if (host->faults)
 		fail_msg("%s", host->findings[0]);
 	assert_int_equal(host->notes, 0);
 }
@@ -118,7 +118,7 @@ static void assert_found(struct host *host, const char *command, const char *exp
 	if (!mends)
 		return;
 	mending = strstr(host->findings[0], ": ip ");
-	if (mending == NULL)
+	if (!mending)
 		mending = strstr(host->findings[0], ": sysctl ");
 	assert_non_null(mending);
 	run_in(host, mending + 2);

@@ -131,7 +131,7 @@ static void largest_and_smallest_frame_come_back_unchanged(void **state)
 	pair_open(pair);
 	for (size_t i = 0; i < sizeof(frame); i++)
 		frame[i] = (uint8_t)(i * 7 + i / 251);
-	for (size_t len = sizeof(frame); len > 0; len = len == 1 ? 0 : 1) {
+	for (size_t len = sizeof(frame); len; len = len == 1 ? 0 : 1) {
 		pair->agent.frames = pair->agent.bytes = 0;
 		assert_int_equal(channel_send(pair->agent.channel, frame, len), 0);
 		run_until(pair->loop, has_frame, &pair->agent, "the frame comes back");

@@ -222,7 +222,7 @@ static size_t put_bytes(uint8_t *out, unsigned number, const void *bytes, size_t
 		if (rest < 128)
 			break;
 	}
-	if (len > 0)
+	if (len)
 		memcpy(out + at, bytes, len);
 	return at + len;
 }

@@ -317,7 +317,7 @@ static void stream_read(int fd, uint64_t *position, uint64_t stream, size_t len)
 {
 	uint8_t bytes[16384];
 
-	while (len > 0) {
+	while (len) {
 		await(fd, POLLIN);
 		ssize_t got = recv(fd, bytes, len < sizeof(bytes) ? len : sizeof(bytes), MSG_DONTWAIT);
 
@@ -424,7 +424,7 @@ static void read_timestamp(struct segment *segment, const uint8_t *option, size_
 			segment->timestamp = ntohl(segment->timestamp);
 			segment->stamped = true;
 		}
-		if (size == 0 || size > len)
+		if (!size || size > len)
 			return;
 		option += size;
 		len -= size;

@@ -97,7 +97,7 @@ static void node_received(struct end *end, const uint8_t *frame, size_t len)
 
 	assert_int_equal(control_decode(&message, frame, len), CONTROL_OK);
 	if (message.type == CONTROL_HELLO && !node->no_hello) {
-		assert_true(message.u.hello.name.len > 0 && message.u.hello.software.len > 0);
+		assert_true(message.u.hello.name.len && message.u.hello.software.len);
 		answer.type = CONTROL_HELLO;
 		answer.u.hello.version_min = answer.u.hello.version_max = node->version;
 		node_send(node, &answer);
@@ -191,7 +191,7 @@ static bool all_up(void *data)
 	struct fixture *fixture = data;
 
 	for (size_t i = 0; i < fixture->config.node_count; i++)
-		if (atomic_load(&fixture->config_nodes[i].links) == 0)
+		if (!atomic_load(&fixture->config_nodes[i].links))
 			return false;
 	return true;
 }
@@ -445,7 +445,7 @@ static void other_node_of_the_pool_takes_over(void **state)
 	index = first->index;
 	dead = &fixture->nodes[index];
 	channel_close(dead->end.channel, "killed");
-	while (atomic_load(&fixture->config_nodes[index].links) > 0)
+	while (atomic_load(&fixture->config_nodes[index].links))
 		(void)ev_run(fixture->loop, EVRUN_ONCE);
 	assert_non_null(ask(fixture).node);
 	assert_ptr_not_equal(ask(fixture).node, first);

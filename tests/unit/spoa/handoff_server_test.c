@@ -137,7 +137,7 @@ static void send_bytes(int fd, const uint8_t *bytes, size_t len, const int *fds,
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
 	memset(&control, 0, sizeof(control));
-	if (count > 0) {
+	if (count) {
 		control.header.cmsg_level = SOL_SOCKET;
 		control.header.cmsg_type = SCM_RIGHTS;
 		control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
@@ -270,7 +270,7 @@ static bool was_lost(void *data)
 {
 	const struct fixture *fixture = data;
 
-	return fixture->lost > 0 || fixture->closed > 0;
+	return fixture->lost || fixture->closed;
 }
 
 /* Below this no descriptor is free. */

@@ -26,7 +26,7 @@ static int load(struct spoa_config *config, const char *text, char *said, size_t
 	FILE *capture = tmpfile();
 	size_t len = 0;
 
-	assert_true(fd >= 0 && saved >= 0 && capture != NULL);
+	assert_true(fd >= 0 && saved >= 0 && capture);
 	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
 	assert_int_equal(close(fd), 0);
 	(void)fflush(stderr);

@@ -165,7 +165,7 @@ static int open_unread(void *context)
 	    capabilities_keep("cap_bpf cap_net_admin cap_net_raw", error, sizeof(error)) < 0)
 		return 1;
 	lab->steering = open_after(lab, &found);
-	if (!lab->steering || found.count != 0)
+	if (!lab->steering || found.count)
 		return 2;
 	steering_close(lab->steering);
 	return 0;
@@ -231,7 +231,7 @@ static int hold_one_with_little(void *context)
 	steering_release(steering, &victim->held);
 	steering_count(steering, &counters);
 	steering_close(steering);
-	return counters.reinjected == 1 && counters.flows == 0 ? 0 : 6;
+	return counters.reinjected == 1 && !counters.flows ? 0 : 6;
 }
 
 static int status_of(struct steering_lab *lab, int (*function)(void *context), void *context)
