@@ -114,23 +114,21 @@ $(OUT)/generated/%.pb-c.c $(OUT)/generated/%.pb-c.h: lib/wire/%.proto | build-pa
 	$(Q)protoc-c --proto_path=lib/wire --c_out=$(OUT)/generated $<
 
 # Programs for the kernel: spoa/direct/steering/steering.bpf.c is loaded by means of generated/steering.skel.h.
-BPF_SKELETONS := $(patsubst %.bpf.c,$(OUT)/generated/%.skel.h,$(notdir $(wildcard spoa/direct/steering/*.bpf.c backend-agent/direct/*.bpf.c)))
+BPF_SOURCES   := $(wildcard spoa/*/*/*.bpf.c backend-agent/*/*.bpf.c)
+BPF_SKELETONS := $(patsubst %.bpf.c,$(OUT)/generated/%.skel.h,$(notdir $(BPF_SOURCES)))
 $(SPOA_OBJECTS) $(NODE_OBJECTS): | $(BPF_SKELETONS)
 
-.SECONDARY: $(BPF_SKELETONS:%.skel.h=%.bpf.o)
-define compile-bpf
+.SECONDARY: $(BPF_SOURCES:%.c=$(OUT)/%.o)
+$(OUT)/%.bpf.o: %.bpf.c | build-packages
 	$(call say,BPF,$@)
 	@mkdir -p $(@D)
 	$(Q)$(BPF_CC) -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Wshadow -Werror -Ilib/net \
 		-isystem /usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
-endef
-$(OUT)/generated/%.bpf.o: spoa/direct/steering/%.bpf.c | build-packages
-	$(compile-bpf)
-$(OUT)/generated/%.bpf.o: backend-agent/direct/%.bpf.c | build-packages
-	$(compile-bpf)
 # A system header to the compiler: generated code is not ours to warn about.
-$(OUT)/generated/%.skel.h: $(OUT)/generated/%.bpf.o
+$(BPF_SKELETONS): $(OUT)/generated/%.skel.h:
+	@mkdir -p $(@D)
 	$(Q){ printf '#pragma GCC system_header\n' && $(BPFTOOL) gen skeleton $< name $*_bpf; } >$@.new && mv $@.new $@
+$(foreach source,$(BPF_SOURCES),$(eval $(OUT)/generated/$(notdir $(source:%.bpf.c=%.skel.h)): $(source:%.c=$(OUT)/%.o)))
 
 -include $(shell test -d $(OUT) && find $(OUT) -path '$(OUT)/src' -prune -o -name '*.d' -print 2>/dev/null)
 
