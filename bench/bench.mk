@@ -6,9 +6,9 @@ $(OUT)/bench/load_client: $(OUT)/bench/load_client.o
 $(OUT)/bench/copying_origin: $(OUT)/bench/copying_origin.o
 	$(call link)
 
-# The same sources, flags and libraries without our series.
+# The same sources, flags and libraries without our changes.
 $(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
-	$(call say,BUILD,'haproxy without the series')
+	$(call say,BUILD,'haproxy without our changes')
 	$(Q)bench/build-unpatched $(BUILD)
 
 .PHONY: bench-splice
@@ -16,7 +16,7 @@ bench-splice: test-packages all $(OUT)/bench/load_client $(OUT)/bench/copying_or
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/splice
 
 .PHONY: bench-unused
-bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## CPU per request of HAProxy with and without the series, DiSC unused; REPEAT= SIZES=
+bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## CPU per request of HAProxy with and without our changes, DiSC unused; REPEAT= SIZES=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/unused
 
 $(OUT)/bench/lossy_wire: tests/lab/lossy_wire.c
