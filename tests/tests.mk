@@ -107,15 +107,36 @@ docker-packages:
 test-docker: docker-packages ## build the images of docker/ and run the compose cluster with an engine of its own (needs root, else skipped)
 	$(call run-tests,docker)
 
+.PHONY: lint
+lint: test-packages ## check layout, words and include layers of the sources, and the series for HAProxy (tests/lint)
+	$(RECURSE) $(HAPROXY_TREE)
+	$(call run-tests,lint)
+
+# $(call tidy-flags,file): how it is compiled. HAProxy's part is compiled where it is, with the options that it looks at.
+HAPROXY_FLAGS := -std=gnu11 -DUSE_OPENSSL -DUSE_OPENSSL_WOLFSSL -DUSE_QUIC -DUSE_THREAD -DUSE_LINUX_SPLICE -DUSE_EPOLL -DUSE_PROMEX \
+	-Ihaproxy-patches/include -isystem $(BUILD)/src/haproxy/include -isystem $(BUILD)/src/wolfssl \
+	-isystem $(WOLFSSL)/include -isystem $(WOLFSSL)/include/wolfssl
+tidy-flags = $(if $(filter haproxy-patches/%,$(1)),-D_GNU_SOURCE $(HAPROXY_FLAGS),-std=c11 $(CPPFLAGS) $(strip \
+	$(if $(filter tests/% bench/%,$(1)),$(ALL_LAYERS) -Itests/unit,$(call layers,$(patsubst %/,%,$(dir $(1))) $(USES_$(patsubst %/,%,$(dir $(1))))))))
+define tidy
+	$(Q)clang-tidy --quiet $(1) -- $(call tidy-flags,$(1))
+
+endef
+
+.PHONY: tidy
+tidy: test-packages ## clang-tidy over FILES="a.c b.c", HAProxy's part included
+	$(RECURSE) programs $(HAPROXY_TREE)
+	$(foreach file,$(FILES),$(call tidy,$(file)))
+
 .PHONY: test
 test: ## install what is missing, build and run all tests; last line: N passed, N failed
-	$(call run-tests,build unit e2e regress docker)
+	$(call run-tests,build lint unit e2e regress docker)
 
 .PHONY: test-long
 test-long: ## the same with all cases whole and every end-to-end file in both flavours; lists the cases that are short in make test
 	$(Q)printf 'Whole in make test-long, short in make test:\n'
 	$(Q)grep -rhE '^[[:space:]]*# long: ' tests | sed -E 's/^[[:space:]]*# long: /  /'
-	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build unit e2e regress docker
+	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build lint unit e2e regress docker
 
 # tests/fuzz/<name>_fuzz.c, with its corpus in tests/fuzz/corpus/<name>.
 FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)

@@ -9,11 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "../lib/channel_fixture.h"
 #include "control.h"
 #include "control_server.h"
 #include "direct_net.h"
 #include "fetch_server.h"
+#include "lib/channel_fixture.h"
 #include "tcp_freeze.h"
 
 #define LAB_BODY_SIZE (6u * 1024 * 1024 + 77) /* of the file "/body" */

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "../lib/channel_fixture.h"
 #include "http_source.h"
+#include "lib/channel_fixture.h"
 #include "scripted_origin.h"
 
 #define BIG (5u * 1024 * 1024 + 11)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "../lib/channel_fixture.h"
+#include "lib/channel_fixture.h"
 #include "node_config.h"
 
 static char folder[64], file[128], errors[128], said[4096];

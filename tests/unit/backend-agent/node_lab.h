@@ -10,10 +10,10 @@
 
 #include <cmocka.h>
 
-#include "../lib/channel_fixture.h"
 #include "control.h"
 #include "control_server.h"
 #include "fetch_server.h"
+#include "lib/channel_fixture.h"
 
 #define BIG_SIZE (3u * 1024 * 1024 + 77)
 #define SMALL_SIZE 1000u

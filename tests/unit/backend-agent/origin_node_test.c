@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "../lib/channel_fixture.h"
 #include "fetch_server.h"
+#include "lib/channel_fixture.h"
 #include "node_metrics.h"
 #include "record.h"
 #include "record_opening.h"

@@ -14,8 +14,8 @@
 
 #include <unistd.h>
 
-#include "../lib/channel_fixture.h"
 #include "dispatch.h"
+#include "lib/channel_fixture.h"
 #include "secret.h"
 
 #define NODES 2

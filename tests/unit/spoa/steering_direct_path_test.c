@@ -23,8 +23,8 @@
 
 #include "capabilities.h"
 #include "direct_path.h"
-#include "node_reach.h"
 #include "handoff_message.h"
+#include "node_reach.h"
 #include "steering_lab.h"
 #include "traffic_filter.h"
 
