@@ -36,7 +36,7 @@ def inside():
 def enter_namespaces():
     """Runs this program again in namespaces of its own (network, processes, mounts), unless that was done already."""
     if inside():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever waits outside hears it, and ends all
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits outside gets it too, and ends all
         return
     if os.geteuid() != 0:
         raise Failure("namespaces of its own need root: run it with sudo")

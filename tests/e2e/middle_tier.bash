@@ -78,8 +78,8 @@ middle_tier_start() {
 
 # --- assertions ---
 
-# redispatched FILE: $body is that file, with the headers of Flask, of the node and of rules in every tier.
-redispatched() {
+# followed FILE: $body is that file, with the headers of Flask, of the node and of rules in every tier.
+followed() {
 	equal status "$status" 200
 	body_is "$1"
 	equal X-Application "$(header X-Application)" flask
@@ -123,7 +123,7 @@ refers_well() {
 
 site_serves_references() {
 	fetch /flask/file/16385
-	redispatched 16385
+	followed 16385
 	path_is_as_mode
 }
 

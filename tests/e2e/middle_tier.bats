@@ -20,7 +20,7 @@ teardown_file() {
 	for name in 1 16383 16384 16385; do
 		for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
 			fetch "/flask/file/$name" $version
-			redispatched "$name"
+			followed "$name"
 			path_is_as_mode
 			equal backend "$(logged backend)" nodes
 		done
@@ -29,7 +29,7 @@ teardown_file() {
 
 @test_each_mode "an empty body" {
 	fetch /flask/file/0
-	redispatched 0
+	followed 0
 	path_is proxy
 }
 
@@ -37,7 +37,7 @@ teardown_file() {
 	local name
 	for name in 100k 10m 100m; do
 		fetch "/flask/file/$name"
-		redispatched "$name"
+		followed "$name"
 		path_is_as_mode
 	done
 }
@@ -46,7 +46,7 @@ teardown_file() {
 	local name
 	for name in 1 100k 10m; do
 		fetch "/flask/file/$name" --http2
-		redispatched "$name"
+		followed "$name"
 		path_is proxy
 		[ "$mode" = plain ] || reason_is mux
 	done
@@ -57,7 +57,7 @@ teardown_file() {
 	for name in 1 100k 10m 100m; do
 		before=$(middle_bytes)
 		fetch "/flask/file/$name?size=$name"
-		redispatched "$name"
+		followed "$name"
 		middle_answered "/flask/file/$name\\?size=$name" 1
 		bytes=$(($(middle_bytes) - before))
 		: "${first:=$bytes}"
@@ -194,7 +194,7 @@ body_is_described_by_node() {
 
 # posted FILE: what fetch uploaded arrived at the application as FILE, and 10m came back.
 posted() {
-	redispatched 10m
+	followed 10m
 	equal X-Report-Size "$(header X-Report-Size)" "$(stat -c %s "$SUITE/www/$1")"
 	equal X-Report-Sum "$(header X-Report-Sum)" "$(sum_of "$1")"
 	path_is "${2:-$([ "$mode" = plain ] && echo proxy || echo "$mode")}"

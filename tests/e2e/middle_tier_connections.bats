@@ -58,7 +58,7 @@ teardown_file() {
 
 # --- connections ---
 
-@test_each_mode "redispatched, plain and offloaded responses take turns on one connection" {
+@test_each_mode "followed, plain and offloaded responses take turns on one connection" {
 	local version reference i steps=() wanted=10
 	reference=$(refer /internal/100k)
 	for ((i = 0; i < wanted; i++)); do
@@ -120,7 +120,7 @@ teardown_file() {
 	client_said "^body 10485760 $(sum_of 10m)$"
 }
 
-@test_each_mode "a redispatch is no retry, and nothing counts it as one" {
+@test_each_mode "following a reference is no retry, and nothing counts it as one" {
 	fetch "$(refer /internal/100k)"
 	equal retries "$(logged retries)" 0
 	equal status "$(logged status)" 200
