@@ -1,17 +1,30 @@
 /*
  * src/xprt_disc.c
- * Transport layer of a TLS client connection which passes records through.
+ * Transport layer of a TLS client connection whose write state is leased.
  *
- * While records sealed by the holder of a lease go out, this transport layer
- * takes the place of "SSL" on the connection: response headers are sealed by the
- * TLS session as one record, what follows goes to the socket as it is, spliced
- * if possible, and nothing else may touch the session. So nothing is read either,
- * since reading may make the session answer (KeyUpdate, alert). The muxes have no
- * need to know; those which count bytes have to count those of the records.
+ * It is stacked above "SSL" when a connection takes its first lease, and stays there.
+ * The lease decides on every write before the TLS layer sees it, so that this one does
+ * not have to know of leases. It is in one of three modes:
  *
- * On the direct path another host writes the records: the connection is handed off once
- * the headers are out (disc_handoff.c), and nobody touches its socket until then. If
- * nobody takes it, the records come to us after all.
+ *   OPEN     Everything goes to the TLS layer, writes record by record.
+ *   PASSING  Records sealed by the holder of the lease go out: response headers are
+ *            sealed by the TLS session as one record, what follows goes to the socket
+ *            as it is, spliced if possible, and nothing else may touch the session. So
+ *            nothing is read either, since reading may make the session answer
+ *            (KeyUpdate, alert).
+ *   PARKED   On the direct path another host writes the records: the connection was
+ *            handed off (disc_handoff.c) once the headers were out, and nobody touches
+ *            its socket.
+ *
+ *            disc_conn_pass_records()         headers sent, direct path
+ *       OPEN -----------------------> PASSING -----------------------> PARKED
+ *         ^                            |   ^                           |   |
+ *         +---- last record sent ------+   +--- disc_conn_refused() ---+   |
+ *         +-------------------------------------- disc_conn_returned() ----+
+ *
+ * The TLS layer is subscribed to nothing but in mode OPEN: what the mux waits for is
+ * kept here in the two others. The muxes have no need to know; those which count bytes
+ * have to count those of the records.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -25,26 +38,110 @@
 #include <haproxy/openssl-compat.h>
 #include <haproxy/pipe-t.h>
 #include <haproxy/pool.h>
-#include <haproxy/ssl_sock.h>
+#include <haproxy/ssl_sock-t.h>
 #include <haproxy/task.h>
 #include <haproxy/ticks.h>
 #include <haproxy/xprt_disc.h>
 
-DECLARE_STATIC_POOL(pool_head_disc_lease, "disc_lease", sizeof(struct disc_lease));
+enum disc_xprt_mode {
+	DISC_XPRT_OPEN = 0,
+	DISC_XPRT_PASSING,
+	DISC_XPRT_PARKED,
+};
+
+struct disc_xprt_ctx {
+	struct connection *conn;
+	const struct xprt_ops *tls;     /* the layer below, "SSL" */
+	struct ssl_sock_ctx *tls_ctx;   /* its context, never NULL */
+	enum disc_xprt_mode mode;
+	struct wait_event *subs;        /* what the mux waits for; NULL in mode OPEN, where the layer below knows it */
+	struct wait_event wait_event;   /* in mode PASSING, for sends below the TLS layer */
+	struct disc_lease lease;
+};
+
+DECLARE_STATIC_POOL(pool_head_disc_xprt_ctx, "disc_xprt_ctx", sizeof(struct disc_xprt_ctx));
 
 /* connections closed in the middle of records */
 unsigned int disc_poisoned = 0;
 
-extern struct xprt_ops ssl_sock;
-static struct xprt_ops disc_xprt;
-static struct xprt_ops disc_parked_xprt;
+static struct xprt_ops disc_xprt;         /* modes OPEN and PARKED: splicing is impossible */
+static struct xprt_ops disc_passing_xprt; /* mode PASSING */
+
+/* Returns the context of this layer on <conn>, or NULL if it is not there. */
+static struct disc_xprt_ctx *disc_conn_ctx(const struct connection *conn)
+{
+	if (!conn || (conn->xprt != &disc_xprt && conn->xprt != &disc_passing_xprt))
+		return NULL;
+	return conn->xprt_ctx;
+}
 
 /* Returns the lease of <conn>, or NULL if it never had any. */
 struct disc_lease *disc_conn_lease(const struct connection *conn)
 {
-	if (!conn || !conn->xprt_ctx || (conn->xprt != &ssl_sock && conn->xprt != &disc_xprt && conn->xprt != &disc_parked_xprt))
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+
+	return ctx ? &ctx->lease : NULL;
+}
+
+static void disc_xprt_set_mode(struct disc_xprt_ctx *ctx, enum disc_xprt_mode mode)
+{
+	ctx->mode = mode;
+	ctx->conn->xprt = (mode == DISC_XPRT_PASSING) ? &disc_passing_xprt : &disc_xprt;
+}
+
+/* Wakes the mux up if it waits for any of <events>, for which it does not wait any more. */
+static void disc_xprt_wake(struct disc_xprt_ctx *ctx, int events)
+{
+	struct wait_event *es = ctx->subs;
+
+	if (!es || !(es->events & events))
+		return;
+	es->events &= ~events;
+	if (!es->events)
+		ctx->subs = NULL;
+	tasklet_wakeup(es->tasklet);
+}
+
+/* In mode PASSING, the socket takes data again, or failed. The mux has to try to read too,
+ * which is where it notices the latter.
+ */
+static struct task *disc_xprt_io_cb(struct task *t, void *context, unsigned int state)
+{
+	struct disc_xprt_ctx *ctx = context;
+	struct connection *conn = ctx->conn;
+
+	if (ctx->subs)
+		disc_xprt_wake(ctx, SUB_RETRY_RECV|SUB_RETRY_SEND);
+	else if (conn->mux && conn->mux->wake && conn->mux->wake(conn) < 0)
 		return NULL;
-	return ((struct ssl_sock_ctx *)conn->xprt_ctx)->disc;
+	return t;
+}
+
+/* Stacks this layer above the TLS layer of <conn>, whose handshake is over and which has
+ * no write to be retried. Returns its context, or NULL if memory is short.
+ */
+static struct disc_xprt_ctx *disc_xprt_stack(struct connection *conn)
+{
+	struct disc_xprt_ctx *ctx = pool_alloc(pool_head_disc_xprt_ctx);
+
+	if (!ctx)
+		return NULL;
+	ctx->wait_event.tasklet = tasklet_new();
+	if (!ctx->wait_event.tasklet) {
+		pool_free(pool_head_disc_xprt_ctx, ctx);
+		return NULL;
+	}
+	ctx->wait_event.tasklet->process = disc_xprt_io_cb;
+	ctx->wait_event.tasklet->context = ctx;
+	ctx->wait_event.events = 0;
+	ctx->subs = NULL;
+	ctx->conn = conn;
+	ctx->tls = conn->xprt;
+	ctx->tls_ctx = conn->xprt_ctx;
+	disc_lease_init(&ctx->lease, ctx->tls_ctx->ssl);
+	conn->xprt_ctx = ctx;
+	disc_xprt_set_mode(ctx, DISC_XPRT_OPEN);
+	return ctx;
 }
 
 /* Takes a lease numbered <id> on the TLS connection <conn>. Returns NULL, or one
@@ -52,26 +149,118 @@ struct disc_lease *disc_conn_lease(const struct connection *conn)
  */
 const char *disc_conn_take_lease(struct connection *conn, uint64_t id)
 {
-	struct ssl_sock_ctx *ctx;
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+	struct ssl_sock_ctx *tls_ctx;
 
-	if (conn->xprt == &disc_xprt || conn->xprt == &disc_parked_xprt)
+	if (ctx && ctx->mode != DISC_XPRT_OPEN)
 		return "busy";
-	if (conn->xprt != &ssl_sock || !conn->xprt_ctx)
+	if (!ctx && (conn->xprt != xprt_get(XPRT_SSL) || !conn->xprt_ctx))
 		return "tls";
 	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS | CO_FL_EARLY_SSL_HS | CO_FL_ERROR))
 		return "handshake";
-	ctx = conn->xprt_ctx;
+	tls_ctx = ctx ? ctx->tls_ctx : conn->xprt_ctx;
 	/* unsent output of a previous response? */
-	if (ctx->subs && (ctx->subs->events & SUB_RETRY_SEND))
+	if (tls_ctx->subs && (tls_ctx->subs->events & SUB_RETRY_SEND))
 		return "pending";
-	if (!ctx->disc) {
-		ctx->disc = pool_alloc(pool_head_disc_lease);
-		if (!ctx->disc)
-			return "memory";
-		disc_lease_init(ctx->disc, ctx->ssl);
-	}
-	return disc_lease_take(ctx->disc, id, now_ms);
+	if (!ctx)
+		ctx = disc_xprt_stack(conn);
+	if (!ctx)
+		return "memory";
+	return disc_lease_take(&ctx->lease, id, now_ms);
 }
+
+/*
+ * Subscriptions
+ */
+
+/* Called from the upper layer, to subscribe <es> to events <event_type>. Only sends are
+ * subscribed to in mode PASSING, below the TLS layer, and nothing in mode PARKED. Always
+ * returns 0, as the TLS layer does.
+ */
+static int disc_xprt_subscribe(struct connection *conn, void *xprt_ctx, int event_type, struct wait_event *es)
+{
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+	struct ssl_sock_ctx *tls_ctx = ctx->tls_ctx;
+
+	if (ctx->mode == DISC_XPRT_OPEN)
+		return ctx->tls->subscribe(conn, tls_ctx, event_type, es);
+
+	BUG_ON(event_type & ~(SUB_RETRY_SEND|SUB_RETRY_RECV));
+	BUG_ON(ctx->subs && ctx->subs != es);
+
+	ctx->subs = es;
+	es->events |= event_type;
+	if (ctx->mode == DISC_XPRT_PASSING && (event_type & SUB_RETRY_SEND) && !ctx->wait_event.events)
+		tls_ctx->xprt->subscribe(conn, tls_ctx->xprt_ctx, SUB_RETRY_SEND, &ctx->wait_event);
+	return 0;
+}
+
+/* Stops waiting for the socket below the TLS layer. */
+static void disc_xprt_forget_sends(struct disc_xprt_ctx *ctx)
+{
+	struct ssl_sock_ctx *tls_ctx = ctx->tls_ctx;
+
+	if (ctx->wait_event.events)
+		tls_ctx->xprt->unsubscribe(ctx->conn, tls_ctx->xprt_ctx, ctx->wait_event.events, &ctx->wait_event);
+}
+
+/* Called from the upper layer, to unsubscribe <es> from events <event_type>. Always
+ * returns 0.
+ */
+static int disc_xprt_unsubscribe(struct connection *conn, void *xprt_ctx, int event_type, struct wait_event *es)
+{
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	if (ctx->mode == DISC_XPRT_OPEN)
+		return ctx->tls->unsubscribe(conn, ctx->tls_ctx, event_type, es);
+
+	BUG_ON(ctx->subs && ctx->subs != es);
+
+	es->events &= ~event_type;
+	if (!es->events)
+		ctx->subs = NULL;
+	if (event_type & SUB_RETRY_SEND)
+		disc_xprt_forget_sends(ctx);
+	return 0;
+}
+
+/* Leaves mode OPEN: what the mux waits for is from now on known here alone, and the TLS
+ * layer waits for nothing.
+ */
+static void disc_xprt_hold(struct disc_xprt_ctx *ctx)
+{
+	struct ssl_sock_ctx *tls_ctx = ctx->tls_ctx;
+	struct wait_event *es = tls_ctx->subs;
+	int events = es ? es->events : 0;
+
+	if (es)
+		ctx->tls->unsubscribe(ctx->conn, tls_ctx, events, es);
+	if (tls_ctx->wait_event.events)
+		tls_ctx->xprt->unsubscribe(ctx->conn, tls_ctx->xprt_ctx, tls_ctx->wait_event.events, &tls_ctx->wait_event);
+	disc_xprt_set_mode(ctx, DISC_XPRT_PASSING);
+	if (events)
+		disc_xprt_subscribe(ctx->conn, ctx, events, es);
+}
+
+/* Back to mode OPEN after the last record: gives what the mux waits for back to the TLS
+ * layer. It may already hold data which were read along with the request.
+ */
+static void disc_xprt_resume(struct disc_xprt_ctx *ctx)
+{
+	struct wait_event *es = ctx->subs;
+
+	disc_xprt_forget_sends(ctx);
+	disc_xprt_set_mode(ctx, DISC_XPRT_OPEN);
+	if (SSL_pending(ctx->tls_ctx->ssl))
+		disc_xprt_wake(ctx, SUB_RETRY_RECV);
+	ctx->subs = NULL;
+	if (es && es->events)
+		ctx->tls->subscribe(ctx->conn, ctx->tls_ctx, es->events, es);
+}
+
+/*
+ * Passing records
+ */
 
 /* Switches <conn> to passing: the next <clear> bytes sent are the headers of the
  * response accepted for the current lease, its records follow. Returns 1, or 0 if
@@ -79,81 +268,31 @@ const char *disc_conn_take_lease(struct connection *conn, uint64_t id)
  */
 int disc_conn_pass_records(struct connection *conn, size_t clear)
 {
-	struct disc_lease *lease = disc_conn_lease(conn);
-	struct ssl_sock_ctx *ctx = conn->xprt_ctx;
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 
-	if (!lease || conn->xprt != &ssl_sock || (conn->flags & CO_FL_SSL_WAIT_HS) || !disc_lease_begin(lease, clear))
+	if (!ctx || ctx->mode != DISC_XPRT_OPEN || (conn->flags & CO_FL_SSL_WAIT_HS) ||
+	    !disc_lease_begin(&ctx->lease, clear))
 		return 0;
-	if (ctx->wait_event.events & SUB_RETRY_RECV)
-		ctx->xprt->unsubscribe(conn, ctx->xprt_ctx, SUB_RETRY_RECV, &ctx->wait_event);
-	conn->xprt = &disc_xprt;
+	disc_xprt_hold(ctx);
 	return 1;
 }
 
-/* Called before each SSL_write() of <*count> bytes, which may be lowered. See
- * enum disc_write for the return value.
- */
-int disc_xprt_before_write(struct ssl_sock_ctx *ctx, size_t *count)
+/* Makes sure nothing more leaves through this connection. */
+static void disc_xprt_fail(struct disc_xprt_ctx *ctx)
 {
-	/* a KeyUpdate goes along with the data which follow it */
-	ctx->xprt_st |= SSL_SOCK_SEND_MORE;
-	return disc_lease_before_write(ctx->disc, count, now_ms);
-}
-
-/* Called after each SSL_write(), which returned <ret>. */
-void disc_xprt_after_write(struct ssl_sock_ctx *ctx, ssize_t ret)
-{
-	disc_lease_after_write(ctx->disc, ret <= 0 && SSL_get_error(ctx->ssl, ret) == SSL_ERROR_WANT_WRITE);
-}
-
-/* Returns non-zero if a close_notify may be sent. */
-int disc_xprt_may_notify(struct ssl_sock_ctx *ctx)
-{
-	return disc_lease_may_notify(ctx->disc, now_ms);
-}
-
-/* Called when the TLS session is about to be released. */
-void disc_xprt_release(struct ssl_sock_ctx *ctx)
-{
-	if (ctx->disc->state == DISC_LS_PASSING || ctx->disc->state == DISC_LS_POISONED)
-		_HA_ATOMIC_INC(&disc_poisoned);
-	if (ctx->disc->handoff)
-		disc_handoff_abandon(ctx->disc);
-	disc_lease_wipe(ctx->disc);
-	pool_free(pool_head_disc_lease, ctx->disc);
-	ctx->disc = NULL;
-}
-
-/* Makes sure nothing more leaves through <conn>. */
-static void disc_xprt_fail(struct connection *conn, struct disc_lease *lease)
-{
-	disc_lease_poison(lease);
-	conn->flags |= CO_FL_ERROR;
-}
-
-/* Gives <conn> its regular transport layer back after the last record, and enables
- * the reads which were held.
- */
-static void disc_xprt_resume(struct connection *conn, struct ssl_sock_ctx *ctx)
-{
-	conn->xprt = &ssl_sock;
-	if (ctx->subs && (ctx->subs->events & SUB_RETRY_RECV)) {
-		if (!(ctx->wait_event.events & SUB_RETRY_RECV))
-			ctx->xprt->subscribe(conn, ctx->xprt_ctx, SUB_RETRY_RECV, &ctx->wait_event);
-		if (SSL_pending(ctx->ssl))
-			tasklet_wakeup(ctx->wait_event.tasklet);
-	}
+	disc_lease_poison(&ctx->lease);
+	ctx->conn->flags |= CO_FL_ERROR;
 }
 
 /* Accounts for <bytes> of records which were just sent. */
-static void disc_xprt_forwarded(struct connection *conn, struct ssl_sock_ctx *ctx, size_t bytes)
+static void disc_xprt_forwarded(struct disc_xprt_ctx *ctx, size_t bytes)
 {
-	int ret = disc_lease_forwarded(ctx->disc, bytes);
+	int ret = disc_lease_forwarded(&ctx->lease, bytes);
 
 	if (ret < 0)
-		conn->flags |= CO_FL_ERROR;
+		ctx->conn->flags |= CO_FL_ERROR;
 	else if (ret > 0)
-		disc_xprt_resume(conn, ctx);
+		disc_xprt_resume(ctx);
 }
 
 /* Takes socket <fd> out of the poller at once. Others are about to have it too, so
@@ -172,29 +311,13 @@ static void disc_xprt_park(int fd)
 	_HA_ATOMIC_AND(&polled_mask[fd].poll_send, ~ti->ltid_bit);
 }
 
-/* Parks the socket of <conn> and hands it off. */
-static void disc_xprt_hand_off(struct connection *conn, struct ssl_sock_ctx *ctx)
+/* Parks the socket of the connection and hands it off. */
+static void disc_xprt_hand_off(struct disc_xprt_ctx *ctx)
 {
-	if (ctx->wait_event.events)
-		ctx->xprt->unsubscribe(conn, ctx->xprt_ctx, ctx->wait_event.events, &ctx->wait_event);
-	disc_xprt_park(conn->handle.fd);
-	conn->xprt = &disc_parked_xprt;
-	disc_park(conn, ctx->disc);
-}
-
-/* Wakes a mux up which waits for being able to send on a connection that was handed off:
- * nothing below knows of it.
- */
-static void disc_xprt_wake_sender(struct ssl_sock_ctx *ctx)
-{
-	struct wait_event *es = ctx->subs;
-
-	if (!es || !(es->events & SUB_RETRY_SEND))
-		return;
-	es->events &= ~SUB_RETRY_SEND;
-	if (!es->events)
-		ctx->subs = NULL;
-	tasklet_wakeup(es->tasklet);
+	disc_xprt_forget_sends(ctx);
+	disc_xprt_park(ctx->conn->handle.fd);
+	disc_xprt_set_mode(ctx, DISC_XPRT_PARKED);
+	disc_park(ctx->conn, &ctx->lease);
 }
 
 /* Called when <conn>, which was handed off or about to be, is still as it was and nobody
@@ -202,50 +325,96 @@ static void disc_xprt_wake_sender(struct ssl_sock_ctx *ctx)
  */
 void disc_conn_refused(struct connection *conn)
 {
-	struct ssl_sock_ctx *ctx = conn->xprt_ctx;
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 
-	ctx->disc->direct = 0;
-	conn->xprt = &disc_xprt;
-	disc_xprt_wake_sender(ctx);
+	ctx->lease.direct = 0;
+	disc_xprt_set_mode(ctx, DISC_XPRT_PASSING);
+	disc_xprt_wake(ctx, SUB_RETRY_SEND);
 }
 
 /* Called when <conn>, which was handed off, is back with all records written. */
 void disc_conn_returned(struct connection *conn)
 {
-	struct ssl_sock_ctx *ctx = conn->xprt_ctx;
-	struct disc_lease *lease = ctx->disc;
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 
-	disc_xprt_wake_sender(ctx);
-	lease->acked = lease->ciphertext;
-	disc_xprt_forwarded(conn, ctx, lease->cipher_left);
+	disc_xprt_wake(ctx, SUB_RETRY_SEND);
+	ctx->lease.acked = ctx->lease.ciphertext;
+	disc_xprt_forwarded(ctx, ctx->lease.cipher_left);
 }
 
 /* Called when <conn>, which was handed off, is lost: it must be closed without a word. */
 void disc_conn_lost(struct connection *conn)
 {
-	struct ssl_sock_ctx *ctx = conn->xprt_ctx;
-	struct wait_event *es = ctx->subs;
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 
-	disc_xprt_fail(conn, ctx->disc);
-	if (!es)
-		return;
+	disc_xprt_fail(ctx);
 	/* whatever the mux waits for, this is what it gets */
-	ctx->subs = NULL;
-	es->events &= ~(SUB_RETRY_RECV|SUB_RETRY_SEND);
-	tasklet_wakeup(es->tasklet);
+	disc_xprt_wake(ctx, SUB_RETRY_RECV|SUB_RETRY_SEND);
 }
 
-/* Seals the headers, the first bytes of <buf>, as one record and sends it.
+/*
+ * Sending and receiving
+ */
+
+/* Gives up to <count> bytes of <buf> to the TLS layer, record by record, as the lease
+ * allows. Returns the number of bytes consumed.
+ */
+static size_t disc_xprt_seal(struct disc_xprt_ctx *ctx, const struct buffer *buf, size_t count, int flags)
+{
+	struct connection *conn = ctx->conn;
+	size_t done = 0;
+
+	/* as the TLS layer does. Past this point it only sends less than it was given if
+	 * it has to retry a write
+	 */
+	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS | CO_FL_EARLY_SSL_HS))
+		return 0;
+
+	while (done < count) {
+		struct buffer left = *buf;
+		size_t try, ret;
+		enum disc_write go;
+
+		b_del(&left, done);
+		try = MIN(b_contig_data(&left, 0), MIN(count - done, DISC_RECORD_MAX));
+
+		/* a KeyUpdate goes along with the data which follow it */
+		ctx->tls_ctx->xprt_st |= SSL_SOCK_SEND_MORE;
+		go = disc_lease_before_write(&ctx->lease, &try, now_ms);
+		if (go == DISC_WR_KILL) {
+			ERR_clear_error();
+			conn->flags |= CO_FL_ERROR;
+			break;
+		}
+		if (go == DISC_WR_DONE) {
+			done += try;
+			ctx->tls_ctx->xprt_st &= ~SSL_SOCK_SEND_UNLIMITED;
+			if (done == count && !(flags & CO_SFL_MSG_MORE))
+				ctx->tls_ctx->xprt_st &= ~SSL_SOCK_SEND_MORE;
+			continue;
+		}
+		ret = ctx->tls->snd_buf(conn, ctx->tls_ctx, &left, try,
+		                        flags | (done + try < count ? CO_SFL_MSG_MORE : 0));
+		disc_lease_after_write(&ctx->lease, ret < try && !(conn->flags & CO_FL_ERROR));
+		done += ret;
+		if (ret < try)
+			break;
+	}
+	return done;
+}
+
+/* Seals the headers, the first bytes of <buf>, as one record and sends it. The TLS
+ * layer could make several of them.
  * Returns the number of bytes consumed: all of the headers, or 0 if the socket is
  * full or if the connection failed.
  */
-static size_t disc_xprt_send_headers(struct connection *conn, struct ssl_sock_ctx *ctx, const struct buffer *buf)
+static size_t disc_xprt_send_headers(struct disc_xprt_ctx *ctx, const struct buffer *buf)
 {
-	struct disc_lease *lease = ctx->disc;
+	struct disc_lease *lease = &ctx->lease;
 	size_t count = lease->clear_left;
 	const char *from = b_head(buf);
 	enum disc_write go;
-	int ret = count;
+	int ret = count, blocked;
 
 	if (b_data(buf) < count)
 		goto fail; /* the mux gives them as a whole */
@@ -255,66 +424,74 @@ static size_t disc_xprt_send_headers(struct connection *conn, struct ssl_sock_ct
 	}
 
 	/* KeyUpdate, headers and first records may share segments */
-	ctx->xprt_st |= SSL_SOCK_SEND_MORE;
+	ctx->tls_ctx->xprt_st |= SSL_SOCK_SEND_MORE;
 	go = disc_lease_enter(lease, now_ms);
 	if (go == DISC_WR_KILL)
 		goto fail;
 	if (go == DISC_WR_GO)
-		ret = SSL_write(ctx->ssl, from, count);
-	if (conn->flags & CO_FL_ERROR)
+		ret = SSL_write(ctx->tls_ctx->ssl, from, count);
+	if (ctx->conn->flags & CO_FL_ERROR)
 		goto fail;
-	disc_xprt_after_write(ctx, ret);
-	if (ret <= 0) {
-		if (SSL_get_error(ctx->ssl, ret) != SSL_ERROR_WANT_WRITE)
-			goto fail;
+	blocked = ret <= 0 && SSL_get_error(ctx->tls_ctx->ssl, ret) == SSL_ERROR_WANT_WRITE;
+	disc_lease_after_write(lease, blocked);
+	if (blocked)
 		return 0;
-	}
 	if (ret != count || !disc_lease_headers_sent(lease))
 		goto fail;
 	return count;
 
  fail:
 	ERR_clear_error();
-	disc_xprt_fail(conn, lease);
+	disc_xprt_fail(ctx);
 	return 0;
 }
 
 /* Sends up to <count> bytes of <buf>, headers then records. Never more than what
  * was announced. Returns the number of bytes consumed.
  */
-static size_t disc_xprt_from_buf(struct connection *conn, void *xprt_ctx, const struct buffer *buf, size_t count, int flags)
+static size_t disc_xprt_pass(struct disc_xprt_ctx *ctx, const struct buffer *buf, size_t count, int flags)
 {
-	struct ssl_sock_ctx *ctx = xprt_ctx;
-	struct disc_lease *lease = ctx->disc;
+	struct ssl_sock_ctx *tls_ctx = ctx->tls_ctx;
+	struct disc_lease *lease = &ctx->lease;
 	struct buffer records = *buf;
 	size_t done = 0, ret;
 
-	if (lease->state != DISC_LS_PASSING || (conn->flags & CO_FL_ERROR)) {
-		disc_xprt_fail(conn, lease);
+	if (lease->state != DISC_LS_PASSING || (ctx->conn->flags & CO_FL_ERROR)) {
+		disc_xprt_fail(ctx);
 		return 0;
 	}
 	if (lease->clear_left) {
-		done = disc_xprt_send_headers(conn, ctx, buf);
+		done = disc_xprt_send_headers(ctx, buf);
 		if (!done)
 			return 0;
 		b_del(&records, done);
 		if (lease->direct) {
-			disc_xprt_hand_off(conn, ctx);
+			disc_xprt_hand_off(ctx);
 			return done;
 		}
 	}
 
-	count -= done;
-	if (count > lease->cipher_left)
-		count = lease->cipher_left;
-	if (count > b_data(&records))
-		count = b_data(&records);
+	count = MIN(count - done, MIN(lease->cipher_left, b_data(&records)));
 	if (!count)
 		return done;
-	ret = ctx->xprt->snd_buf(conn, ctx->xprt_ctx, &records, count, flags);
+	ret = tls_ctx->xprt->snd_buf(ctx->conn, tls_ctx->xprt_ctx, &records, count, flags);
 	if (ret)
-		disc_xprt_forwarded(conn, ctx, ret);
+		disc_xprt_forwarded(ctx, ret);
 	return done + ret;
+}
+
+/* Sends up to <count> bytes of <buf>, nothing in mode PARKED. Returns the number of bytes
+ * consumed.
+ */
+static size_t disc_xprt_from_buf(struct connection *conn, void *xprt_ctx, const struct buffer *buf, size_t count, int flags)
+{
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	switch (ctx->mode) {
+	case DISC_XPRT_OPEN:    return disc_xprt_seal(ctx, buf, count, flags);
+	case DISC_XPRT_PASSING: return disc_xprt_pass(ctx, buf, count, flags);
+	default:                return 0;
+	}
 }
 
 #if defined(USE_LINUX_SPLICE)
@@ -323,99 +500,150 @@ static size_t disc_xprt_from_buf(struct connection *conn, void *xprt_ctx, const 
  */
 static int disc_xprt_from_pipe(struct connection *conn, void *xprt_ctx, struct pipe *pipe, unsigned int count)
 {
-	struct ssl_sock_ctx *ctx = xprt_ctx;
-	struct disc_lease *lease = ctx->disc;
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+	struct ssl_sock_ctx *tls_ctx = ctx->tls_ctx;
+	struct disc_lease *lease = &ctx->lease;
 	int ret;
 
 	if (lease->state != DISC_LS_PASSING || lease->clear_left || (conn->flags & CO_FL_ERROR)) {
-		disc_xprt_fail(conn, lease);
+		disc_xprt_fail(ctx);
 		return 0;
 	}
 	if (count > lease->cipher_left)
 		count = lease->cipher_left;
-	ret = ctx->xprt->snd_pipe(conn, ctx->xprt_ctx, pipe, count);
+	ret = tls_ctx->xprt->snd_pipe(conn, tls_ctx->xprt_ctx, pipe, count);
 	if (ret > 0)
-		disc_xprt_forwarded(conn, ctx, ret);
+		disc_xprt_forwarded(ctx, ret);
 	return ret;
 }
 #endif
 
-/* Nothing is read while records pass. */
+/* Receives up to <count> bytes into <buf>, nothing while records pass. Returns the number
+ * of bytes received.
+ */
 static size_t disc_xprt_to_buf(struct connection *conn, void *xprt_ctx, struct buffer *buf, size_t count, int flags)
 {
-	return 0;
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	if (ctx->mode != DISC_XPRT_OPEN)
+		return 0;
+	return ctx->tls->rcv_buf(conn, ctx->tls_ctx, buf, count, flags);
 }
 
-/* As the regular transport layer's, but only subscribes to sends below, the reads
- * are remembered until the last record is gone.
- */
-static int disc_xprt_subscribe(struct connection *conn, void *xprt_ctx, int event_type, struct wait_event *es)
-{
-	struct ssl_sock_ctx *ctx = xprt_ctx;
-
-	BUG_ON(event_type & ~(SUB_RETRY_SEND|SUB_RETRY_RECV));
-	BUG_ON(ctx->subs && ctx->subs != es);
-
-	ctx->subs = es;
-	es->events |= event_type;
-	event_type &= ~(ctx->wait_event.events | SUB_RETRY_RECV);
-	if (event_type)
-		ctx->xprt->subscribe(conn, ctx->xprt_ctx, event_type, &ctx->wait_event);
-	return 0;
-}
-
-/* Nothing is sent on a connection which is handed off. */
-static size_t disc_xprt_parked_from_buf(struct connection *conn, void *xprt_ctx, const struct buffer *buf, size_t count, int flags)
-{
-	return 0;
-}
-
-/* As above, but for sends too: the mux is woken up when the connection is back. */
-static int disc_xprt_parked_subscribe(struct connection *conn, void *xprt_ctx, int event_type, struct wait_event *es)
-{
-	struct ssl_sock_ctx *ctx = xprt_ctx;
-
-	BUG_ON(event_type & ~(SUB_RETRY_SEND|SUB_RETRY_RECV));
-	BUG_ON(ctx->subs && ctx->subs != es);
-
-	ctx->subs = es;
-	es->events |= event_type;
-	return 0;
-}
-
-/* Shutting down in the middle of records: any alert would be sealed under a nonce
- * of the holder. The missing close_notify tells the client about the truncation.
+/* Shuts down the TLS session, with a close_notify if <clean> is set and the lease allows
+ * it. In the middle of records, any alert would be sealed under a nonce of the holder:
+ * the missing close_notify tells the client about the truncation.
  */
 static void disc_xprt_shutw(struct connection *conn, void *xprt_ctx, int clean)
 {
-	struct ssl_sock_ctx *ctx = xprt_ctx;
+	struct disc_xprt_ctx *ctx = xprt_ctx;
 
-	disc_lease_poison(ctx->disc);
-	SSL_set_quiet_shutdown(ctx->ssl, 1);
+	if (ctx->mode != DISC_XPRT_OPEN) {
+		disc_lease_poison(&ctx->lease);
+		SSL_set_quiet_shutdown(ctx->tls_ctx->ssl, 1);
+		return;
+	}
+	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS))
+		return; /* as the TLS layer does */
+	ctx->tls->shutw(conn, ctx->tls_ctx, clean && disc_lease_may_notify(&ctx->lease, now_ms));
 }
 
-static struct ssl_sock_ctx *disc_xprt_get_ctx(struct connection *conn)
+/* Releases this layer, then closes the one below. */
+static void disc_xprt_close(struct connection *conn, void *xprt_ctx)
 {
-	return conn ? conn->xprt_ctx : NULL;
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	if (ctx->lease.state == DISC_LS_PASSING || ctx->lease.state == DISC_LS_POISONED)
+		_HA_ATOMIC_INC(&disc_poisoned);
+	if (ctx->lease.handoff)
+		disc_handoff_abandon(&ctx->lease);
+	disc_lease_wipe(&ctx->lease);
+	disc_xprt_forget_sends(ctx);
+	disc_xprt_wake(ctx, SUB_RETRY_RECV|SUB_RETRY_SEND);
+	/* the TLS library calls back for its context */
+	conn->xprt = ctx->tls;
+	conn->xprt_ctx = ctx->tls_ctx;
+	tasklet_free(ctx->wait_event.tasklet);
+	pool_free(pool_head_disc_xprt_ctx, ctx);
+	conn->xprt->close(conn, conn->xprt_ctx);
 }
 
-/* Everything else is that of the regular transport layer. */
+/*
+ * All else is that of the TLS layer, which gets its own context
+ */
+
+static int disc_xprt_get_alpn(const struct connection *conn, void *xprt_ctx, const char **str, int *len)
+{
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	return ctx->tls->get_alpn(conn, ctx->tls_ctx, str, len);
+}
+
+static struct ssl_sock_ctx *disc_xprt_get_ssl_sock_ctx(struct connection *conn)
+{
+	struct disc_xprt_ctx *ctx = conn->xprt_ctx;
+
+	return ctx->tls_ctx;
+}
+
+static int disc_xprt_add_xprt(struct connection *conn, void *xprt_ctx, void *toadd_ctx, const struct xprt_ops *toadd_ops,
+                              void **oldxprt_ctx, const struct xprt_ops **oldxprt_ops)
+{
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	return ctx->tls->add_xprt(conn, ctx->tls_ctx, toadd_ctx, toadd_ops, oldxprt_ctx, oldxprt_ops);
+}
+
+static int disc_xprt_remove_xprt(struct connection *conn, void *xprt_ctx, void *toremove_ctx, const struct xprt_ops *newops, void *newctx)
+{
+	struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	return ctx->tls->remove_xprt(conn, ctx->tls_ctx, toremove_ctx, newops, newctx);
+}
+
+/* Only connections to servers are taken over by other threads, or idle, and this layer is
+ * only stacked on those of clients. Returns -1: the connection cannot be taken over.
+ */
+static int disc_xprt_takeover(struct connection *conn, void *xprt_ctx, int orig_tid, int release)
+{
+	return -1;
+}
+
+/* Appends this layer's state to <buf> for "show fd", then that of the layer below.
+ * Returns non-zero if the latter is suspicious.
+ */
+static int disc_xprt_show_fd(struct buffer *buf, const struct connection *conn, const void *xprt_ctx)
+{
+	const struct disc_xprt_ctx *ctx = xprt_ctx;
+
+	chunk_appendf(buf, " disc.mode=%d .lease=%s .subs=%p .xprt=%s .xctx=%p", ctx->mode,
+	              disc_lease_state_str(ctx->lease.state), ctx->subs, ctx->tls->name, ctx->tls_ctx);
+	return ctx->tls->show_fd ? ctx->tls->show_fd(buf, conn, ctx->tls_ctx) : 0;
+}
+
+/* Methods that a listener's or a server's transport layer needs are not here. */
+static struct xprt_ops disc_xprt = {
+	.snd_buf = disc_xprt_from_buf,
+	.rcv_buf = disc_xprt_to_buf,
+	.subscribe = disc_xprt_subscribe,
+	.unsubscribe = disc_xprt_unsubscribe,
+	.remove_xprt = disc_xprt_remove_xprt,
+	.add_xprt = disc_xprt_add_xprt,
+	.shutw = disc_xprt_shutw,
+	.close = disc_xprt_close,
+	.get_alpn = disc_xprt_get_alpn,
+	.takeover = disc_xprt_takeover,
+	.get_ssl_sock_ctx = disc_xprt_get_ssl_sock_ctx,
+	.show_fd = disc_xprt_show_fd,
+	.name = "DISC",
+};
+
 static void disc_xprt_init(void)
 {
-	disc_xprt = ssl_sock;
-	disc_xprt.snd_buf = disc_xprt_from_buf;
-	disc_xprt.rcv_buf = disc_xprt_to_buf;
+	disc_passing_xprt = disc_xprt;
 #if defined(USE_LINUX_SPLICE)
-	disc_xprt.snd_pipe = disc_xprt_from_pipe;
+	disc_passing_xprt.snd_pipe = disc_xprt_from_pipe;
 #endif
-	disc_xprt.subscribe = disc_xprt_subscribe;
-	disc_xprt.shutw = disc_xprt_shutw;
-	disc_xprt.get_ssl_sock_ctx = disc_xprt_get_ctx;
-
-	disc_parked_xprt = disc_xprt;
-	disc_parked_xprt.snd_buf = disc_xprt_parked_from_buf;
-	disc_parked_xprt.snd_pipe = NULL;
-	disc_parked_xprt.subscribe = disc_xprt_parked_subscribe;
 }
 
 INITCALL0(STG_REGISTER, disc_xprt_init);

@@ -1,6 +1,6 @@
 /*
  * include/haproxy/xprt_disc.h
- * Transport layer of a TLS client connection which passes records through.
+ * Transport layer of a TLS client connection whose write state is leased.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +13,6 @@
 
 #include <haproxy/connection-t.h>
 #include <haproxy/disc_lease-t.h>
-#include <haproxy/ssl_sock-t.h>
 
 #ifdef USE_OPENSSL_WOLFSSL
 
@@ -25,12 +24,6 @@ int disc_conn_pass_records(struct connection *conn, size_t clear);
 void disc_conn_returned(struct connection *conn);
 void disc_conn_refused(struct connection *conn);
 void disc_conn_lost(struct connection *conn);
-
-/* hooks of the regular TLS transport layer, only called when ctx->disc is set */
-int disc_xprt_before_write(struct ssl_sock_ctx *ctx, size_t *count);
-void disc_xprt_after_write(struct ssl_sock_ctx *ctx, ssize_t ret);
-int disc_xprt_may_notify(struct ssl_sock_ctx *ctx);
-void disc_xprt_release(struct ssl_sock_ctx *ctx);
 
 #else /* DiSC needs wolfSSL */
 
