@@ -105,7 +105,7 @@ static void follow_remove(struct htx *htx, const struct ist name)
 		http_remove_header(htx, &ctx);
 }
 
-/* Returns <s>'s redispatching context, allocated if needed, or NULL. */
+/* Returns what is known about following for <s>, allocated if needed, or NULL. */
 static struct http_follow *follow_get(struct stream *s)
 {
 	if (!s->txn->follow)
@@ -774,9 +774,18 @@ static enum act_parse_ret follow_parse_rule(const char **args, int *orig_arg, st
 	return ACT_RET_PRS_ERR;
 }
 
+/* Parses "disc-redispatch", the name that "disc-follow" had. */
+static enum act_parse_ret follow_parse_old_name(const char **args, int *orig_arg, struct proxy *px,
+                                                struct act_rule *rule, char **err)
+{
+	memprintf(err, "'disc-redispatch' is called 'disc-follow' now, with the same arguments");
+	return ACT_RET_PRS_ERR;
+}
+
 static struct action_kw_list follow_res_actions = {
 	.kw = {
-		{ "disc-follow", follow_parse_rule, 0 },
+		{ "disc-follow",     follow_parse_rule,     0 },
+		{ "disc-redispatch", follow_parse_old_name, 0 },
 		{ NULL, NULL }
 	}
 };

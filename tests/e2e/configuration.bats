@@ -139,6 +139,7 @@ haproxy_refuses() {
 	haproxy_refuses "disc-follow.*got 'to'" 'http-response disc-follow b to /' 'backend b'
 	haproxy_refuses 'disc-follow.*disc_no_such' 'http-response disc-follow b prefix / path %[disc_no_such]' 'backend b'
 	haproxy_refuses 'disc-follow' 'http-request disc-follow b' 'backend b'
+	haproxy_refuses "'disc-redispatch' is called 'disc-follow' now" 'http-response disc-redispatch b prefix /' 'backend b'
 	haproxy_refuses 'disc-trust' 'disc-trust'
 }
 
