@@ -20,7 +20,7 @@
 #define SOCKET_MODE 0660
 #define NODE_NAME_MAX 256
 
-struct backend {
+struct node {
 	const struct node_config *config;
 	struct fetch_content content;
 	struct ticket_table *tickets;
@@ -28,7 +28,7 @@ struct backend {
 	struct direct_service *direct; /* NULL: none */
 	struct direct_service direct_service;
 	struct control_settings control;
-	char node_name[NODE_NAME_MAX];
+	char name[NODE_NAME_MAX];
 	int control_listener;
 	int *fetch_listeners;
 	struct admin *admin;
@@ -43,22 +43,22 @@ struct backend {
 /* The control loop outlives the fetch workers, so that agents hear of the drain and of the last results. */
 static void on_fetching_ended(struct ev_loop *loop, ev_async *watcher, int events)
 {
-	struct backend *backend = watcher->data;
+	struct node *node = watcher->data;
 
 	(void)events;
-	if (!atomic_load(&backend->fetch_workers_left))
+	if (!atomic_load(&node->fetch_workers_left))
 		ev_break(loop, EVBREAK_ALL);
 }
 
-static int start_control(struct worker *worker, struct backend *backend)
+static int start_control(struct worker *worker, struct node *node)
 {
-	worker->context = control_server_start(worker->loop, backend->control_listener, &backend->control);
+	worker->context = control_server_start(worker->loop, node->control_listener, &node->control);
 	if (!worker->context) {
 		log_error("control.listen: the server could not be started: out of memory");
 		return -1;
 	}
-	ev_async_start(worker->loop, &backend->fetching_ended);
-	atomic_store(&backend->control_loop, worker->loop);
+	ev_async_start(worker->loop, &node->fetching_ended);
+	atomic_store(&node->control_loop, worker->loop);
 	return 0;
 }
 
@@ -69,19 +69,19 @@ static void on_fetch_idle(void *context)
 	ev_break(worker->loop, EVBREAK_ALL);
 }
 
-static int start_fetch(struct worker *worker, struct backend *backend)
+static int start_fetch(struct worker *worker, struct node *node)
 {
 	struct fetch_service service = {
 		.loop = worker->loop,
-		.limits = backend->config->limits,
-		.content = &backend->content,
-		.tickets = backend->tickets,
-		.results = &backend->results,
-		.draining = &backend->draining,
-		.direct = backend->direct,
+		.limits = node->config->limits,
+		.content = &node->content,
+		.tickets = node->tickets,
+		.results = &node->results,
+		.draining = &node->draining,
+		.direct = node->direct,
 	};
 
-	worker->context = fetch_server_start(&service, backend->fetch_listeners, backend->config->fetch_listen_count,
+	worker->context = fetch_server_start(&service, node->fetch_listeners, node->config->fetch_listen_count,
 					     on_fetch_idle, worker);
 	if (!worker->context) {
 		log_error("fetch.listen: a server could not be started: out of memory");
@@ -92,18 +92,18 @@ static int start_fetch(struct worker *worker, struct backend *backend)
 
 static int start_worker(struct worker *worker, void *shared)
 {
-	struct backend *backend = shared;
+	struct node *node = shared;
 
 	if (worker->index > 0)
-		return start_fetch(worker, backend);
-	return start_control(worker, backend);
+		return start_fetch(worker, node);
+	return start_control(worker, node);
 }
 
 static void drain_worker(struct worker *worker, void *shared, int force)
 {
-	struct backend *backend = shared;
+	struct node *node = shared;
 
-	atomic_store(&backend->draining, true);
+	atomic_store(&node->draining, true);
 	if (force)
 		ev_break(worker->loop, EVBREAK_ALL);
 	else if (worker->index > 0)
@@ -112,19 +112,19 @@ static void drain_worker(struct worker *worker, void *shared, int force)
 
 static void stop_worker(struct worker *worker, void *shared)
 {
-	struct backend *backend = shared;
+	struct node *node = shared;
 	struct ev_loop *control_loop;
 
 	if (worker->index == 0) {
-		ev_async_stop(worker->loop, &backend->fetching_ended);
+		ev_async_stop(worker->loop, &node->fetching_ended);
 		control_server_stop(worker->context);
 		return;
 	}
 	fetch_server_stop(worker->context);
-	atomic_fetch_sub(&backend->fetch_workers_left, 1);
-	control_loop = atomic_load(&backend->control_loop);
+	atomic_fetch_sub(&node->fetch_workers_left, 1);
+	control_loop = atomic_load(&node->control_loop);
 	if (control_loop)
-		ev_async_send(control_loop, &backend->fetching_ended);
+		ev_async_send(control_loop, &node->fetching_ended);
 }
 
 static const struct worker_program program = {
@@ -137,9 +137,9 @@ static const struct worker_program program = {
 
 static int is_draining(void *context)
 {
-	struct backend *backend = context;
+	struct node *node = context;
 
-	return atomic_load(&backend->draining);
+	return atomic_load(&node->draining);
 }
 
 /* Returns the listening socket, or -1 (logged). */
@@ -155,43 +155,43 @@ static int listen_on(const struct address *address, const char *field, int backl
 	return fd;
 }
 
-static int open_listeners(struct backend *backend)
+static int open_listeners(struct node *node)
 {
-	const struct node_config *config = backend->config;
+	const struct node_config *config = node->config;
 
-	backend->fetch_listeners = calloc(config->fetch_listen_count, sizeof(*backend->fetch_listeners));
-	if (!backend->fetch_listeners) {
+	node->fetch_listeners = calloc(config->fetch_listen_count, sizeof(*node->fetch_listeners));
+	if (!node->fetch_listeners) {
 		log_error("fetch.listen: out of memory");
 		return -1;
 	}
 	for (size_t i = 0; i < config->fetch_listen_count; i++)
-		backend->fetch_listeners[i] = -1;
+		node->fetch_listeners[i] = -1;
 	for (size_t i = 0; i < config->fetch_listen_count; i++) {
-		backend->fetch_listeners[i] = listen_on(&config->fetch_listen[i], "fetch.listen", FETCH_BACKLOG);
-		if (backend->fetch_listeners[i] < 0)
+		node->fetch_listeners[i] = listen_on(&config->fetch_listen[i], "fetch.listen", FETCH_BACKLOG);
+		if (node->fetch_listeners[i] < 0)
 			return -1;
 	}
-	backend->control_listener = listen_on(&config->control_listen, "control.listen", CONTROL_BACKLOG);
-	return backend->control_listener < 0 ? -1 : 0;
+	node->control_listener = listen_on(&config->control_listen, "control.listen", CONTROL_BACKLOG);
+	return node->control_listener < 0 ? -1 : 0;
 }
 
-static void close_listeners(struct backend *backend)
+static void close_listeners(struct node *node)
 {
-	for (size_t i = 0; backend->fetch_listeners && i < backend->config->fetch_listen_count; i++)
-		if (backend->fetch_listeners[i] >= 0)
-			close(backend->fetch_listeners[i]);
-	free(backend->fetch_listeners);
-	if (backend->control_listener >= 0)
-		close(backend->control_listener);
+	for (size_t i = 0; node->fetch_listeners && i < node->config->fetch_listen_count; i++)
+		if (node->fetch_listeners[i] >= 0)
+			close(node->fetch_listeners[i]);
+	free(node->fetch_listeners);
+	if (node->control_listener >= 0)
+		close(node->control_listener);
 }
 
 /* A connection needs its socket and the file it sends. */
-static void raise_descriptor_limit(const struct backend *backend)
+static void raise_descriptor_limit(const struct node *node)
 {
-	const struct node_config *config = backend->config;
+	const struct node_config *config = node->config;
 	struct rlimit limit;
 	/* A clone, of which there may be as many as connections, needs the same. */
-	rlim_t needed = (backend->direct ? 4 : 2) * (rlim_t)config->limits.max_connections * config->workers + 512;
+	rlim_t needed = (node->direct ? 4 : 2) * (rlim_t)config->limits.max_connections * config->workers + 512;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
@@ -205,28 +205,28 @@ static void raise_descriptor_limit(const struct backend *backend)
 			    (unsigned long long)needed, (unsigned long long)limit.rlim_cur);
 }
 
-static int start_admin(struct backend *backend, const struct admin_source *source)
+static int start_admin(struct node *node, const struct admin_source *source)
 {
 	char text[ADDRESS_TEXT_MAX];
 
-	if (!backend->config->has_admin)
+	if (!node->config->has_admin)
 		return 0;
-	backend->admin = admin_start(&backend->config->admin_listen, source);
-	if (backend->admin)
+	node->admin = admin_start(&node->config->admin_listen, source);
+	if (node->admin)
 		return 0;
-	log_error("admin.listen: cannot listen on %s: %s", address_format(&backend->config->admin_listen, text),
+	log_error("admin.listen: cannot listen on %s: %s", address_format(&node->config->admin_listen, text),
 		  strerror(errno));
 	return -1;
 }
 
 /* Makes the direct path ready, if there is one. Returns 0, or -1 (logged). */
-static int open_direct(struct backend *backend)
+static int open_direct(struct node *node)
 {
-	if (!backend->config->has_direct)
+	if (!node->config->has_direct)
 		return 0;
-	switch (direct_service_open(&backend->direct_service, &backend->config->direct)) {
+	switch (direct_service_open(&node->direct_service, &node->config->direct)) {
 	case DIRECT_SERVICE_ON:
-		backend->direct = &backend->direct_service;
+		node->direct = &node->direct_service;
 		return 0;
 	case DIRECT_SERVICE_OFF:
 		return 0;
@@ -236,54 +236,54 @@ static int open_direct(struct backend *backend)
 	return -1;
 }
 
-static void prepare(struct backend *backend)
+static void prepare(struct node *node)
 {
-	const struct node_config *config = backend->config;
+	const struct node_config *config = node->config;
 
-	backend->content = (struct fetch_content){config->has_origin ? &config->origin : NULL, config->files,
-						  config->types, config->index};
-	if (gethostname(backend->node_name, sizeof(backend->node_name) - 1) < 0)
-		strcpy(backend->node_name, "node");
-	backend->control = (struct control_settings){
+	node->content = (struct fetch_content){config->has_origin ? &config->origin : NULL, config->files,
+					       config->types, config->index};
+	if (gethostname(node->name, sizeof(node->name) - 1) < 0)
+		strcpy(node->name, "node");
+	node->control = (struct control_settings){
 		.tls = config->tls,
 		.agents = config->agents,
-		.node_name = backend->node_name,
-		.tickets = backend->tickets,
-		.results = &backend->results,
-		.draining = &backend->draining,
-		.direct = backend->direct,
+		.node_name = node->name,
+		.tickets = node->tickets,
+		.results = &node->results,
+		.draining = &node->draining,
+		.direct = node->direct,
 	};
-	atomic_store(&backend->fetch_workers_left, config->workers);
-	ev_async_init(&backend->fetching_ended, on_fetching_ended);
-	backend->fetching_ended.data = backend;
+	atomic_store(&node->fetch_workers_left, config->workers);
+	ev_async_init(&node->fetching_ended, on_fetching_ended);
+	node->fetching_ended.data = node;
 }
 
 int node_run(const struct node_config *config)
 {
-	struct backend backend = {.config = config, .control_listener = -1};
-	struct admin_source source = {node_metrics, NODE_METRIC_COUNT, is_draining, &backend};
+	struct node node = {.config = config, .control_listener = -1};
+	struct admin_source source = {node_metrics, NODE_METRIC_COUNT, is_draining, &node};
 	int result = -1;
 
-	backend.tickets = ticket_table_new(&config->tickets);
-	if (!backend.tickets || result_queue_init(&backend.results) < 0) {
+	node.tickets = ticket_table_new(&config->tickets);
+	if (!node.tickets || result_queue_init(&node.results) < 0) {
 		log_error("offload.max-waiting: out of memory");
-		ticket_table_free(backend.tickets);
+		ticket_table_free(node.tickets);
 		return -1;
 	}
-	if (open_direct(&backend) == 0) {
-		prepare(&backend);
-		raise_descriptor_limit(&backend);
-		if (open_listeners(&backend) == 0 && start_admin(&backend, &source) == 0) {
+	if (open_direct(&node) == 0) {
+		prepare(&node);
+		raise_descriptor_limit(&node);
+		if (open_listeners(&node) == 0 && start_admin(&node, &source) == 0) {
 			log_notice("serving with %u workers", config->workers);
-			result = worker_run(&program, config->workers + 1, config->grace, &backend);
+			result = worker_run(&program, config->workers + 1, config->grace, &node);
 			log_notice("ended");
 		}
 	}
-	admin_stop(backend.admin);
-	close_listeners(&backend);
-	if (backend.direct)
-		direct_service_close(backend.direct);
-	result_queue_destroy(&backend.results);
-	ticket_table_free(backend.tickets);
+	admin_stop(node.admin);
+	close_listeners(&node);
+	if (node.direct)
+		direct_service_close(node.direct);
+	result_queue_destroy(&node.results);
+	ticket_table_free(node.tickets);
 	return result;
 }

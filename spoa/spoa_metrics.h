@@ -41,7 +41,7 @@
 	X(HANDOFFS_RETURNED, COUNTER, "disc_spoa_handoffs_returned_total",                                             \
 	  "connections that HAProxy got back with all bytes written")                                                  \
 	X(HANDOFFS_RECALLED, COUNTER, "disc_spoa_handoffs_recalled_total",                                             \
-	  "connections that nodes gave back before the end of their bodies")                                           \
+	  "connections recalled from nodes before the end of their bodies")                                            \
 	X(HANDOFFS_ABANDONED, COUNTER, "disc_spoa_handoffs_abandoned_total", "parked connections that HAProxy closed") \
 	X(HANDOFFS_LOST_CLIENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"client\"}",                            \
 	  "connections that were lost")                                                                                \

@@ -321,10 +321,9 @@ static void resume(struct http_stream *stream)
 		fail(stream, 502, "it closed the connection early", stream->error);
 }
 
-/* libcurl tells which connection a transfer has when it begins to wait for it. With one that was kept, and an answer
- * that is there as soon as it is asked for, it does not wait: it reads until the stream is full and is paused. Nobody
- * would know then that the connection is not idle any more, and the rest of the body would be read away. So it is made
- * to wait. Such a stream is told by now. */
+/* libcurl tells which connection a transfer has when it begins to wait for it. With a kept connection whose answer is
+ * there at once, libcurl does not wait: it reads until the stream is full and is paused. The connection would then seem
+ * idle, and the remaining body would be read away. So libcurl is made to wait. Such a stream is in source->told. */
 static void find_connections(struct http_source *source)
 {
 	struct http_stream *stream;

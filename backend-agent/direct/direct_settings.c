@@ -3,6 +3,7 @@
 
 #include <net/if.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config.h"
 
@@ -22,6 +23,14 @@ cfg_opt_t direct_settings_options[] = {
 	CFG_FLOAT("client-timeout", 60.0, CFGF_NONE),
 	CFG_END(),
 };
+
+bool direct_settings_have_vip(const struct direct_settings *settings, uint8_t family, const uint8_t address[static 16])
+{
+	for (size_t i = 0; i < settings->vip_count; i++)
+		if (settings->vips[i].family == family && memcmp(settings->vips[i].address, address, 16) == 0)
+			return true;
+	return false;
+}
 
 static int check_vips(struct direct_settings *settings, cfg_t *section)
 {

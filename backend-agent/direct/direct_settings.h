@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include "ip_address.h"
 
@@ -22,16 +21,6 @@ struct direct_settings {
 	double client_timeout;   /* seconds without an acknowledgement from the client */
 };
 
-/* True if <address>, as in struct ip_address, is one of the virtual addresses. */
-static inline bool direct_settings_have_vip(const struct direct_settings *settings, uint8_t family,
-					    const uint8_t address[static 16])
-{
-	for (size_t i = 0; i < settings->vip_count; i++)
-		if (settings->vips[i].family == family && memcmp(settings->vips[i].address, address, 16) == 0)
-			return true;
-	return false;
-}
-
 extern cfg_opt_t direct_settings_options[];
 
 /* Reads the <section> to <settings>; its texts stay the section's. Returns the number of faults, each of which was
@@ -40,5 +29,8 @@ int direct_settings_check(struct direct_settings *settings, cfg_t *section);
 
 /* Frees what <settings>, which may be all zero, holds. */
 void direct_settings_release(struct direct_settings *settings);
+
+/* True if <address>, as in struct ip_address, is one of the virtual addresses. */
+bool direct_settings_have_vip(const struct direct_settings *settings, uint8_t family, const uint8_t address[static 16]);
 
 #endif

@@ -27,8 +27,8 @@ void fetch_answer_init_origin(struct fetch_answer *answer, struct http_stream *s
 	if (answer->has_length)
 		answer->length = head->length;
 	answer->has_body = !head_only && !bodiless && !(answer->has_length && !answer->length);
-	/* The bytes are those of this one answer; that no later one differs, for whoever asks for another range of it,
-	 * is what a strong validator promises. */
+	/* The bytes are those of this one answer; a strong validator promises that a later answer, with another range
+	 * of it, has the same. */
 	answer->is_pinned = head->has_strong_etag;
 }
 

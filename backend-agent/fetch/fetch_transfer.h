@@ -15,8 +15,8 @@
 enum fetch_body { FETCH_BODY_NONE, FETCH_BODY_OPEN, FETCH_BODY_PLAIN, FETCH_BODY_RELAYED, FETCH_BODY_SEALED };
 
 struct fetch_transfer {
-	uint8_t *head; /* owned; with the text of an answer that has one, and with what frames the chunks of an open
-			  body */
+	/* owned; with the text of an answer that has one, and with what frames the chunks of an open body */
+	uint8_t *head;
 	size_t head_len, head_sent;
 	enum fetch_body kind;
 	bool chunk_open; /* <sealed> is one chunk, whose end is still to be written */

@@ -75,7 +75,7 @@ static const char *split_host(char *host, size_t size, bool *bracketed, const ch
 		}
 	}
 	if (end == text) {
-		*why = "the address before the port is empty; * stands for every IPv4 address";
+		*why = "the address before the port is empty; * means every IPv4 address";
 		return NULL;
 	}
 	if ((size_t)(end - text) >= size) {

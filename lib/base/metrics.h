@@ -11,8 +11,8 @@
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE };
 
 struct metric {
-	const char *name; /* "disc_spoa_offers_total", or with labels "disc_spoa_node_up{node=\"n1\"}"; one
-			     family's follow each other */
+	/* "disc_spoa_offers_total", or with labels "disc_spoa_node_up{node=\"n1\"}"; one family's follow each other */
+	const char *name;
 	const char *help;
 	enum metric_kind kind;
 	_Atomic int64_t value;

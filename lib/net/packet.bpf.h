@@ -24,8 +24,8 @@ enum packet_kind {
 	PACKET_OTHER,    /* nothing for us */
 	PACKET_TCP,      /* <tuple>, <tcp> and <payload> hold */
 	PACKET_FRAGMENT, /* of IPv4, perhaps of a TCP segment */
-	PACKET_HIDDEN,   /* of IPv6, perhaps TCP, but its header is in another fragment or too far: <tuple.source> and
-			    <label> hold */
+	/* of IPv6, perhaps TCP, but its header is in another fragment or too far: <tuple.source> and <label> hold */
+	PACKET_HIDDEN,
 };
 
 struct packet {

@@ -183,9 +183,9 @@ enum control_error {
 	CONTROL_BAD_TX_STATE,  /* tx_state_decode() refused it */
 	CONTROL_BAD_TCP_STATE, /* tcp_state_decode() refused it */
 	CONTROL_BAD_QUEUE,     /* send or receive queue longer than a handoff carries, or shorter than what is unsent */
-	CONTROL_BAD_FIELD,     /* a text over its limit, an empty etag or ClientData, an unknown outcome or cause,
-				  version_min > version_max */
-	CONTROL_TOO_LONG,      /* the encoded form is over CONTROL_MESSAGE_MAX, or over <cap> */
+	/* a text over its limit, an empty etag or ClientData, an unknown outcome or cause, version_min > version_max */
+	CONTROL_BAD_FIELD,
+	CONTROL_TOO_LONG, /* the encoded form is over CONTROL_MESSAGE_MAX, or over <cap> */
 	CONTROL_NO_MEMORY,
 };
 

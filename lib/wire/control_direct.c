@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Messages of the direct path: their part of control_encode() and control_decode(). */
 #include "control_pack.h"
 
 /* What a Handback needs beside its queues: ticket, TCP state, a number, and fewer than 16 tags and lengths of at most 4

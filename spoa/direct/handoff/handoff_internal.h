@@ -7,10 +7,10 @@
 #include "handoff.h"
 #include "takeover.h"
 
-#define HANDOFF_MAGIC 0x10a710a7u
+#define HANDOFF_MAGIC 0x4a4d0ff0u
 #define HANDOFF_REASON_MAX 128u
 
-/* handoff.c */
+/* --- handoff.c --- */
 
 /* Tells HAProxy that the connection is back and ends the handoff. */
 void handoff_return(struct handoff *handoff);
@@ -47,7 +47,7 @@ void handoff_tell_progress(struct handoff *handoff, uint64_t bytes);
 /* Copies what a node wrote, for a log line: printable ASCII as it is, other bytes as dots. */
 void handoff_copy_reason(char out[static HANDOFF_REASON_MAX], struct control_text text);
 
-/* handoff_mover.c */
+/* --- handoff_mover.c --- */
 
 /* In WAITING: hands the connection off if it is fit by now. */
 void handoff_try(struct handoff *handoff);
@@ -69,7 +69,7 @@ int handoff_send_recall(struct handoff *handoff, bool discard);
  * handoff being lost. */
 int handoff_put_back(struct handoff *handoff, const struct tcp_state *state, const struct tcp_queues *queues);
 
-/* handoff_completion.c */
+/* --- handoff_completion.c --- */
 
 /* This agent writes the continuation from byte <from> of the records on, because of <cause>. In WAITING it refuses
  * instead, as handoff_refuse() does, if no node can make the body. */

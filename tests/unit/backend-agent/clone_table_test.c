@@ -166,7 +166,7 @@ static void lost_channel_is_told_to_each_of_its_clones(void **state)
 
 	for (uint8_t number = 1; number <= 5; number++)
 		add(bench, number == 4 ? 6 : 5, number, &bench->inbox);
-	/* One that ends on its own meanwhile is told nothing. */
+	/* One that ends on its own meanwhile gets no order. */
 	bench->to_remove = &second;
 	clone_table_channel_lost(bench->table, 5);
 	(void)ev_run(bench->loop, EVRUN_ONCE);

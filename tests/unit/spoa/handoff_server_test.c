@@ -302,7 +302,7 @@ static void without_a_free_descriptor_one_handoff_is_lost(void **state)
 	assert_int_equal(fixture->closed, 0);
 	assert_int_equal(fixture->lost, 1);
 	assert_int_equal(fixture->message.handoff, 8);
-	/* The next one is handed off as before; what has too many, or has none to bring, is malformed still. */
+	/* The next one is parked as before; a message with too many descriptors, or without one, is malformed still. */
 	fixture->parked = 0;
 	send_message(fixture->haproxy, &parked, &fd, 1);
 	run_until(fixture->loop, was_parked, fixture, "PARKED");

@@ -18,7 +18,7 @@
 
 #include "steering_lab.h"
 
-#define PACKETS 3500u /* of any of them a queue holds so many */
+#define PACKETS 3500u /* a queue holds this many of any kind */
 #define FLOODS 6
 #define PATIENCE_MS 10000
 
