@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Control server: the node's side of the control channels (doc/protocol.md, section 2). Takes offers
- * from agents, answers their pings, tells them how offloads ended. Runs on a loop of its own, where no file is ever
- * read: a node whose disks are slow is not a dead one. */
+/* Control server: the node's side of the control channels (doc/protocol.md, section 2). Takes offers from agents,
+ * answers their pings, tells them how offloads ended. Runs on a loop of its own, where no file is ever read: a node
+ * whose disks are slow is not a dead one. */
 #ifndef DISC_CONTROL_SERVER_H
 #define DISC_CONTROL_SERVER_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of a handoff share: handoff.c (life and end), handoff_mover.c (there and back), handoff_completion.c (completed
- * here, taken over). */
+/* What the files of a handoff share: handoff.c (life and end), handoff_mover.c (there and back), handoff_completion.c
+ * (completed here, taken over). */
 #ifndef DISC_HANDOFF_INTERNAL_H
 #define DISC_HANDOFF_INTERNAL_H
 
