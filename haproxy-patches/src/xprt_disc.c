@@ -34,7 +34,7 @@
 #include <haproxy/connection.h>
 #include <haproxy/disc_handoff.h>
 #include <haproxy/disc_lease.h>
-#include <haproxy/fd.h>
+#include <haproxy/fd_park.h>
 #include <haproxy/openssl-compat.h>
 #include <haproxy/pipe-t.h>
 #include <haproxy/pool.h>
@@ -295,27 +295,11 @@ static void disc_xprt_forwarded(struct disc_xprt_ctx *ctx, size_t bytes)
 		disc_xprt_resume(ctx);
 }
 
-/* Takes socket <fd> out of the poller at once. Others are about to have it too, so
- * that the poller would go on reporting its events, even after close(). An update
- * which is still pending must not register it again, as is done whatever the events
- * wanted if it may be edge-triggered ; so it is not any more, also once it is back.
- */
-static void disc_xprt_park(int fd)
-{
-	fd_stop_both(fd);
-	_HA_ATOMIC_AND(&fdtab[fd].state, ~FD_ET_POSSIBLE);
-	_HA_ATOMIC_OR(&fdtab[fd].state, FD_CLONED);
-	if (cur_poller.clo)
-		cur_poller.clo(fd);
-	_HA_ATOMIC_AND(&polled_mask[fd].poll_recv, ~ti->ltid_bit);
-	_HA_ATOMIC_AND(&polled_mask[fd].poll_send, ~ti->ltid_bit);
-}
-
 /* Parks the socket of the connection and hands it off. */
 static void disc_xprt_hand_off(struct disc_xprt_ctx *ctx)
 {
 	disc_xprt_forget_sends(ctx);
-	disc_xprt_park(ctx->conn->handle.fd);
+	fd_park(ctx->conn->handle.fd);
 	disc_xprt_set_mode(ctx, DISC_XPRT_PARKED);
 	disc_park(ctx->conn, &ctx->lease);
 }
@@ -325,9 +309,10 @@ static void disc_xprt_hand_off(struct disc_xprt_ctx *ctx)
  */
 void disc_conn_refused(struct connection *conn)
 {
-	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+	struct disc_xprt_ctx *ctx = conn->xprt_ctx;
 
 	ctx->lease.direct = 0;
+	fd_unpark(conn->handle.fd);
 	disc_xprt_set_mode(ctx, DISC_XPRT_PASSING);
 	disc_xprt_wake(ctx, SUB_RETRY_SEND);
 }
@@ -335,8 +320,9 @@ void disc_conn_refused(struct connection *conn)
 /* Called when <conn>, which was handed off, is back with all records written. */
 void disc_conn_returned(struct connection *conn)
 {
-	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+	struct disc_xprt_ctx *ctx = conn->xprt_ctx;
 
+	fd_unpark(conn->handle.fd);
 	disc_xprt_wake(ctx, SUB_RETRY_SEND);
 	ctx->lease.acked = ctx->lease.ciphertext;
 	disc_xprt_forwarded(ctx, ctx->lease.cipher_left);
@@ -345,7 +331,7 @@ void disc_conn_returned(struct connection *conn)
 /* Called when <conn>, which was handed off, is lost: it must be closed without a word. */
 void disc_conn_lost(struct connection *conn)
 {
-	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+	struct disc_xprt_ctx *ctx = conn->xprt_ctx;
 
 	disc_xprt_fail(ctx);
 	/* whatever the mux waits for, this is what it gets */
