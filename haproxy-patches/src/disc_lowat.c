@@ -10,6 +10,10 @@
  * left and is back to one byte at the end, and a task lowers it if nothing came for
  * DISC_LOWAT_STALL milliseconds, which makes the kernel report what is there.
  *
+ * The client's transport layer drives this, since it knows what is still to be sent:
+ * what is left to be received is less by what is held in between. The server's mux knows
+ * nothing of it, so the socket may be closed at any time.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -17,6 +21,7 @@
 
 #include <haproxy/api.h>
 #include <haproxy/disc_lowat.h>
+#include <haproxy/fd.h>
 #include <haproxy/list.h>
 #include <haproxy/pool.h>
 #include <haproxy/task.h>
@@ -33,7 +38,12 @@ static THREAD_LOCAL struct task *disc_lowat_task;
 
 static void disc_lowat_set(struct disc_lowat *lowat, int mark)
 {
-	if (mark != lowat->mark && setsockopt(lowat->fd, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark)) == 0)
+	if (mark == lowat->mark)
+		return;
+	/* the number may be that of another descriptor by now */
+	if (_HA_ATOMIC_LOAD(&fdtab[lowat->fd].generation) != lowat->generation)
+		lowat->mark = 1;
+	else if (setsockopt(lowat->fd, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark)) == 0)
 		lowat->mark = mark;
 }
 
@@ -61,9 +71,9 @@ static void disc_lowat_raise(struct disc_lowat *lowat, uint64_t left)
 		task_schedule(disc_lowat_task, tick_add(now_ms, MS_TO_TICKS(DISC_LOWAT_STALL)));
 }
 
-/* Starts for the <left> bytes still to come from socket <fd>. Returns what has to be
- * told about progress and to be freed before the socket is closed, or NULL if it is
- * not worth it or if memory is short.
+/* Starts for the <left> bytes still to come from socket <fd>, which belongs to this
+ * thread. Returns what has to be told about progress, at the latest when all is received,
+ * and to be freed, or NULL if it is not worth it or if memory is short.
  */
 struct disc_lowat *disc_lowat_new(int fd, uint64_t left)
 {
@@ -82,17 +92,20 @@ struct disc_lowat *disc_lowat_new(int fd, uint64_t left)
 	if (!lowat)
 		return NULL;
 	lowat->fd = fd;
+	lowat->generation = _HA_ATOMIC_LOAD(&fdtab[fd].generation);
 	lowat->mark = 1;
 	LIST_APPEND(&disc_lowat_list, &lowat->list);
 	disc_lowat_raise(lowat, left);
 	return lowat;
 }
 
-/* To be called when data were received, <left> bytes being still to come. Frees
- * <*lowat> if these are few.
+/* To be called when data were received, at least <left> bytes being still to come. Frees
+ * <*lowat> if these are few. It may be NULL.
  */
 void disc_lowat_progress(struct disc_lowat **lowat, uint64_t left)
 {
+	if (!*lowat)
+		return;
 	if (left < DISC_LOWAT_MIN)
 		disc_lowat_free(lowat);
 	else

@@ -703,8 +703,8 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 		http_disc_decode_ticket(lease->ticket, disc->ticket);
 		DISC_COUNT(s, direct, 1);
 	}
-	else if (srv_conn && srv_conn->mux && srv_conn->mux->ctl)
-		srv_conn->mux->ctl(srv_conn, MUX_CTL_LOWAT, NULL);
+	else if (srv_conn)
+		disc_conn_receive_from(conn, srv_conn, body);
 	disc->body_at = s->res.total - body;
 	disc->ticket[0] = 0;
 	disc->flags &= ~DISC_TF_REPLAY;

@@ -34,7 +34,9 @@
 #include <haproxy/connection.h>
 #include <haproxy/disc_handoff.h>
 #include <haproxy/disc_lease.h>
+#include <haproxy/disc_lowat.h>
 #include <haproxy/fd_park.h>
+#include <haproxy/global.h>
 #include <haproxy/openssl-compat.h>
 #include <haproxy/pipe-t.h>
 #include <haproxy/pool.h>
@@ -56,6 +58,7 @@ struct disc_xprt_ctx {
 	enum disc_xprt_mode mode;
 	struct wait_event *subs;        /* what the mux waits for; NULL in mode OPEN, where the layer below knows it */
 	struct wait_event wait_event;   /* in mode PASSING, for sends below the TLS layer */
+	struct disc_lowat *lowat;       /* set while only large amounts of records are waited for */
 	struct disc_lease lease;
 };
 
@@ -135,6 +138,7 @@ static struct disc_xprt_ctx *disc_xprt_stack(struct connection *conn)
 	ctx->wait_event.tasklet->context = ctx;
 	ctx->wait_event.events = 0;
 	ctx->subs = NULL;
+	ctx->lowat = NULL;
 	ctx->conn = conn;
 	ctx->tls = conn->xprt;
 	ctx->tls_ctx = conn->xprt_ctx;
@@ -249,6 +253,7 @@ static void disc_xprt_resume(struct disc_xprt_ctx *ctx)
 {
 	struct wait_event *es = ctx->subs;
 
+	disc_lowat_free(&ctx->lowat);
 	disc_xprt_forget_sends(ctx);
 	disc_xprt_set_mode(ctx, DISC_XPRT_OPEN);
 	if (SSL_pending(ctx->tls_ctx->ssl))
@@ -293,6 +298,30 @@ static void disc_xprt_forwarded(struct disc_xprt_ctx *ctx, size_t bytes)
 		ctx->conn->flags |= CO_FL_ERROR;
 	else if (ret > 0)
 		disc_xprt_resume(ctx);
+}
+
+/* Returns a number of bytes that certainly are still to be received, at most <held> of
+ * those which are still to be sent having been received.
+ */
+static uint64_t disc_xprt_left_to_recv(const struct disc_xprt_ctx *ctx, uint64_t held)
+{
+	return ctx->lease.cipher_left > held ? ctx->lease.cipher_left - held : 0;
+}
+
+/* Tells that the records accepted for the lease of <conn> come from <srv_conn>, and that
+ * <received> bytes of them were taken from its mux: the others are to be received in large
+ * amounts if possible. The socket must give nothing but them.
+ */
+void disc_conn_receive_from(struct connection *conn, const struct connection *srv_conn, uint64_t received)
+{
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+	uint64_t held = received + global.tune.bufsize; /* the mux may have received more */
+
+	if (!ctx || ctx->lease.chunked || srv_conn->xprt != xprt_get(XPRT_RAW) || conn_fd(srv_conn) < 0)
+		return;
+	disc_lowat_free(&ctx->lowat);
+	if (ctx->lease.ciphertext > held)
+		ctx->lowat = disc_lowat_new(srv_conn->handle.fd, ctx->lease.ciphertext - held);
 }
 
 /* Parks the socket of the connection and hands it off. */
@@ -463,6 +492,8 @@ static size_t disc_xprt_pass(struct disc_xprt_ctx *ctx, const struct buffer *buf
 	ret = tls_ctx->xprt->snd_buf(ctx->conn, tls_ctx->xprt_ctx, &records, count, flags);
 	if (ret)
 		disc_xprt_forwarded(ctx, ret);
+	/* some of them may be in the buffers of both muxes and of the channel */
+	disc_lowat_progress(&ctx->lowat, disc_xprt_left_to_recv(ctx, 3 * global.tune.bufsize));
 	return done + ret;
 }
 
@@ -500,6 +531,8 @@ static int disc_xprt_from_pipe(struct connection *conn, void *xprt_ctx, struct p
 	ret = tls_ctx->xprt->snd_pipe(conn, tls_ctx->xprt_ctx, pipe, count);
 	if (ret > 0)
 		disc_xprt_forwarded(ctx, ret);
+	/* the muxes only splice if nothing is left in their buffers */
+	disc_lowat_progress(&ctx->lowat, disc_xprt_left_to_recv(ctx, pipe->data));
 	return ret;
 }
 #endif
@@ -544,6 +577,7 @@ static void disc_xprt_close(struct connection *conn, void *xprt_ctx)
 	if (ctx->lease.handoff)
 		disc_handoff_abandon(&ctx->lease);
 	disc_lease_wipe(&ctx->lease);
+	disc_lowat_free(&ctx->lowat);
 	disc_xprt_forget_sends(ctx);
 	disc_xprt_wake(ctx, SUB_RETRY_RECV|SUB_RETRY_SEND);
 	/* the TLS library calls back for its context */

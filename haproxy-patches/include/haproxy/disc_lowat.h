@@ -12,10 +12,11 @@
 
 #include <haproxy/list-t.h>
 
-/* belongs to the mux which receives from the socket */
+/* belongs to the transport layer of the client that the data are for */
 struct disc_lowat {
 	struct list list;       /* in the thread's list */
 	int fd;                 /* the socket */
+	unsigned int generation;/* of <fd>: it was closed if fdtab has another one */
 	int mark;               /* its SO_RCVLOWAT, in bytes */
 	uint32_t date;          /* of the last progress, in milliseconds */
 };
