@@ -551,7 +551,9 @@ static size_t disc_xprt_to_buf(struct connection *conn, void *xprt_ctx, struct b
 
 /* Shuts down the TLS session, with a close_notify if <clean> is set and the lease allows
  * it. In the middle of records, any alert would be sealed under a nonce of the holder:
- * the missing close_notify tells the client about the truncation.
+ * the missing close_notify tells the client about the truncation. The socket of a
+ * connection that is handed off must not be shut down either, as others still hold it:
+ * conn_sock_shutw() does not if the other direction is closed.
  */
 static void disc_xprt_shutw(struct connection *conn, void *xprt_ctx, int clean)
 {
@@ -560,6 +562,8 @@ static void disc_xprt_shutw(struct connection *conn, void *xprt_ctx, int clean)
 	if (ctx->mode != DISC_XPRT_OPEN) {
 		disc_lease_poison(&ctx->lease);
 		SSL_set_quiet_shutdown(ctx->tls_ctx->ssl, 1);
+		if (ctx->lease.direct)
+			conn->flags |= CO_FL_SOCK_RD_SH;
 		return;
 	}
 	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS))

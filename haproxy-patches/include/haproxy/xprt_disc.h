@@ -56,48 +56,12 @@ static inline int disc_conn_is_parked(const struct connection *conn)
 	return lease && lease->direct && lease->state >= DISC_LS_PASSING;
 }
 
-/* Returns non-zero if records may pass through <conn>. */
-static inline int disc_conn_is_passing(const struct connection *conn)
-{
-	const struct disc_lease *lease = disc_conn_lease(conn);
-
-	return lease && !lease->direct && lease->state == DISC_LS_PASSING;
-}
-
 /* Returns non-zero if <conn>, handed off or about to be, failed. It is neither polled nor
  * read, so whoever is woken up to send has to ask.
  */
 static inline int disc_conn_is_lost(const struct connection *conn)
 {
 	return (conn->flags & CO_FL_ERROR) && disc_conn_is_parked(conn);
-}
-
-/* Returns non-zero if the body of the last response accepted on <conn> comes in chunks,
- * whose end is told apart from that of the records.
- */
-static inline int disc_conn_is_chunked(const struct connection *conn)
-{
-	const struct disc_lease *lease = disc_conn_lease(conn);
-
-	return lease && lease->chunked;
-}
-
-/* Returns the bytes of records which follow the headers, i.e. the size of the
- * body as it travels, for a response accepted on <conn>; 0 if there is none.
- */
-static inline uint64_t disc_conn_body_len(const struct connection *conn)
-{
-	const struct disc_lease *lease = disc_conn_lease(conn);
-
-	return (lease && lease->records) ? lease->ciphertext : 0;
-}
-
-/* Returns the plaintext size of such a body. */
-static inline uint64_t disc_conn_plain_len(const struct connection *conn)
-{
-	const struct disc_lease *lease = disc_conn_lease(conn);
-
-	return (lease && lease->records) ? lease->length : 0;
 }
 
 #endif /* _HAPROXY_XPRT_DISC_H */

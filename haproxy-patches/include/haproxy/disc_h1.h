@@ -1,0 +1,72 @@
+/*
+ * include/haproxy/disc_h1.h
+ * What the HTTP/1 mux does otherwise for a response whose payload is made of TLS records.
+ *
+ * The functions get the response's <lease>, which is NULL for all other responses: these
+ * are not concerned.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef _HAPROXY_DISC_H1_H
+#define _HAPROXY_DISC_H1_H
+
+#include <haproxy/disc_lease-t.h>
+#include <haproxy/h1.h>
+#include <haproxy/mux_h1-t.h>
+#include <haproxy/xprt_disc.h>
+
+/* Called when Content-Length was parsed to <h1m>: the client counts plaintext, the mux has
+ * to count records. Returns non-zero, or 0 if it is not the length that was announced.
+ */
+static inline int disc_h1_count_records(const struct disc_lease *lease, struct h1m *h1m)
+{
+	if (likely(!lease))
+		return 1;
+	if (!lease->records || h1m->body_len != lease->length)
+		return 0;
+	h1m->curr_len = h1m->body_len = lease->ciphertext;
+	return 1;
+}
+
+/* Called before payload is sent. The client of a handed-off connection gets its body from
+ * elsewhere, so that the payload only tells that it is complete, and has to wait until the
+ * connection is back. Unless nobody took the connection: then the payload is the body.
+ * Updates the stream's <flags> for this. Returns non-zero if the payload has to wait, in
+ * which case the mux is woken up once it does not any more.
+ */
+static inline int disc_h1_holds_body(const struct disc_lease *lease, uint32_t *flags)
+{
+	if (likely(!lease))
+		return 0;
+	if (lease->direct && lease->records)
+		*flags |= H1S_F_BODYLESS_RESP;
+	else if (!lease->direct && lease->state == DISC_LS_PASSING)
+		*flags &= ~H1S_F_BODYLESS_RESP;
+	return lease->direct && lease->state >= DISC_LS_PASSING;
+}
+
+/* Called when all of the headers of <h1m>, the last of the <clear> bytes to be sent on
+ * <conn>, were produced: what follows them is not to be sealed by us any more. Returns
+ * non-zero, or 0 if this is impossible, in which case nothing may be sent.
+ */
+static inline int disc_h1_pass_records(const struct disc_lease *lease, struct connection *conn,
+                                       const struct h1m *h1m, uint32_t *flags, size_t clear)
+{
+	if (likely(!lease))
+		return 1;
+	if (h1m->state != H1_MSG_DATA || !(*flags & H1S_F_HAVE_CLEN) || !disc_conn_pass_records(conn, clear))
+		return 0;
+	disc_h1_holds_body(lease, flags);
+	return 1;
+}
+
+/* Returns non-zero if the end of the message is told apart from the last of the records,
+ * because these come in a chunk.
+ */
+static inline int disc_h1_end_follows(const struct disc_lease *lease)
+{
+	return lease && lease->chunked;
+}
+
+#endif /* _HAPROXY_DISC_H1_H */
