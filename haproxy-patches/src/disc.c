@@ -35,6 +35,12 @@ static enum act_return disc_action_lease(struct act_rule *rule, struct proxy *px
 	http_disc_take_lease(s);
 	return ACT_RET_CONT;
 }
+
+/* Returns non-zero if <rule> is "disc-lease". */
+int http_disc_is_rule(const struct act_rule *rule)
+{
+	return rule->action_ptr == disc_action_lease;
+}
 #endif
 
 /* Parses "disc-lease", which takes no argument. */
@@ -73,7 +79,7 @@ INITCALL1(STG_REGISTER, http_req_keywords_register, &disc_req_actions);
 
 static struct disc_txn *disc_smp_txn(const struct sample *smp)
 {
-	return (smp->strm && smp->strm->txn) ? smp->strm->txn->disc : NULL;
+	return smp->strm ? http_disc_txn(smp->strm) : NULL;
 }
 
 static void disc_smp_set_str(struct sample *smp, const char *str)

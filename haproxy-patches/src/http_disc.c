@@ -3,11 +3,12 @@
  * DiSC in an HTTP transaction: who gets a lease, which headers travel, and which
  * announced bodies may reach the client.
  *
- * Order of events:
+ * Order of events, by flt_disc.c:
  *  - http_disc_take_lease(): rule "disc-lease"
  *  - http_disc_forward_request(): all request rules were applied, the request is
  *    about to leave with its ticket, or the lease is given up
- *  - http_disc_retry(): the request leaves another time, without ticket
+ *  - http_disc_retry(): the request leaves another time, without ticket; because DiSC
+ *    failed (http_disc_replay()) or for another reason
  *  - http_disc_check_response(): headers just came in from the server
  *  - http_disc_accept_response(): all response rules were applied; from here on
  *    the mux knows by HTX_SL_F_DISC that records follow
@@ -17,14 +18,17 @@
 
 #include <haproxy/api.h>
 #include <haproxy/channel.h>
+#include <haproxy/check.h>
 #include <haproxy/connection.h>
 #include <haproxy/disc_lease.h>
 #include <haproxy/disc_handoff.h>
 #include <haproxy/filters.h>
+#include <haproxy/flt_disc.h>
 #include <haproxy/global.h>
 #include <haproxy/http.h>
 #include <haproxy/http_ana-t.h>
 #include <haproxy/http_disc.h>
+#include <haproxy/http_follow.h>
 #include <haproxy/http_htx.h>
 #include <haproxy/htx.h>
 #include <haproxy/log.h>
@@ -150,7 +154,7 @@ static struct connection *http_disc_conn(const struct stream *s)
 /* Returns the lease that transaction of <s> holds, or NULL. */
 struct disc_lease *http_disc_lease(struct stream *s)
 {
-	struct disc_txn *disc = s->txn ? s->txn->disc : NULL;
+	struct disc_txn *disc = http_disc_txn(s);
 	struct connection *conn = http_disc_conn(s);
 	struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
 
@@ -162,9 +166,10 @@ struct disc_lease *http_disc_lease(struct stream *s)
 /* Sets the reason to be logged, one word. */
 static void http_disc_set_reason(struct stream *s, struct ist reason)
 {
-	struct disc_txn *disc = s->txn->disc;
+	struct disc_txn *disc = http_disc_txn(s);
 	size_t i, len = MIN(reason.len, DISC_REASON_LEN);
 
+	ALREADY_CHECKED(disc);
 	for (i = 0; i < len; i++) /* it may come from an agent */
 		disc->reason[i] = (reason.ptr[i] > ' ' && reason.ptr[i] < 0x7f) ? reason.ptr[i] : '_';
 	disc->reason[len] = 0;
@@ -214,14 +219,15 @@ static int http_disc_is_threatened(struct stream *s)
 const char *http_disc_take_lease(struct stream *s)
 {
 	static uint64_t last_id;
-	struct disc_txn *disc = s->txn->disc;
+	struct disc_stream *ds = flt_disc(s);
+	struct disc_txn *disc;
 	const char *why;
 
-	if (!disc) {
-		disc = s->txn->disc = pool_zalloc(pool_head_disc_txn);
-		if (!disc)
-			return "memory";
-	}
+	if (ds && !ds->txn)
+		ds->txn = pool_zalloc(pool_head_disc_txn);
+	if (!ds || !ds->txn)
+		return "memory";
+	disc = ds->txn;
 	if (http_disc_lease(s))
 		return NULL; /* rule evaluated twice */
 
@@ -249,9 +255,10 @@ const char *http_disc_take_lease(struct stream *s)
 /* Gives up the lease of <s>, if any, for <reason> unless one is known already. */
 static void http_disc_give_up(struct stream *s, struct ist reason)
 {
-	struct disc_txn *disc = s->txn->disc;
+	struct disc_txn *disc = http_disc_txn(s);
 	struct disc_lease *lease = http_disc_lease(s);
 
+	ALREADY_CHECKED(disc);
 	disc->ticket[0] = 0;
 	disc->flags &= ~(DISC_TF_ANNOUNCED|DISC_TF_DIRECT);
 	if (!disc->lease_id)
@@ -264,13 +271,17 @@ static void http_disc_give_up(struct stream *s, struct ist reason)
 	DISC_COUNT(s, given_up, 1);
 }
 
-/* Releases what transaction of <s> holds. */
+/* Releases what <s>, for which a rule was evaluated, holds. */
 void http_disc_release(struct stream *s)
 {
-	if (!(s->txn->disc->flags & DISC_TF_PASSED))
+	struct disc_stream *ds = flt_disc(s);
+
+	ALREADY_CHECKED(ds);
+	if (!(ds->txn->flags & DISC_TF_PASSED))
 		http_disc_give_up(s, ist("ended"));
-	pool_free(pool_head_disc_txn, s->txn->disc);
-	s->txn->disc = NULL;
+	b_free(&ds->txn->request);
+	pool_free(pool_head_disc_txn, ds->txn);
+	ds->txn = NULL;
 }
 
 /*
@@ -315,12 +326,12 @@ static void http_disc_set_agent_reason(struct stream *s)
 
 /* Called when all request rules were applied to <htx>: the request keeps its
  * ticket if there is exactly one and the lease still holds. Otherwise the lease is
- * given up and the ticket removed. To be called if a "disc-lease" rule exists.
+ * given up and the ticket removed.
  */
 void http_disc_forward_request(struct stream *s, struct htx *htx)
 {
 	struct http_hdr_ctx ctx = { .blk = NULL };
-	struct disc_txn *disc = s->txn->disc;
+	struct disc_txn *disc = http_disc_txn(s);
 	struct disc_lease *lease = http_disc_lease(s);
 	struct ist ticket = IST_NULL;
 	const char *why = NULL;
@@ -360,10 +371,50 @@ void http_disc_forward_request(struct stream *s, struct htx *htx)
 		http_disc_clean_headers(htx);
 }
 
-/* Called when the request of <s> is about to be sent again because DiSC failed:
- * another server may be chosen if "option redispatch" is set.
+/* Removes the ticket from the request in <buf>, if one is there. Returns by how much it is
+ * smaller now.
  */
-void http_disc_choose_server(struct stream *s)
+static size_t http_disc_remove_ticket(struct buffer *buf)
+{
+	struct htx *htx = htxbuf(buf);
+	const size_t before = htx->data;
+
+	if (htx_is_empty(htx) || htx_get_first_type(htx) != HTX_BLK_REQ_SL)
+		return 0;
+	http_disc_clean_headers(htx);
+	return before - htx->data;
+}
+
+/* Called when the request of <s> is about to be sent again, wherever it is: gives the lease
+ * up and removes the ticket.
+ */
+void http_disc_retry(struct stream *s)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+	struct buffer *copy = &s->txn->l7_buffer;
+	size_t less;
+
+	if (!disc)
+		return;
+	http_disc_give_up(s, ist("retry"));
+	disc->flags &= ~DISC_TF_REPLAY;
+	b_free(&disc->request);
+	s->txn->rsp.flags = 0;
+	s->txn->rsp.msg_state = HTTP_MSG_RPBEFORE;
+
+	less = http_disc_remove_ticket(&s->req.buf);
+	if (co_data(&s->req) >= less)
+		co_set_data(&s->req, co_data(&s->req) - less);
+	/* its amount of data is that of the output, see do_l7_retry() */
+	less = http_disc_remove_ticket(copy);
+	if (b_data(copy) > less)
+		b_set_data(copy, b_data(copy) - less);
+}
+
+/* Chooses where the request of <s> is sent again because DiSC failed: another server may
+ * be chosen if "option redispatch" is set.
+ */
+static void http_disc_choose_server(struct stream *s)
 {
 	struct server *srv = objt_server(s->target);
 
@@ -379,25 +430,88 @@ void http_disc_choose_server(struct stream *s)
 	s->scb->state = SC_ST_REQ;
 }
 
-/* Called when the request of <s>, back in its channel, is about to be sent again:
- * gives the lease up and removes the ticket.
+/* Sends the request of <s> again, without ticket, if it may be and was kept. This is
+ * do_l7_retry() but for what counts it as a retry, since DiSC having failed is no failure
+ * of the request, and for "retries", which does not limit it. Returns 1, or 0 if the
+ * response has to be processed as it is.
  */
-void http_disc_retry(struct stream *s)
+int http_disc_replay(struct stream *s)
 {
-	struct htx *htx = htxbuf(&s->req.buf);
-	size_t before = htx->data;
+	struct disc_txn *disc = http_disc_txn(s);
+	struct channel *req = &s->req;
+	struct channel *res = &s->res;
+	struct server *srv = objt_server(s->target);
+	struct buffer *kept;
+	size_t output;
 
-	http_disc_give_up(s, ist("retry"));
-	s->txn->disc->flags &= ~DISC_TF_REPLAY;
-	s->txn->rsp.flags = 0;
-	s->txn->rsp.msg_state = HTTP_MSG_RPBEFORE;
-	if (htx_is_empty(htx) || htx_get_first_type(htx) != HTX_BLK_REQ_SL)
-		return;
-	http_disc_clean_headers(htx);
-	before -= htx->data;
-	if (before && co_data(&s->req) >= before)
-		co_set_data(&s->req, co_data(&s->req) - before);
-	htx_to_buf(htx, &s->req.buf);
+	if (!http_disc_may_replay(s))
+		return 0;
+	kept = b_data(&disc->request) ? &disc->request : &s->txn->l7_buffer;
+	if (!(s->txn->flags & TX_L7_RETRY) || !b_data(kept))
+		return 0;
+	if (srv && (s->flags & SF_CURR_SESS)) {
+		s->flags &= ~SF_CURR_SESS;
+		_HA_ATOMIC_DEC(&srv->cur_sess);
+	}
+	s->scf->flags &= ~(SC_FL_EOS | SC_FL_ABRT_DONE | SC_FL_ABRT_WANTED);
+	req->flags &= ~(CF_WRITE_TIMEOUT | CF_WROTE_DATA);
+	res->flags &= ~(CF_READ_TIMEOUT | CF_READ_EVENT);
+	res->analysers &= AN_RES_FLT_END;
+	s->conn_err_type = STRM_ET_NONE;
+	s->flags &= ~(SF_CONN_EXP | SF_ERR_MASK | SF_FINST_MASK);
+	s->conn_exp = TICK_ETERNITY;
+	s->current_rule = s->current_rule_list = NULL;
+	http_disc_choose_server(s);
+	res->to_forward = 0;
+	res->analyse_exp = TICK_ETERNITY;
+	res->total = 0;
+
+	s->scb->flags &= ~(SC_FL_ERROR | SC_FL_EOI | SC_FL_EOS | SC_FL_ABRT_DONE | SC_FL_ABRT_WANTED |
+	                   SC_FL_SHUT_DONE | SC_FL_SHUT_WANTED);
+	if (sc_reset_endp(s->scb) < 0) {
+		s->flags |= SF_ERR_INTERNAL;
+		return 0;
+	}
+
+	output = b_data(kept);
+	b_free(&req->buf);
+	b_set_data(kept, b_size(kept));
+	b_xfer(&req->buf, kept, b_data(kept));
+	co_set_data(req, output);
+	http_disc_retry(s);
+	http_follow_retry(s);
+
+	b_reset(&res->buf);
+	co_set_data(res, 0);
+	return 1;
+}
+
+/* Called when the server of <s> has failed before the headers of its response were
+ * complete: has the request sent again if it may be. Returns 1 if it will be, otherwise 0.
+ */
+int http_disc_replay_failed(struct stream *s)
+{
+	const struct connection *conn = sc_conn(s->scb);
+	struct server *srv = objt_server(s->target);
+	const int is_reused = s->flags & SF_SRV_REUSED;
+	short why;
+
+	/* without early data, or without a client, the analyser knows what to do */
+	if ((conn && conn->err_code == CO_ER_SSL_EARLY_FAILED) || sc_ep_test(s->scf, SE_FL_ERR_PENDING))
+		return 0;
+	if (htxbuf(&s->res.buf)->flags & HTX_FL_PARSING_ERROR)
+		why = HANA_STATUS_HTTP_HDRRSP;
+	else if (s->scb->flags & SC_FL_ERROR)
+		why = is_reused ? HANA_STATUS_UNKNOWN : HANA_STATUS_HTTP_READ_ERROR;
+	else if (s->res.flags & CF_READ_TIMEOUT)
+		why = HANA_STATUS_HTTP_READ_TIMEOUT;
+	else
+		why = is_reused ? HANA_STATUS_UNKNOWN : HANA_STATUS_HTTP_BROKEN_PIPE;
+	if (!http_disc_replay(s))
+		return 0;
+	if (srv && why != HANA_STATUS_UNKNOWN)
+		health_adjust(srv, why);
+	return 1;
 }
 
 /*
@@ -491,11 +605,11 @@ static int http_disc_check_chunked(struct htx *htx)
 }
 
 /* Checks announcement <ann> of records against what was leased and asked for.
- * Returns NULL with the layout in s->txn->disc, or the name of what is wrong.
+ * Returns NULL with the layout noted for <s>, or the name of what is wrong.
  */
 static const char *http_disc_check_records(struct stream *s, struct htx *htx, const struct disc_announcement *ann)
 {
-	struct disc_txn *disc = s->txn->disc;
+	struct disc_txn *disc = http_disc_txn(s);
 	struct disc_lease *lease = http_disc_lease(s);
 	struct htx_sl *sl = http_get_stline(htx);
 
@@ -535,13 +649,13 @@ static void http_disc_reject(struct stream *s, const char *field)
 	struct server *srv = objt_server(s->target);
 	char word[DISC_REASON_LEN + 1];
 
-	if (s->txn->disc && (strcmp(field, "lease") == 0 || strcmp(field, "agent") == 0)) {
+	if (http_disc_txn(s) && (strcmp(field, "lease") == 0 || strcmp(field, "agent") == 0)) {
 		http_disc_give_up(s, strcmp(field, "lease") == 0 ? ist("lost") : ist("no-agent"));
 		return;
 	}
 	snprintf(word, sizeof(word), "bad-%s", field);
 	DISC_COUNT(s, rejected, 1);
-	if (s->txn->disc) {
+	if (http_disc_txn(s)) {
 		http_disc_set_reason(s, ist(word));
 		http_disc_give_up(s, ist(word));
 	}
@@ -574,14 +688,14 @@ static int http_disc_set_size(struct htx *htx, uint64_t size)
 
 /* Called on response headers <htx> as they came from the server: checks what they
  * announce, removes all of DiSC's headers, and puts the plaintext's size into
- * Content-Length if records follow. To be called if a "disc-lease" rule exists,
- * for all responses including interim ones. Returns 1 if the response may be
+ * Content-Length if records follow. To be called for all responses of a proxy with a
+ * "disc-lease" rule, including interim ones. Returns 1 if the response may be
  * processed, or 0 if it must not be forwarded.
  */
 int http_disc_check_response(struct stream *s, struct htx *htx)
 {
 	struct http_hdr_ctx ctx = { .blk = NULL };
-	struct disc_txn *disc = s->txn->disc;
+	struct disc_txn *disc = http_disc_txn(s);
 	struct disc_announcement ann;
 	const char *wrong = NULL;
 	int status = http_get_stline(htx)->info.res.status;
@@ -602,8 +716,13 @@ int http_disc_check_response(struct stream *s, struct htx *htx)
 		wrong = http_disc_check_records(s, htx, &ann);
 		if (!wrong && !http_disc_set_size(htx, disc->length))
 			wrong = "content-length";
-		if (!wrong)
+		if (!wrong) {
 			disc->flags |= DISC_TF_ANNOUNCED | (ann.body == DISC_BODY_DIRECT ? DISC_TF_DIRECT : 0);
+			/* where the analyser does not release it: the response may still be refused */
+			b_free(&disc->request);
+			disc->request = s->txn->l7_buffer;
+			s->txn->l7_buffer = BUF_NULL;
+		}
 	}
 	else if (!wrong && disc && disc->ticket[0]) {
 		struct disc_lease *lease = http_disc_lease(s);
@@ -658,20 +777,23 @@ static size_t http_disc_headers_size(struct htx *htx)
 }
 
 /* Called when all response rules were applied to <htx> and records may follow:
- * last checks before the mux gets it. Returns 1, or 0 if the response must not be
- * forwarded. To be called if DISC_TF_ANNOUNCED is set.
+ * last checks before the mux gets it. Returns 1, also if none follow, or 0 if the response
+ * must not be forwarded.
  */
 int http_disc_accept_response(struct stream *s, struct htx *htx)
 {
-	struct disc_txn *disc = s->txn->disc;
+	struct disc_txn *disc = http_disc_txn(s);
 	struct disc_lease *lease = http_disc_lease(s);
 	struct connection *conn = http_disc_conn(s);
 	struct connection *srv_conn;
-	struct htx_sl *sl = http_get_stline(htx);
+	struct htx_sl *sl;
 	const char *wrong = NULL;
 	uint32_t body = 0;
 	int32_t pos;
 
+	if (!disc || !(disc->flags & DISC_TF_ANNOUNCED))
+		return 1;
+	sl = http_get_stline(htx);
 	if (!lease || !conn || (conn->flags & CO_FL_SSL_WAIT_HS))
 		wrong = "lease";
 	else if (s->txn->status != sl->info.res.status || (s->txn->status != 200 && s->txn->status != 206))
@@ -709,6 +831,7 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	disc->ticket[0] = 0;
 	disc->flags &= ~DISC_TF_REPLAY;
 	disc->flags |= DISC_TF_PASSED;
+	b_free(&disc->request);
 	http_disc_set_reason(s, ist("-"));
 	sl->flags |= HTX_SL_F_DISC;
 	DISC_COUNT(s, passed, 1);
@@ -717,10 +840,28 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	return 1;
 }
 
+/* Counts the response of <s>, which can neither be forwarded nor be asked for again, as
+ * http_process_res_common() does with a bad one. The client will get a 502.
+ */
+void http_disc_fail_response(struct stream *s)
+{
+	struct server *srv = objt_server(s->target);
+
+	s->logs.t_data = -1;
+	s->txn->status = 0; /* none was sent: the filter's error makes it 502 */
+	stream_inc_http_fail_ctr(s);
+	_HA_ATOMIC_INC(&s->be->be_counters.failed_resp);
+	if (srv) {
+		_HA_ATOMIC_INC(&srv->counters.failed_resp);
+		health_adjust(srv, HANA_STATUS_HTTP_RSP);
+	}
+	s->scb->flags |= SC_FL_NOLINGER;
+}
+
 /* The response of <s>, accepted as direct, takes the splice path instead. */
 void http_disc_not_direct(struct stream *s)
 {
-	struct disc_txn *disc = s->txn ? s->txn->disc : NULL;
+	struct disc_txn *disc = http_disc_txn(s);
 
 	if (!disc || !(disc->flags & DISC_TF_DIRECT))
 		return;
@@ -730,7 +871,7 @@ void http_disc_not_direct(struct stream *s)
 /* Returns the lease that the direct response of <s> was accepted for, or NULL. */
 static const struct disc_lease *http_disc_direct_lease(const struct stream *s)
 {
-	const struct disc_txn *disc = s->txn->disc;
+	const struct disc_txn *disc = http_disc_txn(s);
 	const struct connection *conn;
 	const struct disc_lease *lease;
 
@@ -741,48 +882,62 @@ static const struct disc_lease *http_disc_direct_lease(const struct stream *s)
 	return (lease && lease->id == disc->lease_id) ? lease : NULL;
 }
 
-/* Returns non-zero if the response of <s> takes the direct path and is not over: its
- * end depends on the agent, not on the server.
+/* Called before the body of the response of <s> is looked at. If it takes the direct path,
+ * an error or the silence of the server has no consequences: the agent tells how it ends,
+ * and when all of it was written, it ends even if the server cannot tell so any more.
+ * Returns 1 if there is nothing but to wait for the agent, or 0 if the body is to be
+ * processed.
  */
-int http_disc_is_direct(const struct stream *s)
+int http_disc_hold_response(struct stream *s)
 {
-	return http_disc_direct_lease(s) && disc_conn_is_direct(http_disc_conn(s));
-}
-
-/* Called before the body of the response of <s> is looked at. If it takes the direct
- * path, an error or the silence of the server has no consequences, and when all of it
- * was written, it ends even if the server cannot tell so any more.
- */
-void http_disc_forget_server(struct stream *s)
-{
+	const struct disc_txn *disc = http_disc_txn(s);
 	const struct disc_lease *lease = http_disc_direct_lease(s);
+	struct channel *res = &s->res;
+	struct http_msg *msg = &s->txn->rsp;
 	struct htx *htx;
 
-	if (!lease)
-		return;
-	if ((s->scb->flags & SC_FL_ERROR) || (s->res.flags & CF_READ_TIMEOUT)) {
+	if (!disc || !lease)
+		return 0;
+	if ((s->scb->flags & SC_FL_ERROR) || (res->flags & CF_READ_TIMEOUT)) {
 		sc_abort(s->scb);
 		s->scb->flags &= ~SC_FL_ERROR;
-		s->res.flags &= ~CF_READ_TIMEOUT;
+		res->flags &= ~CF_READ_TIMEOUT;
 	}
-	if (disc_conn_is_direct(http_disc_conn(s)))
-		return;
-	if (lease->acked != s->txn->disc->ciphertext || s->txn->rsp.msg_state >= HTTP_MSG_ENDING ||
-	    !(s->scb->flags & (SC_FL_EOS|SC_FL_ABRT_DONE)) || !channel_alloc_buffer(&s->res, &s->buffer_wait))
-		return;
-	htx = htx_from_buf(&s->res.buf);
+	if (disc_conn_is_direct(http_disc_conn(s))) {
+		htx = htxbuf(&res->buf);
+		/* complete, broken, or without its client: as any other one */
+		if ((htx->flags & (HTX_FL_EOM | HTX_FL_PARSING_ERROR | HTX_FL_PROCESSING_ERROR)) ||
+		    msg->msg_state >= HTTP_MSG_ENDING || (s->scf->flags & SC_FL_SHUT_DONE) ||
+		    (res->to_forward == CHN_INFINITE_FORWARD && (s->scb->flags & SC_FL_EOI)))
+			return 0;
+		msg->msg_state = HTTP_MSG_DATA;
+		if (!res->to_forward || res->to_forward == CHN_INFINITE_FORWARD) {
+			c_adv(res, htx->data - co_data(res));
+			if (global.tune.options & GTUNE_USE_FAST_FWD)
+				channel_htx_forward_forever(res, htx);
+		}
+		else
+			res->flags |= CF_WAKE_WRITE;
+		channel_dont_close(res);
+		return 1;
+	}
+	if (lease->acked != disc->ciphertext || msg->msg_state >= HTTP_MSG_ENDING ||
+	    !(s->scb->flags & (SC_FL_EOS | SC_FL_ABRT_DONE)) || !channel_alloc_buffer(res, &s->buffer_wait))
+		return 0;
+	htx = htx_from_buf(&res->buf);
 	if (!(htx->flags & HTX_FL_EOM) && htx_add_endof(htx, HTX_BLK_EOT))
 		htx->flags |= HTX_FL_EOM;
-	htx_to_buf(htx, &s->res.buf);
+	htx_to_buf(htx, &res->buf);
+	return 0;
 }
 
 /* Converts <total>, the bytes that the response channel of <s> has seen, to what
  * it would have seen without DiSC, so that counters and logs do not depend on the
  * path taken. Never returns less than what was counted already.
  */
-unsigned long long http_disc_plain_total(const struct stream *s, unsigned long long total)
+static unsigned long long http_disc_plain_total(const struct stream *s, const struct disc_txn *disc,
+                                                unsigned long long total)
 {
-	const struct disc_txn *disc = s->txn->disc;
 	unsigned long long counted = s->logs.bytes_out;
 	unsigned long long body, rest;
 
@@ -803,4 +958,19 @@ unsigned long long http_disc_plain_total(const struct stream *s, unsigned long l
 	body = body / (DISC_RECORD_MAX + disc->overhead) * DISC_RECORD_MAX;
 	rest = rest > disc->overhead ? rest - disc->overhead : 0;
 	return MAX(disc->body_at + MIN(body + rest, disc->length), counted);
+}
+
+/* Makes the response channel of <s> count what it would have received without DiSC, before
+ * somebody looks at it. May be called any number of times.
+ */
+void http_disc_count(struct stream *s)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+	unsigned long long plain;
+
+	if (!disc || !(disc->flags & DISC_TF_PASSED))
+		return;
+	plain = http_disc_plain_total(s, disc, s->res.total + disc->hidden);
+	disc->hidden += s->res.total - plain;
+	s->res.total = plain;
 }

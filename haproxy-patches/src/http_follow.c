@@ -19,7 +19,9 @@
 #include <haproxy/cfgparse.h>
 #include <haproxy/channel.h>
 #include <haproxy/dynbuf.h>
+#include <haproxy/errors.h>
 #include <haproxy/filters.h>
+#include <haproxy/flt_disc.h>
 #include <haproxy/http.h>
 #include <haproxy/http_ana.h>
 #include <haproxy/http_disc.h>
@@ -41,8 +43,6 @@
 #include <haproxy/vars.h>
 
 DECLARE_STATIC_POOL(pool_head_http_follow, "http_follow", sizeof(struct http_follow));
-
-int follow_configured = 0;
 
 /* bytes that the second response's own headers may always have */
 #define FOLLOW_ROOM 4096
@@ -105,40 +105,26 @@ static void follow_remove(struct htx *htx, const struct ist name)
 		http_remove_header(htx, &ctx);
 }
 
-/* Returns what is known about following for <s>, allocated if needed, or NULL. */
-static struct http_follow *follow_get(struct stream *s)
-{
-	if (!s->txn->follow)
-		s->txn->follow = pool_zalloc(pool_head_http_follow);
-	return s->txn->follow;
-}
-
-/* Releases what transaction of <s> holds. */
+/* Releases what <s> holds. */
 void http_follow_release(struct stream *s)
 {
-	struct http_follow *follow = s->txn->follow;
+	struct http_follow *follow = http_follow(s);
 
 	b_free(&follow->request);
 	b_free(&follow->kept);
 	free(follow->area);
 	pool_free(pool_head_http_follow, follow);
-	s->txn->follow = NULL;
+	flt_disc(s)->follow = NULL;
 }
 
-/* Keeps the client's header fields of request <htx>, which is about to be
- * forwarded, in case its response refers to a body. On failure such a response will
- * be refused.
+/* Copies the client's header fields from <htx> to <follow>: cookies if <cookies>, otherwise
+ * all others that the second request may have. On failure nothing is kept at all.
  */
-void http_follow_save_request(struct stream *s, struct htx *htx)
+static void follow_copy_request(struct http_follow *follow, struct htx *htx, int cookies)
 {
-	struct http_follow *follow = follow_get(s);
-	struct htx *saved;
+	struct htx *saved = htx_from_buf(&follow->request);
 	int32_t pos;
 
-	if (!follow || (follow->flags & FOLLOW_F_DONE) || b_alloc(&follow->request, DB_UNLIKELY) == NULL)
-		return;
-	saved = htx_from_buf(&follow->request);
-	htx_reset(saved);
 	for (pos = htx_get_first(htx); pos != -1; pos = htx_get_next(htx, pos)) {
 		struct htx_blk *blk = htx_get_blk(htx, pos);
 		enum htx_blk_type type = htx_get_blk_type(blk);
@@ -149,7 +135,8 @@ void http_follow_save_request(struct stream *s, struct htx *htx)
 		if (type != HTX_BLK_HDR)
 			continue;
 		name = htx_get_blk_name(htx, blk);
-		if (FOLLOW_LISTED(name, follow_not_replayed) || istmatch(name, ist("disc-")))
+		if (FOLLOW_LISTED(name, follow_not_replayed) || istmatch(name, ist("disc-")) ||
+		    !isteqi(name, ist("cookie")) != !cookies)
 			continue;
 		if (!htx_add_header(saved, name, htx_get_blk_value(htx, blk))) {
 			b_free(&follow->request);
@@ -157,6 +144,34 @@ void http_follow_save_request(struct stream *s, struct htx *htx)
 		}
 	}
 	htx_to_buf(saved, &follow->request);
+}
+
+/* Keeps the client's header fields of request <htx>, as the rules left them, in case its
+ * response refers to a body: only if it goes to a backend with a trusted server, by way
+ * of a proxy with a rule. On failure such a response will be refused.
+ */
+void http_follow_save_request(struct stream *s, struct htx *htx)
+{
+	struct disc_stream *ds = flt_disc(s);
+
+	if (!(ds->rules & FLT_DISC_FOLLOW) || !(s->be->options2 & PR_O2_DISC_TRUST) || ds->follow)
+		return;
+	ds->follow = pool_zalloc(pool_head_http_follow);
+	if (!ds->follow || b_alloc(&ds->follow->request, DB_UNLIKELY) == NULL)
+		return;
+	htx_reset(htx_from_buf(&ds->follow->request));
+	follow_copy_request(ds->follow, htx, 0);
+}
+
+/* Does the same for the cookies, once HAProxy has removed its own one from request <htx>.
+ * The other fields that it has added meanwhile are to be added to the second request, too.
+ */
+void http_follow_save_cookies(struct stream *s, struct htx *htx)
+{
+	struct http_follow *follow = http_follow(s);
+
+	if (follow && !(follow->flags & FOLLOW_F_DONE) && follow->request.size)
+		follow_copy_request(follow, htx, 1);
 }
 
 /* Removes references from response headers <htx>: clients never see any. */
@@ -169,7 +184,7 @@ void http_follow_remove_references(struct htx *htx)
 }
 
 /* Removes references from response headers <htx> as they came from the server,
- * unless this one may send some. To be called if a "disc-follow" rule exists.
+ * unless this one may send some. To be called if a "disc-follow" rule concerns <s>.
  */
 void http_follow_clean_response(struct stream *s, struct htx *htx)
 {
@@ -300,15 +315,37 @@ static enum act_return follow_refuse(struct stream *s, const struct proxy *be, c
 	return ACT_RET_ABRT;
 }
 
-/* Action "disc-follow": decides, http_follow_replay() then does it. Goes on with
- * the rules if the response carries no reference; a reference which cannot be
+/* The client of <s> is gone, and "option abortonclose" is set or its connection failed:
+ * nobody waits for the body. Ends as if this had been noticed while waiting for the response.
+ */
+static enum act_return follow_give_up(struct stream *s)
+{
+	struct server *srv = objt_server(s->target);
+
+	_HA_ATOMIC_INC(&s->sess->fe->fe_counters.cli_aborts);
+	_HA_ATOMIC_INC(&s->be->be_counters.cli_aborts);
+	if (s->sess->listener && s->sess->listener->counters)
+		_HA_ATOMIC_INC(&s->sess->listener->counters->cli_aborts);
+	if (srv)
+		_HA_ATOMIC_INC(&srv->counters.cli_aborts);
+	s->txn->status = 400;
+	if (!(s->flags & SF_ERR_MASK))
+		s->flags |= SF_ERR_CLICL;
+	if (!(s->flags & SF_FINST_MASK))
+		s->flags |= SF_FINST_H;
+	http_reply_and_close(s, s->txn->status, http_error_message(s));
+	return ACT_RET_ABRT;
+}
+
+/* Action "disc-follow": decides, and has http_follow_replay() called, which does it. The
+ * rules go on with the second response. They go on at once if the response carries no reference; a reference which cannot be
  * followed ends in an error, since there is no body to send.
  */
 static enum act_return follow_action(struct act_rule *rule, struct proxy *px,
                                      struct session *sess, struct stream *s, int flags)
 {
 	struct follow_rule *args = rule->arg.act.p[0];
-	struct http_follow *follow = s->txn->follow;
+	struct http_follow *follow = http_follow(s);
 	const struct server *srv = objt_server(s->target);
 	struct htx *htx = htxbuf(&s->res.buf);
 	struct buffer *reference;
@@ -350,10 +387,13 @@ static enum act_return follow_action(struct act_rule *rule, struct proxy *px,
 	else {
 		follow->be = args->be;
 		follow->flags |= FOLLOW_F_WANTED;
-		ret = ACT_RET_STOP;
+		flt_disc_follow(s);
+		ret = ACT_RET_YIELD;
 	}
 	if (why)
 		ret = follow_refuse(s, args->be, path, why);
+	else if (flags & ACT_OPT_FINAL)
+		ret = follow_give_up(s);
  leave:
 	free_trash_chunk(reference);
 	return ret;
@@ -364,7 +404,7 @@ static enum act_return follow_action(struct act_rule *rule, struct proxy *px,
  */
 static int follow_build_request(struct stream *s)
 {
-	struct http_follow *follow = s->txn->follow;
+	struct http_follow *follow = http_follow(s);
 	const unsigned int ver_11 = s->txn->req.flags & HTTP_MSGF_VER_11;
 	const unsigned int flags = HTX_SL_F_XFER_LEN | HTX_SL_F_BODYLESS | (ver_11 ? HTX_SL_F_VER_11 : 0);
 	struct htx *saved = htxbuf(&follow->request);
@@ -396,19 +436,6 @@ static int follow_build_request(struct stream *s)
 	return 1;
 }
 
-/* Makes filters forget the payloads of the first request and of its response. */
-static void follow_reset_filters(struct stream *s)
-{
-	struct filter *filter;
-
-	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
-		unregister_data_filter(s, &s->req, filter);
-		unregister_data_filter(s, &s->res, filter);
-		FLT_OFF(filter, &s->req) = FLT_OFF(filter, &s->res) = 0;
-	}
-	FLT_STRM_OFF(s, &s->req) = FLT_STRM_OFF(s, &s->res) = 0;
-}
-
 /* Leaves the application's server and backend. Its connection may be reused if the
  * response was received completely. Returns 1, or 0 on failure.
  */
@@ -428,10 +455,7 @@ static int follow_leave_backend(struct stream *s)
 	s->target = NULL;
 	sockaddr_free(&s->scb->dst);
 
-	if (HAS_FILTERS(s)) {
-		follow_reset_filters(s);
-		flt_stream_release(s, 1);
-	}
+	flt_disc_restart(s);
 	if (s->flags & SF_BE_ASSIGNED)
 		_HA_ATOMIC_DEC(&s->be->beconn);
 	s->flags &= ~(SF_BE_ASSIGNED | SF_DIRECT | SF_ASSIGNED | SF_SRV_REUSED | SF_SRV_REUSED_ANTICIPATED |
@@ -523,16 +547,14 @@ static void follow_forget_agent(struct stream *s)
 		vars_unset_by_name_ifexist(names[i], strlen(names[i]), &smp);
 }
 
-/* Called when a rule decided to fetch the body of <s> elsewhere: from here on the
- * stream has a new request to process in another backend. Returns 1, or 0 on
- * failure, in which case the response must be replaced by an error.
+/* Makes a new request of <s> of what was kept, and lets it enter the other backend.
+ * Returns 1, or 0 on failure.
  */
-int http_follow_replay(struct stream *s)
+static int follow_restart(struct stream *s)
 {
-	struct http_follow *follow = s->txn->follow;
+	struct http_follow *follow = http_follow(s);
 
-	follow->flags |= FOLLOW_F_DONE;
-	if (s->txn->disc)
+	if (flt_disc(s)->txn)
 		http_disc_release(s); /* another request, another lease */
 	if (!follow_leave_backend(s))
 		return 0;
@@ -541,8 +563,38 @@ int http_follow_replay(struct stream *s)
 	if (!follow_build_request(s) || !stream_set_backend(s, follow->be))
 		return 0;
 	b_free(&follow->request);
-	task_wakeup(s->task, TASK_WOKEN_MSG);
 	return 1;
+}
+
+/* To be called before the response rules of <s> are evaluated: if one of them decided to
+ * fetch the body elsewhere, the stream has a new request to process in another backend
+ * from here on, and there is nothing to be analysed. On failure the client gets a 500.
+ */
+void http_follow_replay(struct stream *s)
+{
+	struct http_follow *follow = http_follow(s);
+	struct session *sess = s->sess;
+
+	if (!follow || (follow->flags & (FOLLOW_F_WANTED|FOLLOW_F_DONE)) != FOLLOW_F_WANTED)
+		return;
+	follow->flags |= FOLLOW_F_DONE;
+	if (!follow_restart(s)) {
+		_HA_ATOMIC_INC(&sess->fe->fe_counters.internal_errors);
+		_HA_ATOMIC_INC(&s->be->be_counters.internal_errors);
+		if (sess->listener && sess->listener->counters)
+			_HA_ATOMIC_INC(&sess->listener->counters->internal_errors);
+		if (objt_server(s->target))
+			_HA_ATOMIC_INC(&__objt_server(s->target)->counters.internal_errors);
+		s->txn->status = 500;
+		if (!(s->flags & SF_ERR_MASK))
+			s->flags |= SF_ERR_INTERNAL;
+		http_set_term_flags(s);
+		http_reply_and_close(s, s->txn->status, http_error_message(s));
+		s->scb->flags |= SC_FL_NOLINGER;
+		s->current_rule = s->current_rule_list = NULL;
+	}
+	s->txn->rsp.msg_state = HTTP_MSG_RPBEFORE;
+	task_wakeup(s->task, TASK_WOKEN_MSG);
 }
 
 /* Returns how much of the <max> bytes that the response channel of <s> has room for
@@ -550,22 +602,23 @@ int http_follow_replay(struct stream *s)
  */
 size_t http_follow_limit_recv(const struct stream *s, size_t max)
 {
-	size_t kept = 0;
+	const struct http_follow *follow = http_follow(s);
+	size_t kept;
 
-	if (s->txn && http_follow_done(s) && !(s->txn->follow->flags & FOLLOW_F_MERGED) &&
-	    b_data(&s->txn->follow->kept))
-		kept = htx_used_space(htxbuf(&s->txn->follow->kept));
+	if (!follow || (follow->flags & (FOLLOW_F_DONE|FOLLOW_F_MERGED)) != FOLLOW_F_DONE || !b_data(&follow->kept))
+		return max;
+	kept = htx_used_space(htxbuf(&follow->kept));
 	return MAX(max > kept ? max - kept : 0, MIN(max, FOLLOW_ROOM));
 }
 
 /* Returns non-zero if response <htx> is made of several ranges: its Content-Type tells
  * how.
  */
-static int follow_has_several_ranges(struct stream *s, struct htx *htx)
+static int follow_has_several_ranges(struct htx *htx)
 {
 	struct http_hdr_ctx ctx = { .blk = NULL };
 
-	return s->txn->status == 206 && http_find_header(htx, ist("content-type"), &ctx, 1) &&
+	return http_get_stline(htx)->info.res.status == 206 && http_find_header(htx, ist("content-type"), &ctx, 1) &&
 	       istmatchi(ctx.value, ist("multipart/byteranges"));
 }
 
@@ -576,8 +629,8 @@ static int follow_has_several_ranges(struct stream *s, struct htx *htx)
  */
 int http_follow_merge(struct stream *s, struct htx *htx)
 {
-	struct http_follow *follow = s->txn->follow;
-	int error = s->txn->status >= 400;
+	struct http_follow *follow = http_follow(s);
+	const int error = http_get_stline(htx)->info.res.status >= 400;
 	struct htx *kept;
 	int several;
 	int32_t pos;
@@ -587,7 +640,7 @@ int http_follow_merge(struct stream *s, struct htx *htx)
 		return 1;
 	follow->flags |= FOLLOW_F_MERGED;
 	kept = htxbuf(&follow->kept);
-	several = follow_has_several_ranges(s, htx);
+	several = follow_has_several_ranges(htx);
 	/* remove first, then add, since a name may appear several times */
 	for (pass = 0; pass < 2; pass++) {
 		for (pos = htx_get_head(kept); pos != -1; pos = htx_get_next(kept, pos)) {
@@ -763,7 +816,6 @@ static enum act_parse_ret follow_parse_rule(const char **args, int *orig_arg, st
 		cap |= SMP_VAL_BE_HRS_HDR;
 	if (!parse_logformat_string(path, px, &follow->path, LOG_OPT_HTTP, cap, err))
 		goto fail;
-	follow_configured = 1;
 	*orig_arg = arg;
 	return ACT_RET_PRS_OK;
 
@@ -782,6 +834,12 @@ static enum act_parse_ret follow_parse_old_name(const char **args, int *orig_arg
 	return ACT_RET_PRS_ERR;
 }
 
+/* Returns non-zero if <rule> is "disc-follow". */
+int http_follow_is_rule(const struct act_rule *rule)
+{
+	return rule->action_ptr == follow_action;
+}
+
 static struct action_kw_list follow_res_actions = {
 	.kw = {
 		{ "disc-follow",     follow_parse_rule,     0 },
@@ -796,6 +854,8 @@ INITCALL1(STG_REGISTER, http_res_keywords_register, &follow_res_actions);
 static int follow_parse_trust(char **args, int *cur_arg, struct proxy *px, struct server *newsrv, char **err)
 {
 	newsrv->flags |= SRV_F_DISC_TRUST;
+	if (!(global.mode & MODE_STARTING)) /* "add server" */
+		HA_ATOMIC_OR(&px->options2, PR_O2_DISC_TRUST);
 	return 0;
 }
 
@@ -813,3 +873,13 @@ static struct srv_kw_list follow_srv_kws = { "DISC", { }, {
 }};
 
 INITCALL1(STG_REGISTER, srv_register_keywords, &follow_srv_kws);
+
+/* Notes for the backend of <srv> whether this one is trusted. Returns ERR_NONE. */
+static int follow_check_server(struct server *srv)
+{
+	if (srv->flags & SRV_F_DISC_TRUST)
+		srv->proxy->options2 |= PR_O2_DISC_TRUST;
+	return ERR_NONE;
+}
+
+REGISTER_POST_SERVER_CHECK(follow_check_server);

@@ -11,8 +11,6 @@
 #include <string.h>
 
 #include <haproxy/filters-t.h>
-#include <haproxy/proxy-t.h>
-#include <haproxy/server-t.h>
 #include <haproxy/stream-t.h>
 
 /* Bits of HAProxy's own words of flags, far from those that it uses. To be compared with
@@ -43,7 +41,8 @@ struct disc_stream *flt_disc_find(const struct stream *s);
 void flt_disc_retry(struct stream *s);
 int flt_disc_hold_response(struct stream *s);
 size_t flt_disc_limit_recv(const struct stream *s, size_t max);
-int flt_disc_restart(struct stream *s);
+void flt_disc_follow(struct stream *s);
+void flt_disc_restart(struct stream *s);
 
 /* Returns what DiSC knows about stream <s>, or NULL. */
 static inline struct disc_stream *flt_disc(const struct stream *s)

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <import/ist.h>
+#include <haproxy/buf-t.h>
 
 #define DISC_TICKET_LEN  32     /* hexadecimal digits */
 #define DISC_REASON_LEN  31
@@ -36,7 +37,7 @@ struct disc_announcement {
 	uint64_t length;        /* bytes of plaintext */
 };
 
-/* attached to an HTTP transaction for which "disc-lease" was evaluated */
+/* of a stream for which "disc-lease" was evaluated */
 struct disc_txn {
 	uint64_t lease_id;                  /* 0 if no lease was taken */
 	uint32_t flags;                     /* DISC_TF_* */
@@ -47,6 +48,8 @@ struct disc_txn {
 	uint64_t ciphertext;                /*   and their size */
 	unsigned int overhead;              /* bytes that a record adds */
 	uint64_t body_at;                   /* what the response channel had received before the body */
+	int64_t hidden;                     /* what it has received but does not count, see http_disc_count() */
+	struct buffer request;              /* HTX message: the request, in case that announced records are refused */
 };
 
 /* one per process and one per frontend */

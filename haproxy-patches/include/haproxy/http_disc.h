@@ -8,6 +8,8 @@
 #ifndef _HAPROXY_HTTP_DISC_H
 #define _HAPROXY_HTTP_DISC_H
 
+#include <haproxy/action-t.h>
+#include <haproxy/flt_disc.h>
 #include <haproxy/http_ana-t.h>
 #include <haproxy/http_disc-t.h>
 #include <haproxy/htx-t.h>
@@ -23,23 +25,32 @@ extern struct disc_counters disc_counters;
 
 const char *http_disc_take_lease(struct stream *s);
 struct disc_lease *http_disc_lease(struct stream *s);
+int http_disc_is_rule(const struct act_rule *rule);
 
-/* hooks of the HTTP analysers, to be called if <disc_configured> is set */
 void http_disc_clean_headers(struct htx *htx);
 void http_disc_forward_request(struct stream *s, struct htx *htx);
 int http_disc_check_response(struct stream *s, struct htx *htx);
-
-/* to be called if s->txn->disc is set */
-void http_disc_choose_server(struct stream *s);
-void http_disc_retry(struct stream *s);
 int http_disc_accept_response(struct stream *s, struct htx *htx);
+void http_disc_fail_response(struct stream *s);
+int http_disc_hold_response(struct stream *s);
+void http_disc_count(struct stream *s);
 void http_disc_not_direct(struct stream *s);
-int http_disc_is_direct(const struct stream *s);
-void http_disc_forget_server(struct stream *s);
-unsigned long long http_disc_plain_total(const struct stream *s, unsigned long long total);
+void http_disc_retry(struct stream *s);
+int http_disc_replay(struct stream *s);
+int http_disc_replay_failed(struct stream *s);
 void http_disc_release(struct stream *s);
 
 const char *http_disc_parse_announcement(struct ist value, struct disc_announcement *ann);
+
+/* Returns the part of stream <s> that deals with leases, or NULL if no "disc-lease" rule was
+ * evaluated.
+ */
+static inline struct disc_txn *http_disc_txn(const struct stream *s)
+{
+	const struct disc_stream *ds = flt_disc(s);
+
+	return ds ? ds->txn : NULL;
+}
 
 /* Returns non-zero if the request of <s> may be sent again because DiSC failed,
  * whatever "retry-on" says: it left with a ticket, and its response was not
@@ -47,22 +58,24 @@ const char *http_disc_parse_announcement(struct ist value, struct disc_announcem
  */
 static inline int http_disc_may_replay(const struct stream *s)
 {
-	return s->txn->disc && (s->txn->disc->flags & DISC_TF_REPLAY);
+	const struct disc_txn *disc = http_disc_txn(s);
+
+	return disc && (disc->flags & DISC_TF_REPLAY);
 }
 
 #else /* DiSC needs wolfSSL: there are no leases, and nothing to be done */
 
-#define disc_configured 0
-
+static inline int http_disc_is_rule(const struct act_rule *rule) { return 0; }
 static inline void http_disc_clean_headers(struct htx *htx) { }
 static inline void http_disc_forward_request(struct stream *s, struct htx *htx) { }
 static inline int http_disc_check_response(struct stream *s, struct htx *htx) { return 1; }
-static inline void http_disc_choose_server(struct stream *s) { }
+static inline int http_disc_accept_response(struct stream *s, struct htx *htx) { return 1; }
+static inline void http_disc_fail_response(struct stream *s) { }
+static inline int http_disc_hold_response(struct stream *s) { return 0; }
+static inline void http_disc_count(struct stream *s) { }
 static inline void http_disc_retry(struct stream *s) { }
-static inline int http_disc_accept_response(struct stream *s, struct htx *htx) { return 0; }
-static inline int http_disc_is_direct(const struct stream *s) { return 0; }
-static inline void http_disc_forget_server(struct stream *s) { }
-static inline unsigned long long http_disc_plain_total(const struct stream *s, unsigned long long total) { return total; }
+static inline int http_disc_replay(struct stream *s) { return 0; }
+static inline int http_disc_replay_failed(struct stream *s) { return 0; }
 static inline void http_disc_release(struct stream *s) { }
 static inline int http_disc_may_replay(const struct stream *s) { return 0; }
 

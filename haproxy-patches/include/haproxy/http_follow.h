@@ -8,8 +8,10 @@
 #ifndef _HAPROXY_HTTP_FOLLOW_H
 #define _HAPROXY_HTTP_FOLLOW_H
 
+#include <haproxy/action-t.h>
 #include <haproxy/buf-t.h>
 #include <haproxy/dynbuf.h>
+#include <haproxy/flt_disc.h>
 #include <haproxy/http_ana-t.h>
 #include <haproxy/htx-t.h>
 #include <haproxy/stream-t.h>
@@ -19,7 +21,7 @@
 #define FOLLOW_F_DONE    0x00000002 /* the body is being fetched, there is no second time */
 #define FOLLOW_F_MERGED  0x00000004 /* the current response got the application's fields */
 
-/* attached to an HTTP transaction when a "disc-follow" rule exists */
+/* of a stream whose response may have to be followed */
 struct http_follow {
 	uint32_t flags;         /* FOLLOW_F_* */
 	struct proxy *be;       /* where to fetch the body from */
@@ -29,33 +31,41 @@ struct http_follow {
 	char *area;             /* allocated */
 };
 
-extern int follow_configured;   /* a "disc-follow" rule exists somewhere */
-
+int http_follow_is_rule(const struct act_rule *rule);
 void http_follow_save_request(struct stream *s, struct htx *htx);
+void http_follow_save_cookies(struct stream *s, struct htx *htx);
 void http_follow_clean_response(struct stream *s, struct htx *htx);
 void http_follow_remove_references(struct htx *htx);
-int http_follow_replay(struct stream *s);
+void http_follow_replay(struct stream *s);
 size_t http_follow_limit_recv(const struct stream *s, size_t max);
 int http_follow_merge(struct stream *s, struct htx *htx);
 void http_follow_release(struct stream *s);
 
-/* Returns non-zero if a rule just decided to fetch the body of <s> elsewhere. */
-static inline int http_follow_wanted(const struct stream *s)
+/* Returns the part of stream <s> that deals with references, or NULL if no response to its
+ * request can be followed.
+ */
+static inline struct http_follow *http_follow(const struct stream *s)
 {
-	return s->txn->follow && (s->txn->follow->flags & (FOLLOW_F_WANTED|FOLLOW_F_DONE)) == FOLLOW_F_WANTED;
+	const struct disc_stream *ds = flt_disc(s);
+
+	return ds ? ds->follow : NULL;
 }
 
 /* Returns non-zero if the body of <s> is being fetched elsewhere. */
 static inline int http_follow_done(const struct stream *s)
 {
-	return s->txn->follow && (s->txn->follow->flags & FOLLOW_F_DONE);
+	const struct http_follow *follow = http_follow(s);
+
+	return follow && (follow->flags & FOLLOW_F_DONE);
 }
 
 /* To be called when the request of <s> is sent again: there will be another response. */
 static inline void http_follow_retry(struct stream *s)
 {
-	if (s->txn->follow)
-		s->txn->follow->flags &= ~FOLLOW_F_MERGED;
+	struct http_follow *follow = http_follow(s);
+
+	if (follow)
+		follow->flags &= ~FOLLOW_F_MERGED;
 }
 
 /* To be called when all response rules were evaluated: the client's fields are of no
@@ -63,8 +73,10 @@ static inline void http_follow_retry(struct stream *s)
  */
 static inline void http_follow_forget_request(struct stream *s)
 {
-	if (s->txn->follow)
-		b_free(&s->txn->follow->request);
+	struct http_follow *follow = http_follow(s);
+
+	if (follow)
+		b_free(&follow->request);
 }
 
 #endif /* _HAPROXY_HTTP_FOLLOW_H */
