@@ -14,16 +14,6 @@ setup_file() {
 	origin_lab_start
 }
 
-teardown_file() {
-	lab_stop
-}
-
-setup() {
-	mode=direct
-	WORK=$BATS_TEST_TMPDIR
-	node_start_if_ended
-}
-
 @test "a node that is killed, an origin with one tag for all, a path rewritten behind the agent's back: a broken transfer" {
 	local version lost
 	lost=$(metric 'disc_spoa_handoffs_lost_total{cause="node"}')

@@ -16,16 +16,6 @@ setup_file() {
 	on client sysctl -qw net.ipv4.tcp_timestamps=2
 }
 
-teardown_file() {
-	lab_stop
-}
-
-setup() {
-	mode=direct
-	WORK=$BATS_TEST_TMPDIR
-	node_start_if_ended
-}
-
 nothing_steered() {
 	equal "metric disc_spoa_steering_flows" "$(metric disc_spoa_steering_flows)" 0
 }

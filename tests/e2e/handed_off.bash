@@ -2,6 +2,17 @@
 # A client whose connection is handed off to a node, and what happens to that node meanwhile.
 # shellcheck shell=bash
 
+# Each case begins with both nodes; a file only starts its lab.
+setup() {
+	mode=direct
+	WORK=$BATS_TEST_TMPDIR
+	node_start_if_ended
+}
+
+teardown_file() {
+	lab_stop
+}
+
 # reads_slowly TARGET [--tls12]: a client reads slowly, its connection is at $node. It goes on once $WORK/go exists, and then asks for
 # /100k on the same connection.
 reads_slowly() {
