@@ -86,7 +86,7 @@ int disc_handoff_ready(const struct connection *conn)
 }
 
 /*
- * Loans
+ * Handoffs
  */
 
 static void disc_handoff_free(struct disc_agent *agent, struct disc_handoff *handoff)
