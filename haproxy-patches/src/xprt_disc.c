@@ -62,7 +62,7 @@ struct disc_xprt_ctx {
 	struct disc_lease lease;
 };
 
-DECLARE_STATIC_POOL(pool_head_disc_xprt_ctx, "disc_xprt_ctx", sizeof(struct disc_xprt_ctx));
+DECLARE_STATIC_POOL(pool_head_disc_xprt_ctx, "disc_xprt", sizeof(struct disc_xprt_ctx));
 
 /* connections closed in the middle of records */
 unsigned int disc_poisoned = 0;

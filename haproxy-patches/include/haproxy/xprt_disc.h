@@ -57,7 +57,7 @@ static inline int disc_conn_is_parked(const struct connection *conn)
 }
 
 /* Returns non-zero if <conn>, handed off or about to be, failed. It is neither polled nor
- * read, so muxes have to ask when they are woken up to send.
+ * read, so a mux that is woken up to send has to ask.
  */
 static inline int disc_conn_is_lost(const struct connection *conn)
 {
