@@ -37,12 +37,12 @@ $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/*.c tests/unit/*/*.c)): CPPFLAGS
 
 # The lease code of the patched HAProxy depends on nothing of HAProxy, so that it can be tested alone: between wolfSSL and
 # OpenSSL, every seal being recorded. It is compiled with HAProxy's idea of warnings.
-LEASE_OBJECTS  := $(addprefix $(OUT)/haproxy-lease/,disc_lease.o disc_wolfssl.o)
+LEASE_OBJECTS  := $(addprefix $(OUT)/haproxy-patches/src/,disc_lease.o disc_wolfssl.o)
 LEASE_FIXTURE  := $(addprefix $(OUT)/tests/unit/haproxy/,wolfssl_server.o openssl_client.o)
 LEASE_RECORDED := $(addprefix $(OUT)/tests/unit/haproxy/,leased_line.o seal_log.o) $(RECORDER_OBJECT)
 LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_blocked_test disc_lease_model_test)
 
-$(LEASE_OBJECTS): $(OUT)/haproxy-lease/%.o: haproxy-patches/src/%.c | $(HAPROXY_TREE) $(LIBWOLFSSL)
+$(LEASE_OBJECTS): $(OUT)/haproxy-patches/src/%.o: haproxy-patches/src/%.c | $(HAPROXY_TREE) $(LIBWOLFSSL)
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -std=gnu11 -Wno-conversion -Wno-shadow -MMD -MP -c -o $@ $<
@@ -50,7 +50,7 @@ $(LEASE_TESTS): $(LEASE_RECORDED)
 $(LEASE_TESTS): LDFLAGS += $(RECORDER_WRAPS) -Wl,--wrap=disc_wolf_key_update
 $(OUT)/tests/unit/haproxy/%_test: $(OUT)/tests/unit/haproxy/%_test.o $(LEASE_FIXTURE) $(LEASE_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka -lssl -lcrypto)
-$(OUT)/tests/unit/haproxy/%.o $(OUT)/haproxy-lease/%.o: \
+$(OUT)/tests/unit/haproxy/%.o $(OUT)/haproxy-patches/src/%.o: \
 	CPPFLAGS += -Ihaproxy-patches/include -I$(BUILD)/src/haproxy/include -isystem $(BUILD)/src/wolfssl
 $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/haproxy/*.c)): | $(HAPROXY_TREE)
 

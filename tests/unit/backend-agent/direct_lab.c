@@ -218,6 +218,19 @@ void lab_send(struct direct_lab *lab, const struct control_message *message)
 	assert_int_equal(channel_send(lab->agent.channel, bytes, len), 0);
 }
 
+#define PING_S 0.25
+
+static void on_ping_due(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct direct_lab *lab = timer->data;
+	const struct control_message ping = {.type = CONTROL_PING};
+
+	(void)loop;
+	(void)events;
+	if (lab->agent.channel && lab->agent.opened)
+		lab_send(lab, &ping);
+}
+
 static void agent_greet(struct direct_lab *lab)
 {
 	struct control_message hello = {
@@ -230,6 +243,9 @@ static void agent_greet(struct direct_lab *lab)
 		channel_connect(lab->loop, lab->agent_tls, &lab->control_address, nodes, &end_handlers, &lab->agent));
 	lab_await(lab, CONTROL_HELLO, 1);
 	lab_send(lab, &hello);
+	ev_timer_init(&lab->ping, on_ping_due, PING_S, PING_S);
+	lab->ping.data = lab;
+	ev_timer_start(lab->loop, &lab->ping);
 }
 
 /* --- the node --- */
@@ -352,6 +368,7 @@ int direct_lab_open(void **state)
 /* What is left when the node is gone. */
 static void free_lab(struct direct_lab *lab)
 {
+	ev_timer_stop(lab->loop, &lab->ping);
 	channel_tls_free(lab->agent_tls);
 	channel_tls_free(lab->node_tls);
 	agent_outbox_destroy(&lab->service.outbox);
