@@ -12,7 +12,7 @@ setup_file() {
 		wraps+=("-Wl,--wrap=$symbol")
 	done <"$LAB_TOOLS/seal_recorder.symbols"
 	gcc -std=c11 -D_GNU_SOURCE -O1 -pthread -I"$ROOT/lib/base" -I"$ROOT/lib/wire" -I"$wolfssl/include" "${wraps[@]}" -o "$SEAL_TWICE" \
-		"$LAB_TOOLS"/seal_{twice,recorder}.c "$ROOT"/lib/{record,tx_state,secret}.c "$wolfssl/lib/libwolfssl.a" -lm
+		"$LAB_TOOLS"/seal_{twice,recorder}.c "$ROOT"/lib/{wire/record,wire/tx_state,base/secret}.c "$wolfssl/lib/libwolfssl.a" -lm
 }
 
 # sealed HOW [same]: runs seal_twice with a log of its own, $log.
