@@ -166,6 +166,9 @@ const char *disc_conn_take_lease(struct connection *conn, uint64_t id)
 	/* unsent output of a previous response? */
 	if (tls_ctx->subs && (tls_ctx->subs->events & SUB_RETRY_SEND))
 		return "pending";
+	/* nor one whose sender was just woken up: wolfSSL has to know about it until then */
+	if (!ctx && disc_wolf_unflushed(tls_ctx->ssl))
+		return "pending";
 	if (!ctx)
 		ctx = disc_xprt_stack(conn);
 	if (!ctx)
@@ -192,6 +195,11 @@ static int disc_xprt_subscribe(struct connection *conn, void *xprt_ctx, int even
 	BUG_ON(event_type & ~(SUB_RETRY_SEND|SUB_RETRY_RECV));
 	BUG_ON(ctx->subs && ctx->subs != es);
 
+	if (conn->flags & CO_FL_ERROR) {
+		/* the mux wants to notice it where it reads, as it would on the socket */
+		tasklet_wakeup(es->tasklet);
+		return 0;
+	}
 	ctx->subs = es;
 	es->events |= event_type;
 	if (ctx->mode == DISC_XPRT_PASSING && (event_type & SUB_RETRY_SEND) && !ctx->wait_event.events)
@@ -255,6 +263,7 @@ static void disc_xprt_resume(struct disc_xprt_ctx *ctx)
 
 	disc_lowat_free(&ctx->lowat);
 	disc_xprt_forget_sends(ctx);
+	ctx->tls_ctx->xprt_st &= ~SSL_SOCK_SEND_MORE;
 	disc_xprt_set_mode(ctx, DISC_XPRT_OPEN);
 	if (SSL_pending(ctx->tls_ctx->ssl))
 		disc_xprt_wake(ctx, SUB_RETRY_RECV);
@@ -317,9 +326,11 @@ void disc_conn_receive_from(struct connection *conn, const struct connection *sr
 	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 	uint64_t held = received + global.tune.bufsize; /* the mux may have received more */
 
-	if (!ctx || ctx->lease.chunked || srv_conn->xprt != xprt_get(XPRT_RAW) || conn_fd(srv_conn) < 0)
+	if (!ctx)
 		return;
 	disc_lowat_free(&ctx->lowat);
+	if (ctx->lease.chunked || srv_conn->xprt != xprt_get(XPRT_RAW) || conn_fd(srv_conn) < 0)
+		return;
 	if (ctx->lease.ciphertext > held)
 		ctx->lowat = disc_lowat_new(srv_conn->handle.fd, ctx->lease.ciphertext - held);
 }
@@ -522,12 +533,11 @@ static int disc_xprt_from_pipe(struct connection *conn, void *xprt_ctx, struct p
 	struct disc_lease *lease = &ctx->lease;
 	int ret;
 
-	if (lease->state != DISC_LS_PASSING || lease->clear_left || (conn->flags & CO_FL_ERROR)) {
+	/* a pipe holds nothing but the records of this response */
+	if (lease->state != DISC_LS_PASSING || lease->clear_left || count > lease->cipher_left || (conn->flags & CO_FL_ERROR)) {
 		disc_xprt_fail(ctx);
 		return 0;
 	}
-	if (count > lease->cipher_left)
-		count = lease->cipher_left;
 	ret = tls_ctx->xprt->snd_pipe(conn, tls_ctx->xprt_ctx, pipe, count);
 	if (ret > 0)
 		disc_xprt_forwarded(ctx, ret);
@@ -546,6 +556,10 @@ static size_t disc_xprt_to_buf(struct connection *conn, void *xprt_ctx, struct b
 
 	if (ctx->mode != DISC_XPRT_OPEN)
 		return 0;
+	if (ctx->lease.state == DISC_LS_POISONED) { /* reading may make the session answer */
+		conn->flags |= CO_FL_ERROR;
+		return 0;
+	}
 	return ctx->tls->rcv_buf(conn, ctx->tls_ctx, buf, count, flags);
 }
 

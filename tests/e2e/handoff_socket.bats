@@ -261,6 +261,24 @@ spliced_body() {
 	site_serves
 }
 
+# What HAProxy has of such a body by then stays in the mux until timeout client.
+@test "a connection that nobody takes, and a server that sends more than the records: nothing of it reaches the client" {
+	local version pid
+	haproxy_differs=1
+	CLIENT_TIMEOUT=5s haproxy_again
+	pid=$(process_pid haproxy)
+	for version in "" --tls12; do
+		tls_client $version "get:/100k?fake=direct-refuses-more" send response get:/16384 send response
+		cut_or_complete 100k
+		client_said '^cut '
+		not client_said '^body'
+		path_is splice
+	done
+	equal "HAProxy's process" "$(process_pid haproxy)" "$pid"
+	process_running haproxy
+	site_serves
+}
+
 @test "a server that is silent for timeout server, and longer, while the agent has the connection changes nothing" {
 	haproxy_differs=1
 	CLIENT_TIMEOUT=90s SERVER_TIMEOUT=1s haproxy_again

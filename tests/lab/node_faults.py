@@ -483,6 +483,12 @@ def send_no_records(exchange, records):
     exchange.send_chunk(b".")
 
 
+def send_more_than_records(exchange, records):
+    """In a chunk larger than HAProxy can forward at a time: the records, then a response of the server's own."""
+    exchange.client.sendall(b"%x\r\n" % (1 << 33) + records + b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong" * 4000)
+    exchange.cut()
+
+
 def cut_at_once(exchange, records):
     exchange.cut()
 
@@ -501,7 +507,7 @@ for name in ("direct-refuses", "direct-vanishes"):
     FAULTS[f"{name}-late"] = lambda response, exchange, note=name: divert(response, exchange, note, send_records_later)
     FAULTS[f"{name}-cut"] = lambda response, exchange, note=name: divert(response, exchange, note, send_records_in_vain)
 
-for name, instead in (("few", send_too_few_records), ("none", send_no_records)):
+for name, instead in (("few", send_too_few_records), ("none", send_no_records), ("more", send_more_than_records)):
     FAULTS[f"direct-refuses-{name}"] = lambda response, exchange, instead=instead: divert(response, exchange, "direct-refuses", instead)
 
 # The server says nothing more, or goes away; the agent does not.

@@ -61,6 +61,15 @@ static inline int disc_h1_pass_records(const struct disc_lease *lease, struct co
 	return 1;
 }
 
+/* Returns non-zero if the server is about to send more than the records still missing of
+ * <h1m>. It says <count> bytes at most of its message without knowing that these are all,
+ * if it announced a chunk larger than what can be forwarded at a time.
+ */
+static inline int disc_h1_is_exceeded(const struct disc_lease *lease, const struct h1m *h1m, size_t count)
+{
+	return lease && count > h1m->curr_len;
+}
+
 /* Returns non-zero if the end of the message is told apart from the last of the records,
  * because these come in a chunk.
  */
