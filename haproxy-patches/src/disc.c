@@ -28,7 +28,7 @@
  */
 
 #ifdef USE_OPENSSL_WOLFSSL
-/* Always goes on: without lease, the request is processed as without the rule. */
+/* Always goes on: without a lease, the request is processed as if there were no rule. */
 static enum act_return disc_action_lease(struct act_rule *rule, struct proxy *px,
                                          struct session *sess, struct stream *s, int flags)
 {

@@ -57,6 +57,15 @@ static struct filter *flt_disc_filter(const struct stream *s)
 	return NULL;
 }
 
+/* Returns our filter of stream <s>, which is known to have it. */
+static struct filter *flt_disc_own(const struct stream *s)
+{
+	struct filter *filter = flt_disc_filter(s);
+
+	ALREADY_CHECKED(filter);
+	return filter;
+}
+
 /* Returns what DiSC knows about <s>, or NULL. */
 struct disc_stream *flt_disc_find(const struct stream *s)
 {
@@ -80,7 +89,7 @@ static int flt_disc_attach(struct stream *s, struct filter *filter)
 
 	if (ds) {
 		if ((rules & ~ds->rules) & FLT_DISC_LEASE)
-			flt_disc_filter(s)->pre_analyzers |= FLT_DISC_AN_CLEAN;
+			flt_disc_own(s)->pre_analyzers |= FLT_DISC_AN_CLEAN;
 		ds->rules |= rules;
 		return 0;
 	}
@@ -141,7 +150,7 @@ static void flt_disc_check_timeouts(struct stream *s, struct filter *filter)
  */
 void flt_disc_follow(struct stream *s)
 {
-	flt_disc_filter(s)->pre_analyzers |= AN_RES_HTTP_PROCESS_BE;
+	flt_disc_own(s)->pre_analyzers |= AN_RES_HTTP_PROCESS_BE;
 	task_wakeup(s->task, TASK_WOKEN_MSG);
 }
 
@@ -160,7 +169,7 @@ static void flt_disc_leave_backend(struct stream *s, struct filter *filter)
  */
 void flt_disc_restart(struct stream *s)
 {
-	struct filter *own = flt_disc_filter(s);
+	struct filter *own = flt_disc_own(s);
 	struct filter *filter;
 
 	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
@@ -369,9 +378,7 @@ static struct flt_ops flt_disc_ops = {
 /* Called when the request of <s> is about to be sent again, for whatever reason. */
 void flt_disc_retry(struct stream *s)
 {
-	struct filter *filter = flt_disc_filter(s);
-
-	filter->pre_analyzers |= AN_RES_WAIT_HTTP;
+	flt_disc_own(s)->pre_analyzers |= AN_RES_WAIT_HTTP;
 	http_disc_retry(s);
 	http_follow_retry(s);
 }

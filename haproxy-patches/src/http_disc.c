@@ -505,6 +505,8 @@ int http_disc_replay_failed(struct stream *s)
 		why = is_reused ? HANA_STATUS_UNKNOWN : HANA_STATUS_HTTP_READ_ERROR;
 	else if (s->res.flags & CF_READ_TIMEOUT)
 		why = HANA_STATUS_HTTP_READ_TIMEOUT;
+	else if ((s->scb->flags & SC_FL_SHUT_DONE) && (s->scf->flags & (SC_FL_EOS | SC_FL_ABRT_DONE)))
+		return 0; /* it is the client that aborted */
 	else
 		why = is_reused ? HANA_STATUS_UNKNOWN : HANA_STATUS_HTTP_BROKEN_PIPE;
 	if (!http_disc_replay(s))

@@ -108,13 +108,14 @@ static void follow_remove(struct htx *htx, const struct ist name)
 /* Releases what <s> holds. */
 void http_follow_release(struct stream *s)
 {
-	struct http_follow *follow = http_follow(s);
+	struct disc_stream *ds = flt_disc(s);
 
-	b_free(&follow->request);
-	b_free(&follow->kept);
-	free(follow->area);
-	pool_free(pool_head_http_follow, follow);
-	flt_disc(s)->follow = NULL;
+	ALREADY_CHECKED(ds);
+	b_free(&ds->follow->request);
+	b_free(&ds->follow->kept);
+	free(ds->follow->area);
+	pool_free(pool_head_http_follow, ds->follow);
+	ds->follow = NULL;
 }
 
 /* Copies the client's header fields from <htx> to <follow>: cookies if <cookies>, otherwise
@@ -154,6 +155,7 @@ void http_follow_save_request(struct stream *s, struct htx *htx)
 {
 	struct disc_stream *ds = flt_disc(s);
 
+	ALREADY_CHECKED(ds);
 	if (!(ds->rules & FLT_DISC_FOLLOW) || !(s->be->options2 & PR_O2_DISC_TRUST) || ds->follow)
 		return;
 	ds->follow = pool_zalloc(pool_head_http_follow);
@@ -402,9 +404,8 @@ static enum act_return follow_action(struct act_rule *rule, struct proxy *px,
 /* Builds the second request into the empty buffer of <s>'s request channel. Returns
  * 1, or 0 on failure.
  */
-static int follow_build_request(struct stream *s)
+static int follow_build_request(struct stream *s, struct http_follow *follow)
 {
-	struct http_follow *follow = http_follow(s);
 	const unsigned int ver_11 = s->txn->req.flags & HTTP_MSGF_VER_11;
 	const unsigned int flags = HTX_SL_F_XFER_LEN | HTX_SL_F_BODYLESS | (ver_11 ? HTX_SL_F_VER_11 : 0);
 	struct htx *saved = htxbuf(&follow->request);
@@ -552,15 +553,18 @@ static void follow_forget_agent(struct stream *s)
  */
 static int follow_restart(struct stream *s)
 {
-	struct http_follow *follow = http_follow(s);
+	struct disc_stream *ds = flt_disc(s);
+	struct http_follow *follow;
 
-	if (flt_disc(s)->txn)
+	ALREADY_CHECKED(ds);
+	follow = ds->follow;
+	if (ds->txn)
 		http_disc_release(s); /* another request, another lease */
 	if (!follow_leave_backend(s))
 		return 0;
 	follow_forget_agent(s);
 	follow_reset_stream(s);
-	if (!follow_build_request(s) || !stream_set_backend(s, follow->be))
+	if (!follow_build_request(s, follow) || !stream_set_backend(s, follow->be))
 		return 0;
 	b_free(&follow->request);
 	return 1;
@@ -636,7 +640,7 @@ int http_follow_merge(struct stream *s, struct htx *htx)
 	int32_t pos;
 	int pass;
 
-	if (!http_follow_done(s) || (follow->flags & FOLLOW_F_MERGED) || !b_data(&follow->kept))
+	if (!follow || (follow->flags & (FOLLOW_F_DONE|FOLLOW_F_MERGED)) != FOLLOW_F_DONE || !b_data(&follow->kept))
 		return 1;
 	follow->flags |= FOLLOW_F_MERGED;
 	kept = htxbuf(&follow->kept);
