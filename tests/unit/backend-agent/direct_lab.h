@@ -38,7 +38,7 @@ struct direct_lab {
 	bool idle;
 	struct channel_tls *node_tls, *agent_tls;
 	struct end agent;
-	ev_timer ping; /* of the agent: a node closes a channel that is silent for 5 s */
+	ev_timer ping;                     /* of the agent: a node closes a channel that is silent for 5 s */
 	unsigned counts[CONTROL_GONE + 1]; /* messages from the node, by type */
 	struct control_hello hello;
 	struct control_prepared prepared;
