@@ -151,6 +151,9 @@ static void flt_disc_check_timeouts(struct stream *s, struct filter *filter)
 void flt_disc_follow(struct stream *s)
 {
 	flt_disc_own(s)->pre_analyzers |= AN_RES_HTTP_PROCESS_BE;
+	/* the first server has nothing more to say, and its failure must not end the stream */
+	s->scb->flags &= ~SC_FL_ERROR;
+	s->res.flags &= ~CF_READ_TIMEOUT;
 	task_wakeup(s->task, TASK_WOKEN_MSG);
 }
 
@@ -324,8 +327,10 @@ static int flt_disc_pre_analyze(struct stream *s, struct filter *filter, struct 
 		return flt_disc_pre_request(s, filter, an_bit);
 	if (an_bit == AN_RES_WAIT_HTTP)
 		return flt_disc_pre_response(s, filter->ctx);
-	http_follow_replay(s); /* if a rule wants it */
-	return 1;
+	/* if a rule wants it. The new backend's filters must not take this for their response:
+	 * they are behind this one in the list that is being walked.
+	 */
+	return !http_follow_replay(s);
 }
 
 /* Called when an interim response is forwarded, there will be another one. */
@@ -341,6 +346,7 @@ static int flt_disc_http_headers(struct stream *s, struct filter *filter, struct
 {
 	struct disc_stream *ds = filter->ctx;
 	struct htx *htx = htxbuf(&msg->chn->buf);
+	int ret;
 
 	if (!(msg->chn->flags & CF_ISRESP)) {
 		http_follow_save_cookies(s, htx);
@@ -348,16 +354,16 @@ static int flt_disc_http_headers(struct stream *s, struct filter *filter, struct
 			http_disc_forward_request(s, htx);
 		return 1;
 	}
-	if (ds->rules & FLT_DISC_FOLLOW) {
+	if (ds->rules & FLT_DISC_FOLLOW)
 		http_follow_remove_references(htx);
+	ret = http_disc_accept_response(s, htx) ? 1 : -1;
+	if (ret < 0 && http_disc_replay(s))
+		return 0; /* its response may have a reference */
+	if (ds->rules & FLT_DISC_FOLLOW)
 		http_follow_forget_request(s);
-	}
-	if (http_disc_accept_response(s, htx))
-		return 1;
-	if (http_disc_replay(s))
-		return 0;
-	http_disc_fail_response(s);
-	return -1;
+	if (ret < 0)
+		http_disc_fail_response(s);
+	return ret;
 }
 
 static struct flt_ops flt_disc_ops = {

@@ -573,14 +573,15 @@ static int follow_restart(struct stream *s)
 /* To be called before the response rules of <s> are evaluated: if one of them decided to
  * fetch the body elsewhere, the stream has a new request to process in another backend
  * from here on, and there is nothing to be analysed. On failure the client gets a 500.
+ * Returns 1 in both cases, or 0 if no rule decided so.
  */
-void http_follow_replay(struct stream *s)
+int http_follow_replay(struct stream *s)
 {
 	struct http_follow *follow = http_follow(s);
 	struct session *sess = s->sess;
 
 	if (!follow || (follow->flags & (FOLLOW_F_WANTED|FOLLOW_F_DONE)) != FOLLOW_F_WANTED)
-		return;
+		return 0;
 	follow->flags |= FOLLOW_F_DONE;
 	if (!follow_restart(s)) {
 		_HA_ATOMIC_INC(&sess->fe->fe_counters.internal_errors);
@@ -599,6 +600,7 @@ void http_follow_replay(struct stream *s)
 	}
 	s->txn->rsp.msg_state = HTTP_MSG_RPBEFORE;
 	task_wakeup(s->task, TASK_WOKEN_MSG);
+	return 1;
 }
 
 /* Returns how much of the <max> bytes that the response channel of <s> has room for

@@ -36,7 +36,7 @@ void http_follow_save_request(struct stream *s, struct htx *htx);
 void http_follow_save_cookies(struct stream *s, struct htx *htx);
 void http_follow_clean_response(struct stream *s, struct htx *htx);
 void http_follow_remove_references(struct htx *htx);
-void http_follow_replay(struct stream *s);
+int http_follow_replay(struct stream *s);
 size_t http_follow_limit_recv(const struct stream *s, size_t max);
 int http_follow_merge(struct stream *s, struct htx *htx);
 void http_follow_release(struct stream *s);
