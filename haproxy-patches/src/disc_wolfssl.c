@@ -6,7 +6,7 @@
  * the salt of a TLS 1.2 AES-GCM nonce, complement the sequence number, and none
  * can set one. So the fields are read and written through wolfSSL's internal.h,
  * which is not installed: build with ADDINC=-I<wolfSSL's source folder>, that of
- * the very library HAProxy is linked with. Every access stands in this file.
+ * the very library HAProxy is linked with. Every access is in this file.
  *
  * The <ssl> arguments are SSL pointers as HAProxy holds them.
  *

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # A node that lies about what follows is found out before any header leaves: the client gets the ordinary body by a retry,
 # or an error, never ciphertext and never a byte that is wrong; the lease is given up, and the log names the field. Guards
-# FINDINGS 2, defects 3 (poisoned only after the header record) and 8 (strtoull and an unchecked product).
+# two defects of the first prototype: it was poisoned only after the header record, and took numbers by strtoull() with an unchecked product.
 #
 # tests/lab/fake_node stands between HAProxy and the real nodes: "?fake=NAME" chooses the lie. The nodes really seal under
 # each lease, so that the recorder sees what giving it up is worth.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Interim responses and HAProxy's own answers on a leased connection. Guards FINDINGS 2, defects 2 (a 103 after the lease
-# shifts the sequence number), 5 (unsent output at lease time) and 7 (a 502 or 504 reuses a nonce).
+# Interim responses and HAProxy's own answers on a leased connection. Guards against a 103 after the lease that
+# shifts the sequence number, output that is unsent when the lease is taken, and a 502 or 504 that reuses a nonce.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

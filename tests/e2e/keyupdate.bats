@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# KeyUpdates from the client at every moment (RFC 8446 4.6.3), asking for one in return or not. Guards the defects of
-# wolfSSL 5.7.2 that FINDINGS 2b names (a stale count added to the next write; data sent twice) and the lease's own
-# KeyUpdates against the client's.
+# KeyUpdates from the client at every moment (RFC 8446 4.6.3), asking for one in return or not. Guards against two
+# defects of wolfSSL 5.7.2 (a stale count added to the next write; data sent twice), and the lease's own KeyUpdates against the
+# client's.
 # flavours: asan recorder
 # shellcheck shell=bash
 

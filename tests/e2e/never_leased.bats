@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# What must never get a lease is served as without DiSC, and HAProxy's log says why. Guards FINDINGS 2, defects 1 (an HTTP/2 client
-# got ciphertext as its body), 4 (a body filter would see ciphertext), 6 (more than one header record).
+# What must never get a lease is served as without DiSC, and HAProxy's log says why. Guards against an HTTP/2
+# client that gets ciphertext as its body, a body filter that sees ciphertext, and more than one header record.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Small records: HAProxy's tune.ssl.maxrecord, and clients that ask for short ones (RFC 6066 4). Guards FINDINGS 2, defect 6:
-# headers in several records would shift the sequence numbers under the node's.
+# Small records: HAProxy's tune.ssl.maxrecord, and clients that ask for short ones (RFC 6066 4). Headers in several
+# records would shift the sequence numbers under the node's.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What a client does while its request waits for a node, with "option abortonclose": HAProxy then reads from the connection
-# that is leased (FINDINGS 2b). The node waits until the test releases it, so the moment is certain.
+# that is leased. The node waits until the test releases it, so the moment is certain.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -28,7 +28,7 @@ enum disc_msg_type {
 	DISC_MSG_ABANDON = 2,  /* to the agent: we closed it */
 	DISC_MSG_RETURNED = 3, /* all records were written, the connection lives */
 	DISC_MSG_LOST = 4,     /* bytes u64, cause u8, 0[7]: the client was told */
-	DISC_MSG_PROGRESS = 5, /* bytes u64: so many were acknowledged by the client */
+	DISC_MSG_PROGRESS = 5, /* bytes u64: acknowledged by the client so far */
 	DISC_MSG_TAKEN = 6,    /* the connection is not any more as we handed it off */
 	DISC_MSG_REFUSED = 7,  /* it still is, and the agent does without it */
 	DISC_MSG_RECALL = 8,   /* to the agent, handoff 0: we want all of our connections back */

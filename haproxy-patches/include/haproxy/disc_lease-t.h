@@ -29,7 +29,7 @@
  *   on from the headers' one.
  */
 #define DISC_KU_MAX      4      /* KeyUpdates ... */
-#define DISC_KU_WINDOW   1500   /* ... per so many milliseconds: GnuTLS closes above 8 per second */
+#define DISC_KU_WINDOW   1500   /* ... in this many milliseconds: GnuTLS closes above 8 per second */
 #define DISC_TAINTED_MAX 2      /* generations leased in vain and still ahead of us */
 #define DISC_RECORDS_MAX (1ULL << 24) /* records of a lease: AES-GCM usage limit (RFC 8446 5.5) */
 #define DISC_TICKET_BYTES 16
