@@ -44,6 +44,7 @@ struct node_link {
 	double retry_delay; /* seconds, of the next failure */
 	double next_report; /* of a failure to connect, loop time */
 	uint64_t nonce;
+	double heard;              /* loop time of the last message */
 	unsigned unanswered;       /* pings since the node was last heard */
 	struct log_limit failures; /* lines about offloads that ended badly */
 };
@@ -320,6 +321,7 @@ static void link_received(struct channel *channel, void *context, const uint8_t 
 		return;
 	}
 	ev_timer_again(link->owner->loop, &link->silence);
+	link->heard = ev_now(link->owner->loop);
 	link->unanswered = 0;
 	fault = link_dispatch(link, &message);
 	control_release(&message);
@@ -403,6 +405,11 @@ enum node_link_readiness node_link_readiness(const struct node_link *link)
 	if (link->state != LINK_UP)
 		return NODE_LINK_DOWN;
 	return link->draining ? NODE_LINK_DRAINING : NODE_LINK_READY;
+}
+
+bool node_link_is_fresh(const struct node_link *link)
+{
+	return ev_now(link->owner->loop) - link->heard <= NODE_DEAD_S;
 }
 
 int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_t lease_id, const uint8_t *frame,

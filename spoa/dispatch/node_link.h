@@ -63,6 +63,10 @@ void node_link_free(struct node_link *link);
 
 enum node_link_readiness node_link_readiness(const struct node_link *link);
 
+/* Whether the node was heard from in the last NODE_DEAD_S. If not, although it is up, this process may be the one that got
+ * no processor: what the node has sent meanwhile is to be read before it is entrusted with anything. */
+bool node_link_is_fresh(const struct node_link *link);
+
 /* Queues the encoded OFFER <frame> for <ticket>. Returns 0, or -1 if the link is not READY, its queue is full or memory
  * is exhausted: then nothing was sent. */
 int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_t lease_id, const uint8_t *frame,

@@ -52,7 +52,7 @@ offloads() {
 }
 
 @test_each_path "the agent hangs: requests wait no longer than the processing timeout" {
-	process_signal disc-spoa STOP
+	process_freeze disc-spoa
 	fetch /100k
 	equal status "$status" 200
 	body_is 100k
@@ -66,7 +66,7 @@ offloads() {
 
 @test_each_path "an agent that hung answers too late: nothing is offloaded by a ticket of before" {
 	local i
-	process_signal disc-spoa STOP
+	process_freeze disc-spoa
 	tls_client get:/100k?late send response get:/16385 send response
 	equal "exit status" "$client_status" 0
 	client_said "^body 102400 $(sum_of 100k)$"
@@ -101,7 +101,7 @@ offloaded_by() {
 	fetch /100k
 	node=$(logged server)
 	other=$([ "$node" = n1 ] && echo n2 || echo n1)
-	process_signal "$node" STOP
+	process_freeze "$node"
 	wait_until agent_says "$node" down
 	wait_for_line "$LAB/disc-spoa.log" "node $node .* is down: nothing was heard from it for 750 ms"
 	wait_until offloaded_by "$other"
@@ -113,7 +113,7 @@ offloaded_by() {
 	local node
 	fetch /100k
 	node=$(logged server)
-	process_signal "$node" STOP
+	process_freeze "$node"
 	new_id
 	local result=0
 	curl_site -o "$WORK/late" --max-time 30 -w '%{http_code}' -H "X-Id: $id" "$(url /100k)" >"$WORK/code" || result=$?

@@ -99,7 +99,7 @@ has_no_clone() {
 @test "a node that is stopped and goes on later disturbs nobody" {
 	capture_start
 	reads_slowly
-	process_signal "$node" STOP
+	process_freeze "$node"
 	wait_until agent_says "$node" down
 	touch "$WORK/go"
 	tls_client_wait

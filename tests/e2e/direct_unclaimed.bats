@@ -82,7 +82,7 @@ sent_on_the_fetch_hop() {
 	local version
 	for version in "" --tls12; do
 		asks $version
-		process_signal disc-spoa STOP
+		process_freeze disc-spoa
 		touch "$LAB/release"
 		wait_until one_is_parked
 		process_signal disc-spoa KILL
@@ -113,7 +113,7 @@ sent_on_the_fetch_hop() {
 @test "an agent that sleeps until the node waits no more completes the body, or leaves it to HAProxy" {
 	node_log_mark=$(($(cat "$LAB"/n[12].log | wc -l) + 1))
 	asks
-	process_signal disc-spoa STOP
+	process_freeze disc-spoa
 	touch "$LAB/release"
 	wait_until one_is_parked
 	wait_until sent_on_the_fetch_hop

@@ -72,6 +72,19 @@ process_signal() {
 	process_running "$1" && kill -"$2" "$(process_pid "$1")"
 }
 
+# process_freeze NAME: stops it, and returns when none of its threads runs any more. The signal alone does not tell: until the thread
+# that takes it gets a CPU, the others go on.
+process_freeze() {
+	process_signal "$1" STOP
+	wait_until process_frozen "$1"
+}
+
+process_frozen() {
+	local pid
+	pid=$(process_pid "$1")
+	! cat "/proc/$pid"/task/*/stat | sed 's/.*) //' | grep -qv '^T'
+}
+
 # process_wait NAME: until it has ended; leaves its exit status in $ended_with and no longer misses it.
 process_wait() {
 	wait_until process_ended "$1"

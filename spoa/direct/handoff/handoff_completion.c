@@ -147,7 +147,9 @@ static bool anyone_is_ready(const struct handoff *handoff)
 	const struct node_pool *pool = &handoff->environment->config->pools[handoff->route->pool];
 
 	for (size_t i = 0; i < pool->count; i++) {
-		if (node_link_readiness(handoff->environment->links[pool->members[i]->index]) == NODE_LINK_READY)
+		const struct node_link *link = handoff->environment->links[pool->members[i]->index];
+
+		if (node_link_readiness(link) == NODE_LINK_READY && node_link_is_fresh(link))
 			return true;
 	}
 	return false;

@@ -267,6 +267,8 @@ void handoff_try(struct handoff *handoff)
 		handoff_complete(handoff, COMPLETION_CAUSE_RECALLED, 0);
 	else if (handoff->node_gone || is_leaving(handoff))
 		handoff_complete(handoff, COMPLETION_CAUSE_CHANNEL, 0);
+	else if (!node_link_is_fresh(environment->links[handoff->node->index]))
+		try_again(handoff); /* what it has sent meanwhile may say that it waits no more */
 	else
 		hand_off_if_fit(handoff);
 }
