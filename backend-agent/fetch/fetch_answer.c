@@ -26,6 +26,8 @@ void fetch_answer_init_origin(struct fetch_answer *answer, struct http_stream *s
 	};
 	if (answer->has_length)
 		answer->length = head->length;
+	if (head->status == 206 && head->has_range)
+		answer->offset = head->range_first;
 	answer->has_body = !head_only && !bodiless && !(answer->has_length && !answer->length);
 	/* The bytes are those of this one answer; a strong validator promises that a later answer, with another range
 	 * of it, has the same. */

@@ -22,7 +22,7 @@ struct fetch_content {
 struct fetch_answer {
 	int status;
 	struct file_object object; /* open if bytes of it follow (then <length> of them from <offset>), or for HEAD */
-	uint64_t offset, length;
+	uint64_t offset, length; /* the body's place in the object; offset of an origin's 206: from its Content-Range */
 	struct body_source *source; /* owned; NULL: <object> is the source */
 	bool has_body;              /* bytes of <object> or <source> are to be sent */
 	bool has_length;            /* <length> is known */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "fetch_exchange.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,6 +9,7 @@
 #include "file_body.h"
 #include "log.h"
 #include "node_metrics.h"
+#include "secret.h"
 
 #define TOO_SHORT "the body is shorter than offload.min-size"
 
@@ -29,13 +31,22 @@ static void report(struct fetch_exchange *exchange, uint64_t channel, enum contr
 }
 
 /* <offer>, which may be NULL, was taken out unused and stays so: it is wiped. */
-static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer, const char *reason)
+static void drop_offer(struct fetch_exchange *exchange, struct ticket_offer *offer, const char *reason)
 {
 	if (!offer)
 		return;
 	report(exchange, offer->terms.channel, CONTROL_OUTCOME_DECLINED, reason);
 	ticket_table_release(exchange->service->tickets, offer);
-	exchange->declined = true;
+}
+
+/* The same, and the response promises it; the request was proven. */
+static void decline(struct fetch_exchange *exchange, struct ticket_offer *offer, const char *reason)
+{
+	struct announcement none = {.kind = ANNOUNCEMENT_NONE, .ticket = exchange->ticket};
+
+	/* Without memory for a proof there is no promise: the response is an ordinary one. */
+	(void)announcement_format(exchange->announcement, &none, offer->state.proof_key);
+	drop_offer(exchange, offer, reason);
 }
 
 /* Returns why <exchange> is not to be offloaded, NULL if it is. */
@@ -54,6 +65,8 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the origin does not tell the body's length";
 	if (!answer->is_pinned)
 		return "the origin gives no strong validator";
+	if (answer->origin && answer->status == 206 && !answer->origin->has_range)
+		return "the origin does not tell where in its object the body begins";
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
 	if (!answer->origin &&
@@ -69,8 +82,7 @@ static bool is_chunked(const struct fetch_exchange *exchange)
 }
 
 /* Formats the head, with the text behind it if there is one, and begins the transfer with it. */
-static int begin_transfer(struct fetch_exchange *exchange, const struct announcement *announcement,
-			  uint64_t content_length)
+static int begin_transfer(struct fetch_exchange *exchange, uint64_t content_length)
 {
 	char bytes[RESPONSE_HEAD_MAX + FETCH_ANSWER_TEXT_MAX];
 	struct response_head head;
@@ -81,7 +93,7 @@ static int begin_transfer(struct fetch_exchange *exchange, const struct announce
 	head.chunked = is_chunked(exchange) || exchange->has_clone;
 	head.close = !exchange->keep_alive;
 	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
-	head.announcement = announcement;
+	head.announcement = exchange->announcement[0] != '\0' ? exchange->announcement : NULL;
 	if (content_length)
 		head.content_length = content_length;
 	if (exchange->has_clone)
@@ -109,18 +121,25 @@ static enum fetch_exchange_status relay(struct fetch_exchange *exchange)
 
 static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchange)
 {
-	struct announcement none = {.kind = ANNOUNCEMENT_NONE, .ticket = exchange->ticket};
 	struct fetch_answer *answer = &exchange->answer;
 
 	if (answer->has_body && !answer->has_length && exchange->http_1_0)
 		exchange->keep_alive = false;
-	if (begin_transfer(exchange, exchange->declined ? &none : NULL, 0) < 0)
+	if (begin_transfer(exchange, 0) < 0)
 		return FETCH_EXCHANGE_FAILED;
 	if (answer->has_body && answer->source)
 		return relay(exchange);
 	if (answer->has_body)
 		fetch_transfer_set_plain(&exchange->transfer, &answer->object, answer->offset, answer->length);
 	return FETCH_EXCHANGE_READY;
+}
+
+/* Whether another node may go on with this body, and seal its records again. A replica knows the object by its entity
+ * tag alone, in which is the file's time. Whole seconds are often made up (archives, images, reproducible builds), and
+ * then another object of the same size may have the same. An origin may give every resource the same tag. */
+static bool can_continue(const struct fetch_answer *answer)
+{
+	return !answer->origin && answer->object.mtime.tv_nsec != 0;
 }
 
 /* Returns why the continuation is not sealed for <offer>, NULL if it is. Its keys and nonces may have sealed these
@@ -133,6 +152,8 @@ static const char *reason_to_refuse_continuation(const struct fetch_exchange *ex
 
 	if (answer->origin)
 		return "a body of an HTTP origin is never sealed a second time";
+	if (!can_continue(answer))
+		return "the file's time has no fraction of a second: its body is never sealed a second time";
 	if (!text_span_equals(continuation->target, exchange->target))
 		return "the continuation of another target was offered";
 	if (answer->status != 206 || answer->offset != continuation->offset || answer->length != continuation->length ||
@@ -193,13 +214,11 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	if (!exchange->service->clones || exchange->http_1_0 || offer->terms.direct_min == 0 ||
 	    answer->length < offer->terms.direct_min)
 		return false;
-	/* A replica knows the object by this time alone. Whole seconds are often made up (archives, images,
-	 * reproducible builds), and then another object of the same size may have the same. */
-	if (!answer->origin && answer->object.mtime.tv_nsec == 0) {
+	if (!answer->origin && !can_continue(answer)) {
 		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
 		return false;
 	}
-	if (!answer->origin) {
+	if (can_continue(answer)) {
 		terms.etag = (struct control_text){answer->etag, strlen(answer->etag)};
 		terms.target = (struct control_text){exchange->target, strlen(exchange->target)};
 		terms.offset = answer->offset;
@@ -215,26 +234,43 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	return true;
 }
 
+/* Writes the announcement of <body>, proven under the key of <offer>. Returns 0, or -1 if it cannot be proven. */
+static int write_announcement(struct fetch_exchange *exchange, const struct ticket_offer *offer,
+			      const struct sealed_body *body, enum announcement_kind kind)
+{
+	const struct record_layout *layout = sealed_body_layout(body);
+	const struct fetch_answer *answer = &exchange->answer;
+	const struct announcement announcement = {
+		.kind = kind,
+		.ticket = exchange->ticket,
+		.seq = offer->state.seq,
+		.records = layout->records,
+		.length = layout->length,
+		.status = (unsigned)answer->status,
+		.first = answer->offset,
+		.etag = can_continue(answer) ? answer->etag : NULL,
+	};
+
+	return announcement_format(exchange->announcement, &announcement, offer->state.proof_key) ? 0 : -1;
+}
+
 /* <body> was made for <offer>: announces it. Both are taken over. */
 static enum fetch_exchange_status announce(struct fetch_exchange *exchange, struct ticket_offer *offer,
 					   struct sealed_body *body)
 {
-	const struct record_layout *layout = sealed_body_layout(body);
-	struct announcement announcement = {ANNOUNCEMENT_SPLICE, exchange->ticket, offer->state.seq, layout->records,
-					    layout->length};
 	struct fetch_answer *answer = &exchange->answer;
-	int begun;
+	enum announcement_kind kind = make_clone(exchange, offer, body) ? ANNOUNCEMENT_DIRECT : ANNOUNCEMENT_SPLICE;
+	int begun = write_announcement(exchange, offer, body, kind);
 
-	if (make_clone(exchange, offer, body))
-		announcement.kind = ANNOUNCEMENT_DIRECT;
-	begun = begin_transfer(exchange, &announcement, layout->ciphertext);
+	if (begun == 0)
+		begun = begin_transfer(exchange, sealed_body_layout(body)->ciphertext);
 	/* It is the body's now. */
 	answer->source = NULL;
 	answer->origin = NULL;
 	exchange->channel = offer->terms.channel;
 	if (begun < 0 && !exchange->has_clone) {
 		sealed_body_free(body);
-		decline(exchange, offer, "out of memory");
+		drop_offer(exchange, offer, "out of memory");
 		return FETCH_EXCHANGE_FAILED;
 	}
 	ticket_table_release(exchange->service->tickets, offer);
@@ -247,14 +283,47 @@ static enum fetch_exchange_status announce(struct fetch_exchange *exchange, stru
 	return FETCH_EXCHANGE_READY;
 }
 
+/* Whether the request bears the proof that only those who hold the offer's key can compute. Its text is not needed
+ * afterwards. */
+static bool is_proven(struct fetch_exchange *exchange, const struct ticket_offer *offer)
+{
+	struct proof right;
+	bool proven = exchange->proven_text &&
+		      proof_compute(&right, offer->state.proof_key, PROOF_OF_REQUEST, exchange->proven_text,
+				    exchange->proven_len) &&
+		      proof_equal(&right, &exchange->proof);
+
+	secret_wipe(&right, sizeof(right));
+	free(exchange->proven_text);
+	exchange->proven_text = NULL;
+	return proven;
+}
+
+static void warn_bad_proof(struct fetch_exchange *exchange, const struct ticket_offer *offer)
+{
+	struct fetch_service *service = exchange->service;
+	char note[LOG_LIMIT_NOTE_MAX], ticket[TICKET_TEXT_LEN + 1];
+
+	ticket_format(ticket, &exchange->ticket);
+	if (log_limit_allow(&service->bad_proofs, ev_now(service->loop), note))
+		log_warning("lease %" PRIu64 ", ticket %.8s: the proof of a fetch is wrong, its body is not sealed%s",
+			    offer->terms.lease_id, ticket, note);
+}
+
 /* The offer is here: announce records, or decline if they cannot be made. The offer is given back in every case. */
 static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange, struct ticket_offer *offer)
 {
 	struct fetch_answer *answer = &exchange->answer;
-	const char *reason = reason_to_refuse(exchange, offer);
+	const char *reason;
 	struct sealed_body *body;
 	enum record_error error = RECORD_NO_MEMORY;
 
+	if (!is_proven(exchange, offer)) {
+		warn_bad_proof(exchange, offer);
+		drop_offer(exchange, offer, "the proof of the fetch is wrong");
+		return respond_plainly(exchange);
+	}
+	reason = reason_to_refuse(exchange, offer);
 	if (reason) {
 		decline(exchange, offer, reason);
 		return respond_plainly(exchange);
@@ -310,8 +379,9 @@ static void reset(struct fetch_exchange *exchange)
 {
 	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
 	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
-	exchange->declined = false;
+	exchange->announcement[0] = '\0';
 	exchange->target = NULL;
+	exchange->proven_text = NULL;
 	exchange->waiting = exchange->has_clone = false;
 	exchange->stream = exchange->answered = NULL;
 	exchange->channel = 0;
@@ -359,6 +429,24 @@ static enum fetch_exchange_status ask_origin(struct fetch_exchange *exchange, co
 	return exchange->stream ? FETCH_EXCHANGE_ASKING : FETCH_EXCHANGE_FAILED;
 }
 
+/* Keeps what the offer will be compared with. Returns false if memory is exhausted. */
+static bool keep_claim(struct fetch_exchange *exchange, const struct fetch_request *request)
+{
+	const struct proven_request proven = {
+		.method = {request->method_name, strlen(request->method_name)},
+		.target = request->target,
+		.range = request->range,
+		.if_range = request->conditions.if_range,
+		.if_match = request->conditions.if_match,
+	};
+
+	exchange->target = strndup(request->target.data, request->target.len);
+	exchange->proof = request->ticket.proof;
+	if (exchange->target && !request->ambiguous)
+		exchange->proven_text = ticket_header_proven_text(&exchange->ticket, &proven, &exchange->proven_len);
+	return exchange->target && (exchange->proven_text || request->ambiguous);
+}
+
 enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
 						bool keep_alive)
 {
@@ -367,9 +455,9 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	exchange->http_1_0 = request->http_minor == 0;
 	exchange->keep_alive = keep_alive;
 	exchange->has_ticket = request->has_ticket;
-	exchange->ticket = request->ticket;
+	exchange->ticket = request->ticket.ticket;
 	node_metrics_add(NODE_FETCHES, 1);
-	if (request->has_ticket && !(exchange->target = strndup(request->target.data, request->target.len))) {
+	if (request->has_ticket && !keep_claim(exchange, request)) {
 		fetch_answer_init_status(&exchange->answer, 503);
 		return FETCH_EXCHANGE_FAILED;
 	}
@@ -431,8 +519,9 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 	}
 	if (exchange->waiting) {
 		exchange->waiting = false;
-		decline(exchange, ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
-			"the fetch went away");
+		drop_offer(exchange,
+			   ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
+			   "the fetch went away");
 	}
 	if (exchange->has_clone)
 		clone_set_cancel(exchange->service->clones, &exchange->ticket, "the fetch went away");
@@ -447,4 +536,6 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 	fetch_answer_release(&exchange->answer);
 	free(exchange->target);
 	exchange->target = NULL;
+	free(exchange->proven_text);
+	exchange->proven_text = NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fetch exchange: one request and its response. Joins the request's ticket with the offer, chooses how the body
- * travels, and tells the agent how the offload ended.
+/* Fetch exchange: one request and its response. Joins the request's ticket with the offer, checks the request's proof
+ * with the offer's key, chooses how the body travels, and tells the agent how the offload ended.
  *
  *   begin() --> READY ---------------------------------> end()
  *          \--> ASKING --(answer came: began() with READY or WAITING)
@@ -10,6 +10,7 @@
 #ifndef DISC_FETCH_EXCHANGE_H
 #define DISC_FETCH_EXCHANGE_H
 
+#include "announcement.h"
 #include "fetch_server.h"
 #include "fetch_transfer.h"
 
@@ -28,9 +29,13 @@ struct fetch_exchange {
 	bool http_1_0;
 	bool keep_alive; /* the connection may be used again afterwards */
 	bool has_ticket;
-	bool declined; /* this exchange took an unused offer out and wiped it: the response may say "none" */
 	struct ticket ticket;
 	char *target; /* with a ticket: the request's, owned */
+	/* With a ticket, until its offer came: the proof of the request, and its text, owned (ticket_header.h). */
+	struct proof proof;
+	char *proven_text; /* NULL: no proof can be right */
+	size_t proven_len;
+	char announcement[ANNOUNCEMENT_TEXT_MAX]; /* value of Disc-Body; empty: there is none */
 	struct ticket_waiter waiter;
 	bool waiting;
 	bool has_clone;               /* the body was announced as direct, and its clone waits for a connection */

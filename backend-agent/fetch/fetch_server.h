@@ -9,6 +9,7 @@
 
 #include "clone_set.h"
 #include "fetch_answer.h"
+#include "log_limit.h"
 #include "result_queue.h"
 #include "ticket_table.h"
 
@@ -40,6 +41,7 @@ struct fetch_service {
 	struct ticket_mailbox mailbox;
 	struct fetch_connection *connections; /* all that are open */
 	size_t count;
+	struct log_limit bad_proofs;
 	void (*closed)(void *context); /* a connection went away */
 	void *context;
 };

@@ -17,6 +17,7 @@ struct head {
 	struct text_span name;
 	struct text_span host, ticket;
 	struct text_span range, if_match, if_none_match, if_modified_since, if_unmodified_since, if_range;
+	bool range_twice;
 	bool value_seen; /* of <name>: more of it would be a folded line */
 	bool complete;
 };
@@ -104,6 +105,7 @@ static int on_header_value(http_parser *parser, const char *at, size_t len)
 			return -1;
 		} else {
 			slot->len = 0;
+			head->range_twice |= slot == &head->range;
 		}
 	}
 	return 0;
@@ -162,6 +164,18 @@ static enum fetch_request_status parser_fault(struct fetch_request *request, con
 	return refuse(request, FETCH_REQUEST_MALFORMED, http_errno_description(error));
 }
 
+/* The text of a proof has one line for each of these fields, empty if it is absent: it cannot tell an empty field from
+ * none, nor two from one. */
+static bool is_ambiguous(const struct head *head)
+{
+	const struct text_span *fields[] = {&head->range, &head->if_range, &head->if_match};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (text_span_is_set(*fields[i]) && !fields[i]->len)
+			return true;
+	return head->range_twice;
+}
+
 /* The rules that span several headers, once the head is complete. */
 static enum fetch_request_status settle(struct head *head, const http_parser *parser)
 {
@@ -173,15 +187,18 @@ static enum fetch_request_status settle(struct head *head, const http_parser *pa
 	/* RFC 9112 3.2: a request without Host, or with two, is refused. */
 	if (request->http_minor == 1 && !text_span_is_set(head->host))
 		return refuse(request, FETCH_REQUEST_MALFORMED, "no Host header");
+	request->method_name = http_method_str((enum http_method)parser->method);
 	request->method = parser->method == HTTP_GET    ? FETCH_GET
 			  : parser->method == HTTP_HEAD ? FETCH_HEAD
 							: FETCH_OTHER;
 
 	if (text_span_is_set(head->ticket)) {
-		if (!ticket_parse(&request->ticket, head->ticket.data, head->ticket.len))
-			return refuse(request, FETCH_REQUEST_MALFORMED,
-				      "Disc-Ticket is not 32 lower-case hexadecimal digits");
+		if (!ticket_header_parse(&request->ticket, head->ticket.data, head->ticket.len))
+			return refuse(
+				request, FETCH_REQUEST_MALFORMED,
+				"Disc-Ticket is not a ticket and a proof of 32 lower-case hexadecimal digits each");
 		request->has_ticket = true;
+		request->ambiguous = is_ambiguous(head);
 	}
 	request->keep_alive = http_should_keep_alive(parser) != 0;
 	if (parser->uses_transfer_encoding)

@@ -7,7 +7,7 @@
 
 #include "conditional.h"
 #include "text_span.h"
-#include "ticket.h"
+#include "ticket_header.h"
 
 #define FETCH_REQUEST_FIELDS_MAX 100u
 
@@ -22,8 +22,10 @@ struct fetch_request {
 	unsigned http_minor; /* 0 or 1 */
 	bool keep_alive;     /* the client lets the connection be used again */
 	bool has_ticket;
-	struct ticket ticket;    /* Disc-Ticket */
-	struct text_span target; /* spans lie in the bytes that were parsed */
+	struct ticket_header ticket; /* Disc-Ticket */
+	bool ambiguous;              /* Range, If-Range or If-Match is there twice or empty: no proof says so */
+	const char *method_name;     /* static */
+	struct text_span target;     /* spans lie in the bytes that were parsed */
 	struct text_span range;
 	struct conditional_headers conditions;
 	bool chunked_body;    /* of unknown length */

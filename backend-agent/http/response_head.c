@@ -116,7 +116,7 @@ static void write_representation(struct writer *writer, const struct response_he
 size_t response_head_format(char *out, size_t cap, const struct response_head *head)
 {
 	struct writer writer = {.out = out, .cap = cap};
-	char date[HTTP_DATE_LEN + 1], announcement[ANNOUNCEMENT_TEXT_MAX];
+	char date[HTTP_DATE_LEN + 1];
 
 	http_date_format(date, head->date);
 	write_line(&writer, "HTTP/1.1 %d %s", head->status,
@@ -136,10 +136,8 @@ size_t response_head_format(char *out, size_t cap, const struct response_head *h
 		write_line(&writer, "Connection: close");
 	else if (head->keep_alive)
 		write_line(&writer, "Connection: keep-alive");
-	if (head->announcement) {
-		announcement_format(announcement, head->announcement);
-		write_line(&writer, "Disc-Body: %s", announcement);
-	}
+	if (head->announcement)
+		write_line(&writer, "Disc-Body: %s", head->announcement);
 	write_line(&writer, "%s", "");
 	return writer.full ? 0 : writer.len;
 }

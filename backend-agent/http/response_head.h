@@ -9,8 +9,6 @@
 #include <stdint.h>
 #include <time.h>
 
-#include "announcement.h"
-
 #define RESPONSE_HEAD_MAX 16384 /* bytes */
 
 /* What a response says of itself. Fields left zero are not written. Texts belong to the caller. */
@@ -32,7 +30,7 @@ struct response_head {
 	bool chunked;       /* Transfer-Encoding: chunked */
 	const char *location;
 	const char *allow;
-	const struct announcement *announcement; /* Disc-Body */
+	const char *announcement; /* value of Disc-Body (announcement.h); NULL: none */
 };
 
 /* Writes <head> to <out> (<cap> bytes), the empty line included. Returns its length, or 0 if it does not fit. */

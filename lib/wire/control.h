@@ -14,8 +14,8 @@
 #include "ticket.h"
 #include "tx_state.h"
 
-#define CONTROL_VERSION_MIN 1u
-#define CONTROL_VERSION_MAX 1u
+#define CONTROL_VERSION_MIN 2u /* since 2 an Offer has wire form 2 of the TX state */
+#define CONTROL_VERSION_MAX 2u
 #define CONTROL_MESSAGE_MAX 65536u     /* bytes of one encoded Envelope */
 #define CONTROL_TEXT_MAX 16384u        /* bytes of one text field */
 #define CONTROL_ETAG_MAX 256u          /* bytes of Prepared's etag */

@@ -34,14 +34,14 @@ struct record_sealer {
 
 static bool has_explicit_nonce(const struct tx_state *state)
 {
-	return state->tls_minor == 3 && state->aead == TX_AEAD_AES_GCM;
+	return state->tls_minor == 3;
 }
 
 static unsigned overhead_of(const struct tx_state *state)
 {
 	if (state->tls_minor == 4)
 		return HEADER_LEN + CONTENT_TYPE_LEN + TAG_LEN;
-	return HEADER_LEN + (has_explicit_nonce(state) ? EXPLICIT_NONCE_LEN : 0) + TAG_LEN;
+	return HEADER_LEN + EXPLICIT_NONCE_LEN + TAG_LEN;
 }
 
 static uint64_t first_explicit_nonce(const struct tx_state *state)
@@ -149,8 +149,8 @@ size_t record_plain_offset(const struct record_sealer *sealer)
 	return HEADER_LEN + (has_explicit_nonce(&sealer->state) ? EXPLICIT_NONCE_LEN : 0);
 }
 
-/* Nonce of the next record. RFC 5288 3: salt and explicit nonce side by side; RFC 8446 5.3 and RFC 7905 2: IV XOR the
- * sequence number, padded to the left. */
+/* Nonce of the next record. RFC 5288 3: salt and explicit nonce side by side; RFC 8446 5.3: IV XOR the sequence
+ * number, padded to the left. */
 static void make_nonce(uint8_t nonce[static NONCE_LEN], const struct record_sealer *sealer)
 {
 	uint8_t seq[sizeof(uint64_t)];

@@ -21,7 +21,7 @@ struct record_layout {
 	uint64_t length; /* bytes of plaintext */
 	uint64_t records;
 	uint64_t ciphertext; /* bytes of all records with their headers */
-	unsigned overhead;   /* bytes a record adds: 22 TLS 1.3, 29 TLS 1.2 AES-GCM, 21 TLS 1.2 ChaCha20 */
+	unsigned overhead;   /* bytes a record adds: 22 TLS 1.3, 29 TLS 1.2 */
 };
 
 enum record_error {
@@ -63,7 +63,7 @@ uint64_t record_sealer_next(const struct record_sealer *sealer);
  * plaintext to out + this offset and passes that place as <plain> to record_seal_next() saves a copy. */
 size_t record_plain_offset(const struct record_sealer *sealer);
 
-/* Seals the next record (RFC 8446 5.2, RFC 5246 6.2.3.3, RFC 5288 3, RFC 7905 2): <plain> has <len> bytes, exactly
+/* Seals the next record (RFC 8446 5.2, RFC 5246 6.2.3.3, RFC 5288 3): <plain> has <len> bytes, exactly
  * record_plain_length() of it. Writes the record with its 5-byte header to <out>, which has room for RECORD_SEALED_MAX,
  * and its size in bytes to <*out_len>. <plain> lies at out + record_plain_offset() or does not overlap <out>. A sealer
  * never uses a sequence number again: after a fault it is dead and returns RECORD_OUT_OF_ORDER. Returns RECORD_OK,

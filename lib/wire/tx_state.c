@@ -6,9 +6,9 @@
 
 #include "secret.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 
-/* Where each field lies in wire form 1. */
+/* Where each field lies in wire form 2. */
 enum wire_offset {
 	AT_VERSION = 0,
 	AT_TLS_MINOR = 1,
@@ -19,9 +19,10 @@ enum wire_offset {
 	AT_KEY = 8,
 	AT_IV = AT_KEY + TX_STATE_KEY_MAX,
 	AT_SEQ = AT_IV + TX_STATE_IV_LEN,
+	AT_PROOF_KEY = AT_SEQ + sizeof(uint64_t),
 };
 
-_Static_assert(AT_SEQ + sizeof(uint64_t) == TX_STATE_WIRE_LEN, "wire form 1 has 60 bytes");
+_Static_assert(AT_PROOF_KEY + PROOF_KEY_LEN == TX_STATE_WIRE_LEN, "wire form 2 has 76 bytes");
 
 /* Suites that may be leased or sealed, with what the record layer needs to know of them. */
 static const struct suite {
@@ -41,9 +42,6 @@ static const struct suite {
 	{0xc02c, 3, TX_AEAD_AES_GCM, 32},           /* TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 */
 	{0xc02f, 3, TX_AEAD_AES_GCM, 16},           /* TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 */
 	{0xc030, 3, TX_AEAD_AES_GCM, 32},           /* TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 */
-	{0xcca8, 3, TX_AEAD_CHACHA20_POLY1305, 32}, /* TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 */
-	{0xcca9, 3, TX_AEAD_CHACHA20_POLY1305, 32}, /* TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 */
-	{0xccaa, 3, TX_AEAD_CHACHA20_POLY1305, 32}, /* TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256 */
 };
 
 static const struct suite *find_suite(uint16_t number, uint8_t tls_minor)
@@ -117,6 +115,7 @@ enum tx_state_error tx_state_decode(struct tx_state *state, const uint8_t *wire,
 	memcpy(state->key, wire + AT_KEY, TX_STATE_KEY_MAX);
 	memcpy(state->iv, wire + AT_IV, TX_STATE_IV_LEN);
 	state->seq = load_u64(wire + AT_SEQ);
+	memcpy(state->proof_key, wire + AT_PROOF_KEY, PROOF_KEY_LEN);
 	return TX_STATE_OK;
 }
 
@@ -134,11 +133,12 @@ void tx_state_encode(uint8_t wire[static TX_STATE_WIRE_LEN], const struct tx_sta
 	memcpy(wire + AT_KEY, state->key, state->key_len < TX_STATE_KEY_MAX ? state->key_len : TX_STATE_KEY_MAX);
 	memcpy(wire + AT_IV, state->iv, TX_STATE_IV_LEN);
 	memcpy(wire + AT_SEQ, &seq, sizeof(seq));
+	memcpy(wire + AT_PROOF_KEY, state->proof_key, PROOF_KEY_LEN);
 }
 
 bool tx_state_advance(struct tx_state *state, uint64_t records)
 {
-	bool explicit_nonce = state->tls_minor == 3 && state->aead == TX_AEAD_AES_GCM;
+	bool explicit_nonce = state->tls_minor == 3;
 	uint8_t *nonce = state->iv + TX_STATE_IV_LEN - sizeof(uint64_t);
 	uint64_t number = load_u64(nonce);
 
@@ -158,15 +158,15 @@ const char *tx_state_error_text(enum tx_state_error error)
 	case TX_STATE_OK:
 		return "the TX state is valid";
 	case TX_STATE_BAD_LENGTH:
-		return "the TX state has not 60 bytes";
+		return "the TX state has not 76 bytes";
 	case TX_STATE_BAD_VERSION:
-		return "version: the TX state has another wire form than 1";
+		return "version: the TX state has another wire form than 2";
 	case TX_STATE_BAD_TLS_VERSION:
 		return "tls_minor: neither TLS 1.2 nor TLS 1.3";
 	case TX_STATE_BAD_AEAD:
 		return "aead: not the one of the suite";
 	case TX_STATE_BAD_SUITE:
-		return "suite: unknown or not one of this TLS version";
+		return "suite: not one that is leased with this TLS version";
 	case TX_STATE_BAD_KEY_LENGTH:
 		return "key_len: not the one of the suite";
 	case TX_STATE_BAD_RESERVED:

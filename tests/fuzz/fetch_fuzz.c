@@ -90,6 +90,26 @@ static void check_fields(const struct fetch_request *request, const uint8_t *dat
 	require(memchr(request->target.data, '\t', request->target.len) == NULL);
 }
 
+/* No field of the request can begin or end a line of what is proven. */
+static void check_proven_text(const struct fetch_request *request)
+{
+	const struct proven_request proven = {
+		.method = {request->method_name, strlen(request->method_name)},
+		.target = request->target,
+		.range = request->range,
+		.if_range = request->conditions.if_range,
+		.if_match = request->conditions.if_match,
+	};
+	size_t len, lines = 0;
+	char *text = ticket_header_proven_text(&request->ticket.ticket, &proven, &len);
+
+	require(text && strlen(text) == len);
+	for (const char *at = text; (at = strchr(at, '\n')); at++)
+		lines++;
+	require(lines == 6);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint64_t sizes[] = {0, 1, 16384, UINT64_MAX};
@@ -110,6 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(fetch_request_parse(&again, (const char *)data, consumed, HEAD_MAX, &consumed_again) ==
 		FETCH_REQUEST_OK);
 	require(consumed_again == consumed && again.method == request.method);
+	check_proven_text(&request);
 	check_fields(&request, data, consumed);
 	check_path(request.target);
 	if (text_span_is_set(request.range))

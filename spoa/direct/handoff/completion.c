@@ -226,6 +226,7 @@ static int fetch_continuation(struct completion *completion, const struct node *
 						     .host = completion->body->host,
 						     .target = completion->body->target,
 						     .etag = completion->body->etag,
+						     .proof_key = range->state.proof_key,
 						     .first = range->first,
 						     .last = range->last,
 						     .length = range->layout.ciphertext};
@@ -233,12 +234,16 @@ static int fetch_continuation(struct completion *completion, const struct node *
 	struct announcement expected = {.kind = ANNOUNCEMENT_SPLICE,
 					.seq = range->state.seq,
 					.records = range->layout.records,
-					.length = range->layout.length};
+					.length = range->layout.length,
+					.status = 206,
+					.first = range->first,
+					.etag = completion->body->etag};
 
 	if (ticket_generate(&request.ticket) < 0 || offer_continuation(completion, node, &request.ticket, range) < 0)
 		return -1;
 	expected.ticket = request.ticket;
-	(void)announcement_format(announcement, &expected);
+	if (!announcement_format(announcement, &expected, range->state.proof_key))
+		return -1;
 	request.announcement = announcement;
 	completion->skip = range->skip;
 	completion->fetch =

@@ -15,11 +15,13 @@
 
 #include "announcement.h"
 #include "continuation_head.h"
+#include "ticket_header.h"
 
 #define MAGIC 0x5e57fe7cu
 #define INPUT_SIZE 65536u /* at least CONTINUATION_HEAD_MAX */
 #define READS_AT_ONCE 8   /* before others have their turn */
 #define FAULT_MAX 160
+#define RANGE_MAX 48 /* bytes of the value of Range, with a terminating zero */
 
 enum fetch_state { FETCH_ASKING, FETCH_TAKING, FETCH_ENDED };
 
@@ -205,16 +207,31 @@ static void on_silence(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* --- life --- */
 
+static struct text_span span_of(const char *text)
+{
+	return (struct text_span){text, strlen(text)};
+}
+
+/* Returns 0, or -1 with errno set. */
 static int write_request(struct continuation_fetch *fetch, const struct continuation_fetch_request *request)
 {
-	char ticket[TICKET_TEXT_LEN + 1];
+	struct ticket_header header = {.ticket = request->ticket};
+	char range[RANGE_MAX], ticket[TICKET_HEADER_LEN + 1];
+	struct proven_request proven = {.method = span_of("GET"), .target = span_of(request->target)};
 	int len;
 
-	ticket_format(ticket, &request->ticket);
+	(void)snprintf(range, sizeof(range), "bytes=%" PRIu64 "-%" PRIu64, request->first, request->last);
+	proven.range = span_of(range);
+	proven.if_match = span_of(request->etag);
+	if (!ticket_header_prove(&header, request->proof_key, &proven)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	ticket_header_format(ticket, &header);
 	len = asprintf(&fetch->request,
-		       "GET %s HTTP/1.1\r\nHost: %s\r\nRange: bytes=%" PRIu64 "-%" PRIu64 "\r\nIf-Match: %s\r\n"
-		       "Disc-Ticket: %s\r\nConnection: close\r\n\r\n",
-		       request->target, request->host, request->first, request->last, request->etag, ticket);
+		       "GET %s HTTP/1.1\r\nHost: %s\r\nRange: %s\r\nIf-Match: %s\r\nDisc-Ticket: %s\r\n"
+		       "Connection: close\r\n\r\n",
+		       request->target, request->host, range, request->etag, ticket);
 	if (len < 0) {
 		fetch->request = NULL;
 		return -1;

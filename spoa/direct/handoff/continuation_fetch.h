@@ -24,6 +24,7 @@ struct continuation_fetch_request {
 	const struct address *node;
 	const char *host, *target, *etag; /* without bytes that a head cannot carry */
 	struct ticket ticket;
+	const uint8_t *proof_key; /* PROOF_KEY_LEN bytes: proves the request */
 	uint64_t first, last;     /* bytes of the object, both included */
 	const char *announcement; /* value of Disc-Body that must come */
 	uint64_t length;          /* bytes of records that must come */
@@ -38,8 +39,8 @@ struct continuation_fetch_handlers {
 	void (*ended)(void *context, const char *fault);
 };
 
-/* Sends the request, of which nothing is kept. Returns the fetch, or NULL with errno set if not even a socket could be
- * made. */
+/* Sends the request, of which nothing is kept. Returns the fetch, or NULL with errno set if the request could not be
+ * proven (ENOMEM) or no socket be made. */
 struct continuation_fetch *continuation_fetch_start(struct ev_loop *loop,
 						    const struct continuation_fetch_request *request,
 						    const struct continuation_fetch_handlers *handlers, void *context);

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "announcement.h"
+
 #define NAME_MAX_LEN 32
-#define VALUE_MAX_LEN 192
+#define VALUE_MAX_LEN ANNOUNCEMENT_TEXT_MAX
 
 struct head {
 	const char *announcement;

@@ -17,6 +17,7 @@
 
 #include "direct_lab.h"
 #include "egress_guard.h"
+#include "fetch_proving.h"
 #include "node_metrics.h"
 
 #define WHOLE lab_ciphertext(LAB_BODY_SIZE)
@@ -221,7 +222,7 @@ static void whole_body_reaches_the_client(void **state)
 	assert_non_null(strstr(lab_response, "Transfer-Encoding: chunked\r\n"));
 	assert_null(strstr(lab_response, "Content-Length:"));
 	lab_fetch_ends_without_records(lab);
-	assert_non_null(strstr(lab_response, "; seq=1; records=385; length=6291533\r\n"));
+	assert_non_null(strstr(lab_response, "; seq=1; records=385; length=6291533; status=200; first=0; etag="));
 	assert_int_equal(lab->prepared.offset, 0);
 	assert_int_equal(lab->prepared.length, LAB_BODY_SIZE);
 	assert_non_null(strstr(lab_response, lab->etag));
@@ -247,10 +248,17 @@ static void body_below_the_agents_threshold_is_spliced(void **state)
 static void range_is_announced_with_its_place_in_the_object(void **state)
 {
 	struct direct_lab *lab = *state;
+	char etag[128], expected[512], line[600];
 
 	lab_fetch(lab, "/body", "Range: bytes=32768-99999\r\n", 1);
 	assert_non_null(strstr(lab_response, "206 Partial Content"));
-	assert_non_null(strstr(lab_response, "; records=5; length=67232\r\n"));
+	proving_field(lab_response, "ETag", etag, sizeof(etag));
+	(void)snprintf(expected, sizeof(expected),
+		       "direct; ticket=%032x; seq=1; records=5; length=67232; status=206; first=32768; etag=%s",
+		       lab->ticket, etag);
+	prove_announcement(expected, sizeof(expected));
+	(void)snprintf(line, sizeof(line), "\r\nDisc-Body: %s\r\n", expected);
+	assert_non_null(strstr(lab_response, line));
 	lab_await(lab, CONTROL_PREPARED, 1);
 	assert_int_equal(lab->prepared.offset, 32768);
 	assert_int_equal(lab->prepared.length, 67232);
@@ -369,7 +377,7 @@ static void much_client_data_is_passed_on_whole(void **state)
 static void half_closed_client_gets_all_and_the_end_travels_back(void **state)
 {
 	struct direct_lab *lab = *state;
-	char byte;
+	char sent;
 
 	lab_transmit(lab, 4);
 	assert_int_equal(send(lab->client, "bye", 3, MSG_NOSIGNAL), 3);
@@ -380,7 +388,7 @@ static void half_closed_client_gets_all_and_the_end_travels_back(void **state)
 	lab_recall(lab, false);
 	lab_take_back(lab);
 	assert_true(lab->frozen.state.flags & TCP_STATE_PEER_CLOSED);
-	assert_int_equal(recv(lab->lb, &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(recv(lab->lb, &sent, 1, MSG_DONTWAIT), 0);
 	lab_client_reads(lab, WHOLE);
 	lab_assert_received(lab, LAB_BODY_SIZE);
 }
@@ -395,7 +403,7 @@ static bool lb_heard_the_end(void *data)
 static void client_that_closed_before_the_handoff_gets_all(void **state)
 {
 	struct direct_lab *lab = *state;
-	char byte;
+	char sent;
 
 	lab_fetch(lab, "/body", "", 1);
 	lab_connect(lab, 4);
@@ -407,7 +415,7 @@ static void client_that_closed_before_the_handoff_gets_all(void **state)
 	lab_recall(lab, false);
 	lab_take_back(lab);
 	assert_true(lab->frozen.state.flags & TCP_STATE_PEER_CLOSED);
-	assert_int_equal(recv(lab->lb, &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(recv(lab->lb, &sent, 1, MSG_DONTWAIT), 0);
 	lab_client_reads(lab, WHOLE);
 	lab_assert_received(lab, LAB_BODY_SIZE);
 }

@@ -235,7 +235,7 @@ static void agent_greet(struct direct_lab *lab)
 {
 	struct control_message hello = {
 		.type = CONTROL_HELLO,
-		.u.hello = {.version_min = 1, .version_max = 1, .name = {"test", 4}, .software = {"test 1", 6}}};
+		.u.hello = {.version_min = 2, .version_max = 2, .name = {"test", 4}, .software = {"test 1", 6}}};
 
 	lab->agent_tls = credentials(certificates, "ca", "agent");
 	lab->agent = (struct end){.on_frame = on_agent_frame, .data = lab};

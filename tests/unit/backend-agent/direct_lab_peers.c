@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "direct_lab.h"
-#include "record_opening.h"
+#include "fetch_proving.h"
 
 #define VIP_PORT 443
 
@@ -115,13 +115,15 @@ void lab_fetch(struct direct_lab *lab, const char *target, const char *headers, 
 						    .client = {NET_CLIENT4, sizeof(NET_CLIENT4) - 1},
 						    .lease_id = lab->ticket,
 						    .direct_min = direct_min}};
-	char request[1024];
+	char request[1024], ticket[TICKET_TEXT_LEN + 1], header[PROVING_HEADER_MAX];
 	size_t head_len;
 
 	lab_send(lab, &offer);
 	open_fetch(lab);
-	(void)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %032x\r\n%s\r\n",
-		       target, lab->ticket, headers);
+	ticket_format(ticket, &offer.u.offer.ticket);
+	prove_request(header, ticket, "GET", target, headers);
+	(void)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %s\r\n%s\r\n", target,
+		       header, headers);
 	assert_int_equal(send(lab->fetch, request, strlen(request), MSG_NOSIGNAL), (ssize_t)strlen(request));
 	run_until(lab->loop, head_is_there, lab, "the answer of the fetch hop");
 	assert_false(lab->fetch_ended);

@@ -11,6 +11,8 @@
 #include "fetch_request.h"
 
 #define MAX 1024
+#define TICKET "00112233445566778899aabbccddeeff"
+#define PROOF "bf1103062927ab139b1a9a121f2da62e"
 
 static enum fetch_request_status parse(struct fetch_request *request, const char *text)
 {
@@ -41,8 +43,15 @@ static void malformed_is_refused_with_400(void **state)
 		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 0011\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 00112233445566778899AABBCCDDEEFF\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 00112233445566778899aabbccddeeff0\r\n\r\n",
-		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 00112233445566778899aabbccddeeff\r\n"
-		"Disc-Ticket: 00112233445566778899aabbccddeeff\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: 00112233445566778899aabbccddeeff\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET ";proof=" PROOF "\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET ";  proof=" PROOF "\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET "; proof=\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET "; proof=" PROOF "0\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET "; proof=" PROOF "; more\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET "; proof=BF1103062927AB139B1A9A121F2DA62E\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET "; proof=" PROOF "\r\n"
+		"Disc-Ticket: " TICKET "; proof=" PROOF "\r\n\r\n",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 	};
 	struct fetch_request request;
@@ -87,13 +96,14 @@ static void too_long_a_head_is_told_by_its_part(void **state)
 
 static const char full[] = "GET /a?b HTTP/1.1\r\nHost: site\r\nRange:  bytes=1-2 \r\nIf-Range: \"x\"\r\n"
 			   "if-none-match: \"y\"\r\nIF-MATCH: *\r\nIf-Modified-Since: m\r\nIf-Unmodified-Since: u\r\n"
-			   "Disc-Ticket: 00112233445566778899aabbccddeeff\r\nOther: z\r\n\r\n";
+			   "Disc-Ticket:\t" TICKET "; proof=" PROOF " \r\nOther: z\r\n\r\n";
 
 static void assert_full(const struct fetch_request *request)
 {
-	char ticket[TICKET_TEXT_LEN + 1];
+	char ticket[TICKET_HEADER_LEN + 1];
 
 	assert_int_equal(request->method, FETCH_GET);
+	assert_string_equal(request->method_name, "GET");
 	assert_int_equal(request->http_minor, 1);
 	assert_true(request->keep_alive);
 	assert_true(text_span_equals(request->target, "/a?b"));
@@ -104,8 +114,9 @@ static void assert_full(const struct fetch_request *request)
 	assert_true(text_span_equals(request->conditions.if_modified_since, "m"));
 	assert_true(text_span_equals(request->conditions.if_unmodified_since, "u"));
 	assert_true(request->has_ticket);
-	ticket_format(ticket, &request->ticket);
-	assert_string_equal(ticket, "00112233445566778899aabbccddeeff");
+	assert_false(request->ambiguous);
+	ticket_header_format(ticket, &request->ticket);
+	assert_string_equal(ticket, TICKET "; proof=" PROOF);
 	assert_false(request->chunked_body);
 	assert_int_equal(request->body_length, 0);
 	assert_int_equal(request->field_count, 9);
@@ -211,10 +222,52 @@ static void repeated_conditions_never_make_a_wrong_answer(void **state)
 			 FETCH_REQUEST_MALFORMED);
 }
 
+static void ticket_fault_is_named(void **state)
+{
+	struct fetch_request request;
+
+	(void)state;
+	assert_int_equal(parse(&request, "GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET "\r\n\r\n"),
+			 FETCH_REQUEST_MALFORMED);
+	assert_non_null(strstr(request.fault, "Disc-Ticket is not a ticket and a proof"));
+}
+
+/* One line of the proven text stands for each of these fields: it cannot say that there are two, or an empty one. */
+static void fields_that_no_proof_describes_are_told(void **state)
+{
+	static const struct {
+		const char *lines;
+		bool ambiguous;
+	} cases[] = {
+		{"", false},
+		{"Range: bytes=0-1\r\nIf-Range: \"a\"\r\nIf-Match: \"a\", \"b\"\r\n", false},
+		{"If-None-Match: \"a\"\r\nIf-None-Match:\r\n", false},
+		{"Range: bytes=0-1\r\nRange: bytes=2-3\r\n", true},
+		{"Range: bytes=0-1\r\nrange: bytes=0-1\r\n", true},
+		{"Range: bytes=0-1\r\nRange:\r\nRange: bytes=0-1\r\n", true},
+		{"Range:\r\n", true},
+		{"If-Range:  \t \r\n", true},
+		{"If-Match:\r\n", true},
+	};
+	struct fetch_request request;
+	char text[512];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		(void)snprintf(text, sizeof(text),
+			       "GET / HTTP/1.1\r\nHost: a\r\nDisc-Ticket: " TICKET "; proof=" PROOF "\r\n%s\r\n",
+			       cases[i].lines);
+		assert_int_equal(parse(&request, text), FETCH_REQUEST_OK);
+		assert_int_equal(request.ambiguous, cases[i].ambiguous);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed_is_refused_with_400),
+		cmocka_unit_test(ticket_fault_is_named),
+		cmocka_unit_test(fields_that_no_proof_describes_are_told),
 		cmocka_unit_test(more_fields_than_are_kept_are_told),
 		cmocka_unit_test(unknown_method_and_version_have_their_status),
 		cmocka_unit_test(too_long_a_head_is_told_by_its_part),

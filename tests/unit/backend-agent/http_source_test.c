@@ -316,7 +316,8 @@ static void origin_is_asked_what_the_client_asked(void **state)
 	lab->origin.head = OK "Content-Length: 0\r\n\r\n";
 	ask(lab, "GET http://other/%2e%2e/a//../b?q=1&r HTTP/1.1\r\nHost: site:8443\r\nRange: bytes=1-2\r\n"
 		 "If-None-Match: \"x\"\r\nCookie: c=1\r\nX-Empty:\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n"
-		 "Disc-Ticket: 00112233445566778899aabbccddeeff\r\nTE: trailers\r\nExpect: nothing\r\n\r\n");
+		 "Disc-Ticket: 00112233445566778899aabbccddeeff; proof=bf1103062927ab139b1a9a121f2da62e\r\nTE: "
+		 "trailers\r\nExpect: nothing\r\n\r\n");
 	assert_whole(lab, 0);
 	assert_string_equal(lab->origin.request, "GET /%2e%2e/a//../b?q=1&r HTTP/1.1\r\nHost: site:8443\r\n"
 						 "Range: bytes=1-2\r\nIf-None-Match: \"x\"\r\nCookie: c=1\r\n"

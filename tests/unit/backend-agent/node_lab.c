@@ -9,9 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fetch_proving.h"
 #include "node_metrics.h"
 #include "record.h"
-#include "record_opening.h"
 
 uint8_t *big;
 
@@ -22,9 +22,24 @@ static const char *const index_names[] = {"index.html", NULL};
 
 /* --- the lab --- */
 
+/* A file written only now is not offloaded: its time is a past one, with <fraction> nanoseconds. */
+static void write_big(const char *name, long fraction)
+{
+	const struct timespec past = {.tv_sec = 1000000000, .tv_nsec = fraction};
+	char path[128];
+	FILE *file;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", root, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_int_equal(fwrite(big, 1, BIG_SIZE, file), BIG_SIZE);
+	assert_int_equal(fflush(file), 0);
+	assert_int_equal(futimens(fileno(file), (const struct timespec[2]){past, past}), 0);
+	assert_int_equal(fclose(file), 0);
+}
+
 int make_files(void **state)
 {
-	const struct timespec past[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
 	char path[128];
 	FILE *file;
 
@@ -36,13 +51,8 @@ int make_files(void **state)
 	assert_non_null(big);
 	for (size_t i = 0; i < BIG_SIZE; i++)
 		big[i] = (uint8_t)(i * 2654435761u >> 11);
-	(void)snprintf(path, sizeof(path), "%s/big.bin", root);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	assert_int_equal(fwrite(big, 1, BIG_SIZE, file), BIG_SIZE);
-	assert_int_equal(fflush(file), 0);
-	assert_int_equal(futimens(fileno(file), past), 0); /* a file written only now is not offloaded */
-	assert_int_equal(fclose(file), 0);
+	write_big("big.bin", 250000000);
+	write_big("whole.bin", 0);
 	(void)snprintf(path, sizeof(path), "%s/small.bin", root);
 	file = fopen(path, "w");
 	assert_non_null(file);
@@ -57,6 +67,8 @@ int remove_files(void **state)
 
 	(void)state;
 	(void)snprintf(path, sizeof(path), "%s/big.bin", root);
+	(void)unlink(path);
+	(void)snprintf(path, sizeof(path), "%s/whole.bin", root);
 	(void)unlink(path);
 	(void)snprintf(path, sizeof(path), "%s/small.bin", root);
 	(void)unlink(path);
@@ -135,7 +147,7 @@ void agent_greet(struct lab *lab)
 {
 	struct control_message hello = {
 		.type = CONTROL_HELLO,
-		.u.hello = {.version_min = 1, .version_max = 1, .name = {"test", 4}, .software = {"test 1", 6}}};
+		.u.hello = {.version_min = 2, .version_max = 2, .name = {"test", 4}, .software = {"test 1", 6}}};
 
 	agent_connect(lab, "ca", "agent");
 	run_until(lab->loop, agent_has_hello, &lab->agent, "the node's Hello");
@@ -265,7 +277,7 @@ size_t body_at(const struct lab *lab)
 	return !end ? 0 : (size_t)(end + 4 - lab->response);
 }
 
-void header(const struct lab *lab, const char *name, char value[static 200])
+void header(const struct lab *lab, const char *name, char value[static HEADER_MAX])
 {
 	char line[64];
 	const uint8_t *at, *end;
@@ -277,13 +289,13 @@ void header(const struct lab *lab, const char *name, char value[static 200])
 		return;
 	at += strlen(line);
 	end = memchr(at, '\r', body_at(lab));
-	(void)snprintf(value, 200, "%.*s", (int)(end - at), (const char *)at);
+	(void)snprintf(value, HEADER_MAX, "%.*s", (int)(end - at), (const char *)at);
 }
 
 bool response_is_whole(void *context)
 {
 	struct lab *lab = context;
-	char length[200];
+	char length[HEADER_MAX];
 
 	if (body_at(lab) == 0)
 		return false;
@@ -304,7 +316,7 @@ void assert_status(const struct lab *lab, const char *line)
 
 void assert_header(const struct lab *lab, const char *name, const char *expected)
 {
-	char value[200];
+	char value[HEADER_MAX];
 
 	header(lab, name, value);
 	assert_string_equal(value, expected);
@@ -362,13 +374,21 @@ void offer_and_wait(struct lab *lab, unsigned number, uint64_t seq)
 	run_until(lab->loop, an_offer_waits, lab, "the offer is in the table");
 }
 
-void fetch(struct lab *lab, unsigned number, const char *method, const char *target, const char *more)
+void fetch_claiming(struct lab *lab, const char *ticket, const char *method, const char *target, const char *more)
 {
-	char request[512];
+	char request[1024];
 
 	(void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %s\r\n%s\r\n", method,
-		       target, ticket_text(number), more);
+		       target, ticket, more);
 	client_send(lab, request);
+}
+
+void fetch(struct lab *lab, unsigned number, const char *method, const char *target, const char *more)
+{
+	char header[PROVING_HEADER_MAX];
+
+	prove_request(header, ticket_text(number), method, target, more);
+	fetch_claiming(lab, header, method, target, more);
 }
 
 static bool a_result_came(void *context)
@@ -390,10 +410,11 @@ void assert_result(struct lab *lab, unsigned number, enum control_outcome outcom
 
 void assert_declined(struct lab *lab, unsigned number)
 {
-	char expected[128];
+	char expected[HEADER_MAX];
 
 	run_until(lab->loop, response_has_head, lab, "a response");
 	(void)snprintf(expected, sizeof(expected), "none; ticket=%s", ticket_text(number));
+	prove_announcement(expected, sizeof(expected));
 	assert_header(lab, "Disc-Body", expected);
 }
 
@@ -405,18 +426,31 @@ void assert_unannounced(struct lab *lab)
 	assert_memory_equal(lab->response + body_at(lab), big, BIG_SIZE);
 }
 
+/* Whether the time in <etag>, its second number, has a fraction of a second. */
+static bool has_fraction(const char *etag)
+{
+	unsigned long long size, time;
+
+	assert_int_equal(sscanf(etag, "\"%llx-%llx-", &size, &time), 2);
+	return time % 1000000000 != 0;
+}
+
 void assert_spliced(struct lab *lab, unsigned number, uint64_t seq, size_t offset, size_t length)
 {
 	uint64_t records = (length + 16383) / 16384, opened;
 	struct tx_state state = opening_state(seq);
 	uint8_t *plain = malloc(length + 1);
-	char expected[200];
+	char expected[2 * HEADER_MAX], etag[HEADER_MAX];
 	size_t plain_len;
 
 	assert_non_null(plain);
 	run_until(lab->loop, response_is_whole, lab, "the whole response");
-	(void)snprintf(expected, sizeof(expected), "splice; ticket=%s; seq=%llu; records=%llu; length=%zu",
-		       ticket_text(number), (unsigned long long)seq, (unsigned long long)records, length);
+	header(lab, "ETag", etag);
+	(void)snprintf(expected, sizeof(expected),
+		       "splice; ticket=%s; seq=%llu; records=%llu; length=%zu; status=%.3s; first=%zu; etag=%s",
+		       ticket_text(number), (unsigned long long)seq, (unsigned long long)records, length,
+		       (const char *)lab->response + 9, offset, has_fraction(etag) ? etag : "");
+	prove_announcement(expected, sizeof(expected));
 	assert_header(lab, "Disc-Body", expected);
 	(void)snprintf(expected, sizeof(expected), "%llu", (unsigned long long)(length + 22 * records));
 	assert_header(lab, "Content-Length", expected);

@@ -19,8 +19,10 @@
 #define SMALL_SIZE 1000u
 #define MIN_SIZE 2000u
 #define TICKET_WAIT 0.4
+#define HEADER_MAX 600 /* bytes of a header's value in a test */
 
-extern uint8_t *big; /* what big.bin holds, and small.bin begins with */
+/* What big.bin and whole.bin hold, and small.bin begins with. The time of whole.bin has no fraction of a second. */
+extern uint8_t *big;
 
 /* The node, its agent and one HAProxy. */
 struct lab {
@@ -77,7 +79,7 @@ void client_close(struct lab *lab);
 /* Where the body of the response begins; 0 until the head is there. */
 size_t body_at(const struct lab *lab);
 /* Copies the value of header <name> to <value>, empty if there is none. */
-void header(const struct lab *lab, const char *name, char value[static 200]);
+void header(const struct lab *lab, const char *name, char value[static HEADER_MAX]);
 /* For run_until(), with the lab. */
 bool response_has_head(void *context);
 bool response_is_whole(void *context);
@@ -98,13 +100,16 @@ bool an_offer_waits(void *context);
 void offer_and_wait(struct lab *lab, unsigned number, uint64_t seq);
 /* Asks with that ticket; <more>: further header lines, each with its CRLF. */
 void fetch(struct lab *lab, unsigned number, const char *method, const char *target, const char *more);
+/* Asks so with <ticket> as value of Disc-Ticket. */
+void fetch_claiming(struct lab *lab, const char *ticket, const char *method, const char *target, const char *more);
 /* Waits for the Result, the only one so far. */
 void assert_result(struct lab *lab, unsigned number, enum control_outcome outcome, const char *reason);
-/* Waits for a response that promises that nothing was and will be sealed. */
+/* Waits for a response that promises, with a proof, that nothing was and will be sealed. */
 void assert_declined(struct lab *lab, unsigned number);
 /* Waits for the whole big file, and no word of what became of the ticket. */
 void assert_unannounced(struct lab *lab);
-/* The response is spliced, and its records open to <length> bytes from <offset> of the big file. */
+/* The response is spliced, its announcement proven, and its records open to <length> bytes from <offset> of the big
+ * file. */
 void assert_spliced(struct lab *lab, unsigned number, uint64_t seq, size_t offset, size_t length);
 
 #endif

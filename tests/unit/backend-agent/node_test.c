@@ -138,7 +138,7 @@ static void continuation_of_an_object_is_sealed_to_the_same_bytes(void **state)
 	struct lab *lab = *state;
 	size_t whole_len;
 	uint8_t *whole;
-	char more[300], etag[200];
+	char more[HEADER_MAX + 100], etag[HEADER_MAX];
 
 	agent_greet(lab);
 	offer_and_wait(lab, 200, 1);
@@ -180,7 +180,7 @@ static void continuation_of_another_object_is_declined(void **state)
 }
 
 /* Copies the entity tag of <target>. */
-static void etag_of(struct lab *lab, const char *target, char etag[static 200])
+static void etag_of(struct lab *lab, const char *target, char etag[static HEADER_MAX])
 {
 	char request[128];
 
@@ -194,7 +194,7 @@ static void etag_of(struct lab *lab, const char *target, char etag[static 200])
 static void refused_continuation(struct lab *lab, unsigned number, const char *target, const char *more,
 				 const char *reason)
 {
-	char request[512];
+	char request[1024];
 
 	(void)snprintf(request, sizeof(request), "%s%s", more, more[0] ? "\r\n" : "");
 	fetch(lab, number, "GET", target, request);
@@ -207,7 +207,7 @@ static void continuation_is_what_the_offer_says_or_nothing(void **state)
 {
 	static const char other[] = "this is not the continuation that was offered";
 	struct lab *lab = *state;
-	char etag[200];
+	char etag[HEADER_MAX];
 
 	agent_greet(lab);
 	etag_of(lab, "/big.bin", etag);
@@ -227,7 +227,7 @@ static void continuation_of_another_target_is_refused(void **state)
 {
 	static const char other[] = "the continuation of another target was offered";
 	struct lab *lab = *state;
-	char etag[200];
+	char etag[HEADER_MAX];
 
 	agent_greet(lab);
 	etag_of(lab, "/big.bin", etag);
@@ -242,7 +242,7 @@ static void continuation_of_another_target_is_refused(void **state)
 static void client_that_asks_like_a_continuation_gets_no_short_body_sealed(void **state)
 {
 	struct lab *lab = *state;
-	char etag[200], more[300];
+	char etag[HEADER_MAX], more[HEADER_MAX + 100];
 
 	agent_greet(lab);
 	etag_of(lab, "/big.bin", etag);

@@ -9,11 +9,11 @@
 
 #include <cmocka.h>
 
+#include "fetch_proving.h"
 #include "fetch_server.h"
 #include "lib/channel_fixture.h"
 #include "node_metrics.h"
 #include "record.h"
-#include "record_opening.h"
 #include "scripted_origin.h"
 
 #define SIZE (700u * 1024 + 33)
@@ -233,7 +233,22 @@ static void offer(struct lab *lab, unsigned number)
 	(void)ticket_table_offer(lab->tickets, &ticket, &state, &terms, ticket_clock());
 }
 
-#define FETCH "GET /a HTTP/1.1\r\nHost: site\r\nDisc-Ticket: " TICKET "\r\n\r\n"
+/* Asks for /a with the ticket <number> and <more> header lines, each with its CRLF. */
+static void fetch_with(struct lab *lab, unsigned number, const char *method, const char *more)
+{
+	char ticket[TICKET_TEXT_LEN + 1], header[PROVING_HEADER_MAX], request[512];
+
+	(void)snprintf(ticket, sizeof(ticket), "%032x", number);
+	prove_request(header, ticket, method, "/a", more);
+	(void)snprintf(request, sizeof(request), "%s /a HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %s\r\n%s\r\n", method,
+		       header, more);
+	client_send(lab, request);
+}
+
+static void fetch(struct lab *lab)
+{
+	fetch_with(lab, 7, "GET", "");
+}
 
 static void script(struct lab *lab, const char *head, size_t body_len, bool close_after)
 {
@@ -255,10 +270,21 @@ static void assert_result(struct lab *lab, enum control_outcome outcome, const c
 	assert_string_equal(lab->result.reason, reason);
 }
 
+/* The announcement is <claim> and its proof. */
+static void assert_announced(const struct lab *lab, const char *claim)
+{
+	char value[512], line[600];
+
+	(void)snprintf(value, sizeof(value), "%s", claim);
+	prove_announcement(value, sizeof(value));
+	(void)snprintf(line, sizeof(line), "\r\nDisc-Body: %s\r\n", value);
+	assert_true(has(lab, line));
+}
+
 static void assert_none(struct lab *lab, const char *reason)
 {
 	run_until(lab->loop, has_head, lab, "a response");
-	assert_true(has(lab, "\r\nDisc-Body: none; ticket=" TICKET "\r\n"));
+	assert_announced(lab, "none; ticket=" TICKET);
 	assert_result(lab, CONTROL_OUTCOME_DECLINED, reason);
 }
 
@@ -272,7 +298,7 @@ static size_t opened_of(struct lab *lab, uint8_t *plain, uint64_t *records)
 	return len;
 }
 
-static void assert_sealed(struct lab *lab)
+static void assert_sealed_as(struct lab *lab, const char *claim)
 {
 	uint8_t *plain = malloc(SIZE);
 	uint64_t records;
@@ -280,12 +306,19 @@ static void assert_sealed(struct lab *lab)
 
 	assert_non_null(plain);
 	run_until(lab->loop, is_whole, lab, "the whole response");
-	assert_true(has(lab, "\r\nDisc-Body: splice; ticket=" TICKET "; seq=1; records=44; length=716833\r\n"));
+	assert_announced(lab, claim);
 	len = opened_of(lab, plain, &records);
 	assert_int_equal(records, (SIZE + 16383) / 16384);
 	assert_body(lab, plain, len, SIZE);
 	free(plain);
 	assert_result(lab, CONTROL_OUTCOME_SEALED, "");
+}
+
+/* The entity tag is empty: an origin may give other bytes the same one. */
+static void assert_sealed(struct lab *lab)
+{
+	assert_sealed_as(lab,
+			 "splice; ticket=" TICKET "; seq=1; records=44; length=716833; status=200; first=0; etag=");
 }
 
 #define PINNED OK STRONG "Content-Length: 716833\r\nX-Own: 1\r\nConnection: keep-alive\r\n\r\n"
@@ -313,7 +346,7 @@ static void sealed_body_of_an_answer_that_ends_early_breaks_off(void **state)
 
 	script(lab, PINNED, SIZE - 1, true);
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	assert_cut(lab);
 	assert_result(lab, CONTROL_OUTCOME_FAILED, "it closed the connection early");
 }
@@ -324,7 +357,7 @@ static void sealed_body_of_an_answer_that_goes_on_breaks_off(void **state)
 
 	script(lab, PINNED, SIZE + 1, true);
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	assert_cut(lab);
 	assert_result(lab, CONTROL_OUTCOME_FAILED, "it sent more than it announced");
 }
@@ -352,7 +385,7 @@ static void answer_that_breaks_off_at_once_is_502(void **state)
 
 	script(lab, OK STRONG "Content-Length: 5000\r\n\r\n", 4999, true);
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	run_until(lab->loop, has_result, lab, "a result");
 	if (lab->result.outcome == CONTROL_OUTCOME_DECLINED) {
 		run_until(lab->loop, is_whole, lab, "the whole response");
@@ -369,7 +402,7 @@ static void origin_that_is_not_there_is_502_and_none(void **state)
 
 	origin_close(&lab->origin);
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	assert_none(lab, "the response has no body of a file");
 	assert_memory_equal(lab->response, "HTTP/1.1 502 Bad Gateway\r\n", 26);
 	origin_open(&lab->origin, lab->loop, "127.0.0.1:0"); /* for lab_close() */
@@ -396,7 +429,7 @@ static void silent_origin_is_504_and_none(void **state)
 
 	lab->settings.timeout = 0.2;
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	assert_none(lab, "the response has no body of a file");
 	assert_memory_equal(lab->response, "HTTP/1.1 504 Gateway Timeout\r\n", 30);
 }
@@ -409,12 +442,43 @@ static void pinned_body_is_sealed(void **state)
 
 	script(lab, PINNED, SIZE, false);
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	assert_sealed(lab);
 	assert_memory_equal(lab->response, OK, strlen(OK));
 	assert_true(has(lab, "\r\nX-Own: 1\r\n") && has(lab, "\r\n" STRONG) && has(lab, "\r\nDate: "));
 	assert_false(has(lab, "keep-alive"));
 	assert_null(strstr(lab->origin.request, "Disc-"));
+}
+
+static void range_of_an_origin_is_announced_with_its_place(void **state)
+{
+	struct lab *lab = *state;
+
+	script(lab,
+	       "HTTP/1.1 206 Partial Content\r\n" STRONG "Content-Range: bytes 16384-733216/733217\r\n"
+	       "Content-Length: 716833\r\n\r\n",
+	       SIZE, false);
+	offer(lab, 7);
+	fetch_with(lab, 7, "GET", "Range: bytes=16384-\r\n");
+	assert_sealed_as(lab,
+			 "splice; ticket=" TICKET "; seq=1; records=44; length=716833; status=206; first=16384; etag=");
+}
+
+/* The origin was asked already: its answer goes out as it would without a ticket. */
+static void request_that_was_altered_is_relayed(void **state)
+{
+	struct lab *lab = *state;
+	char header[PROVING_HEADER_MAX], request[256];
+
+	script(lab, PINNED, SIZE, false);
+	prove_request(header, TICKET, "GET", "/b", "");
+	(void)snprintf(request, sizeof(request), "GET /a HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %s\r\n\r\n", header);
+	offer(lab, 7);
+	client_send(lab, request);
+	run_until(lab->loop, is_whole, lab, "the whole response");
+	assert_false(has(lab, "Disc-Body"));
+	assert_body(lab, lab->response + body_at(lab), lab->len - body_at(lab), SIZE);
+	assert_result(lab, CONTROL_OUTCOME_DECLINED, "the proof of the fetch is wrong");
 }
 
 /* An origin may give other bytes the same entity tag: its body is never sealed a second time. */
@@ -433,8 +497,7 @@ static void continuation_of_an_origins_body_is_refused(void **state)
 	       SIZE, false);
 	assert_true(ticket_parse(&ticket, TICKET, TICKET_TEXT_LEN));
 	(void)ticket_table_offer(lab->tickets, &ticket, &tx, &terms, ticket_clock());
-	client_send(lab, "GET /a HTTP/1.1\r\nHost: site\r\nRange: bytes=16384-\r\nIf-Match: \"v1\"\r\n"
-			 "Disc-Ticket: " TICKET "\r\n\r\n");
+	fetch_with(lab, 7, "GET", "Range: bytes=16384-\r\nIf-Match: \"v1\"\r\n");
 	assert_none(lab, "a body of an HTTP origin is never sealed a second time");
 }
 
@@ -448,7 +511,7 @@ static void offer_that_comes_after_the_answer_is_joined(void **state)
 	struct lab *lab = *state;
 
 	script(lab, PINNED, SIZE, false);
-	client_send(lab, FETCH);
+	fetch(lab);
 	run_until(lab->loop, origin_was_asked, lab, "the origin is asked");
 	offer(lab, 7);
 	assert_sealed(lab);
@@ -462,7 +525,7 @@ static void sealed_body_waits_for_a_slow_origin(void **state)
 	script(lab, PINNED, SIZE, false);
 	lab->origin.hold = 100000;
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	run_until(lab->loop, has_head, lab, "the head");
 	for (int i = 0; i < 50; i++)
 		(void)ev_run(lab->loop, EVRUN_NOWAIT);
@@ -478,7 +541,7 @@ static void fetch_without_an_offer_is_relayed(void **state)
 	struct lab *lab = *state;
 
 	script(lab, PINNED, SIZE, false);
-	client_send(lab, FETCH);
+	fetch(lab);
 	run_until(lab->loop, is_whole, lab, "the whole response");
 	assert_false(has(lab, "Disc-Body"));
 	assert_body(lab, lab->response + body_at(lab), lab->len - body_at(lab), SIZE);
@@ -492,21 +555,22 @@ static void body_that_is_not_pinned_is_none(void **state)
 	} cases[] = {
 		{OK "Content-Length: 5000\r\n\r\n", "the origin gives no strong validator"},
 		{OK "ETag: W/\"1\"\r\nContent-Length: 5000\r\n\r\n", "the origin gives no strong validator"},
+		{"HTTP/1.1 206 Partial Content\r\n" STRONG "Content-Type: multipart/byteranges; boundary=b\r\n"
+		 "Content-Length: 5000\r\n\r\n",
+		 "the origin does not tell where in its object the body begins"},
 		{"HTTP/1.1 404 No\r\n" STRONG "Content-Length: 5000\r\n\r\n",
 		 "the origin's status is neither 200 nor 206"},
 	};
 	struct lab *lab = *state;
-	char fetch[200], none[100];
+	char none[100];
 
 	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		script(lab, cases[i].head, 5000, false);
 		offer(lab, i + 1);
-		(void)snprintf(fetch, sizeof(fetch), "GET /a HTTP/1.1\r\nHost: site\r\nDisc-Ticket: %032x\r\n\r\n",
-			       i + 1);
-		(void)snprintf(none, sizeof(none), "\r\nDisc-Body: none; ticket=%032x\r\n", i + 1);
-		client_send(lab, fetch);
+		(void)snprintf(none, sizeof(none), "none; ticket=%032x", i + 1);
+		fetch_with(lab, i + 1, "GET", "");
 		run_until(lab->loop, is_whole, lab, "the whole response");
-		assert_true(has(lab, none));
+		assert_announced(lab, none);
 		assert_body(lab, lab->response + body_at(lab), lab->len - body_at(lab), 5000);
 		assert_result(lab, CONTROL_OUTCOME_DECLINED, cases[i].reason);
 		lab->result_count = 0;
@@ -519,7 +583,7 @@ static void short_body_is_none(void **state)
 
 	script(lab, OK STRONG "Content-Length: 1999\r\n\r\n", 1999, false);
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	assert_none(lab, "the body is shorter than offload.min-size");
 }
 
@@ -533,7 +597,7 @@ static void body_of_unknown_length_is_chunked(void **state)
 	assert_non_null(plain);
 	script(lab, "HTTP/1.0 200 OK\r\n" STRONG "\r\n", SIZE, true);
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	run_until(lab->loop, has_last_chunk, lab, "the last chunk");
 	assert_none(lab, "the origin does not tell the body's length");
 	assert_true(has(lab, "\r\nTransfer-Encoding: chunked\r\n"));
@@ -575,7 +639,7 @@ static void head_and_304_have_no_body(void **state)
 
 	script(lab, OK STRONG "Content-Length: 716833\r\n\r\n", 0, false);
 	offer(lab, 7);
-	client_send(lab, "HEAD /a HTTP/1.1\r\nHost: site\r\nDisc-Ticket: " TICKET "\r\n\r\n");
+	fetch_with(lab, 7, "HEAD", "");
 	assert_none(lab, "the response has no body of a file");
 	assert_true(has(lab, "\r\nContent-Length: 716833\r\n"));
 	assert_int_equal(lab->len, body_at(lab));
@@ -617,7 +681,7 @@ static void client_that_goes_away_takes_its_transfer_with_it(void **state)
 	script(lab, PINNED, SIZE, false);
 	lab->origin.hold = 200000;
 	offer(lab, 7);
-	client_send(lab, FETCH);
+	fetch(lab);
 	run_until(lab->loop, has_head, lab, "a response");
 	client_close(lab);
 	run_until(lab->loop, origin_saw_the_end, lab, "the origin's connection is closed");
@@ -655,6 +719,8 @@ int main(void)
 		LAB_TEST(garbage_is_502_and_the_connection_goes_on),
 		LAB_TEST(silent_origin_is_504_and_none),
 		LAB_TEST(pinned_body_is_sealed),
+		LAB_TEST(range_of_an_origin_is_announced_with_its_place),
+		LAB_TEST(request_that_was_altered_is_relayed),
 		LAB_TEST(continuation_of_an_origins_body_is_refused),
 		LAB_TEST(offer_that_comes_after_the_answer_is_joined),
 		LAB_TEST(sealed_body_waits_for_a_slow_origin),

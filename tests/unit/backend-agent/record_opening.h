@@ -22,6 +22,8 @@ static inline struct tx_state opening_state(uint64_t seq)
 		state.key[i] = (uint8_t)(0xa0 + i);
 	for (int i = 0; i < TX_STATE_IV_LEN; i++)
 		state.iv[i] = (uint8_t)(0x50 + i);
+	for (int i = 0; i < PROOF_KEY_LEN; i++)
+		state.proof_key[i] = (uint8_t)(0xc0 + i);
 	return state;
 }
 

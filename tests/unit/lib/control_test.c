@@ -50,6 +50,7 @@ static struct control_message make_offer(void)
 	offer->state =
 		(struct tx_state){.tls_minor = 4, .suite = 0x1301, .aead = TX_AEAD_AES_GCM, .key_len = 16, .seq = 1};
 	memcpy(offer->state.key, key_pattern, sizeof(key_pattern));
+	memset(offer->state.proof_key, 0xb9, PROOF_KEY_LEN);
 	offer->method = text("GET");
 	offer->host = text("www.example.test:8443");
 	offer->target = text("/a?b=c%20\xff\xfe");
@@ -104,6 +105,7 @@ static void offer_comes_out_as_it_went_in(void **unused)
 	assert_int_equal(offer->state.suite, 0x1301);
 	assert_memory_equal(offer->state.key, key_pattern, sizeof(key_pattern));
 	assert_int_equal(offer->state.seq, 1);
+	assert_memory_equal(offer->state.proof_key, sent.u.offer.state.proof_key, PROOF_KEY_LEN);
 	expect_text(offer->method, sent.u.offer.method);
 	expect_text(offer->host, sent.u.offer.host);
 	expect_text(offer->target, sent.u.offer.target);
@@ -266,7 +268,7 @@ static void offers_with_wrong_fields_are_refused(void **unused)
 	tx_state_encode(state, &good.u.offer.state);
 	expect_message(2, body, 0, CONTROL_BAD_TICKET);
 	for (size_t ticket_len = 0; ticket_len <= TICKET_LEN + 1; ticket_len++) {
-		for (size_t state_len = 58; state_len <= sizeof(state); state_len++) {
+		for (size_t state_len = 59; state_len <= sizeof(state); state_len++) {
 			enum control_error expected = ticket_len != TICKET_LEN         ? CONTROL_BAD_TICKET
 						      : state_len != TX_STATE_WIRE_LEN ? CONTROL_BAD_TX_STATE
 										       : CONTROL_OK;
@@ -366,7 +368,9 @@ static void unknown_fields_and_messages_are_skipped(void **unused)
 static void highest_common_version_is_chosen(void **unused)
 {
 	(void)unused;
-	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = 1}), 1);
+	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 2, .version_max = 2}), 2);
+	/* Version 1 has no proof keys. */
+	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = 1}), 0);
 	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = UINT32_MAX}),
 			 CONTROL_VERSION_MAX);
 	assert_int_equal(

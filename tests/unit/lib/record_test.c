@@ -56,7 +56,7 @@ static void set_explicit_nonce(struct tx_state *state, uint64_t nonce)
 
 static bool has_explicit_nonce(const struct tls_suite *suite)
 {
-	return suite->tls_minor == 3 && !suite->chacha;
+	return suite->tls_minor == 3;
 }
 
 /* Seals the records of <plain> from <first> on to memory that the caller frees, and stores their size in
@@ -112,7 +112,7 @@ static void layout_cuts_at_16384_bytes(void **unused)
 	(void)unused;
 	for (size_t s = 0; s < tls_suite_count; s++) {
 		struct tx_state state = some_state(&tls_suites[s], 1);
-		unsigned overhead = tls_suites[s].tls_minor == 4 ? 22 : tls_suites[s].chacha ? 21 : 29;
+		unsigned overhead = tls_suites[s].tls_minor == 4 ? 22 : 29;
 
 		set_explicit_nonce(&state, 1ull << 40);
 		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -323,9 +323,7 @@ static void resumed_body_is_the_same_bytes(void **unused)
 	fill(plain, sizeof(plain));
 	for (size_t s = 0; s < tls_suite_count; s++) {
 		struct tx_state state = some_state(&tls_suites[s], 7);
-		size_t whole_len, record_len = 16384 + (tls_suites[s].tls_minor == 4 ? 22
-							: tls_suites[s].chacha       ? 21
-										     : 29);
+		size_t whole_len, record_len = 16384 + (tls_suites[s].tls_minor == 4 ? 22 : 29);
 		uint8_t *whole = seal_body(&state, plain, sizeof(plain), 0, &whole_len);
 
 		for (uint64_t first = 1; first < 6; first++) {

@@ -23,7 +23,6 @@ const struct tls_suite tls_suites[] = {
 	{"TLS_CHACHA20_POLY1305_SHA256", 4, 0x1303, true, 32},
 	{"ECDHE-ECDSA-AES128-GCM-SHA256", 3, 0xc02b, false, 16},
 	{"ECDHE-ECDSA-AES256-GCM-SHA384", 3, 0xc02c, false, 32},
-	{"ECDHE-ECDSA-CHACHA20-POLY1305", 3, 0xcca9, true, 32},
 };
 const size_t tls_suite_count = sizeof(tls_suites) / sizeof(tls_suites[0]);
 
@@ -149,7 +148,7 @@ static bool open_gnutls_client(struct tls_peer *peer, const struct tls_suite *su
 {
 	static const char *const priorities[] = {
 		"NORMAL:-VERS-ALL:+VERS-TLS1.3:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305",
-		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM:+CHACHA20-POLY1305",
+		"NORMAL:-VERS-ALL:+VERS-TLS1.2:-CIPHER-ALL:+AES-128-GCM:+AES-256-GCM",
 	};
 
 	if (gnutls_init(&peer->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK) != 0 ||
@@ -242,8 +241,8 @@ static bool expand_key_block(const struct tls_peer *peer, const char *hash, uint
 static bool derive_keys(const struct tls_peer *peer, const struct tls_suite *suite, struct tls_write_keys *keys)
 {
 	const char *hash = strstr(suite->name, "SHA384") ? "SHA384" : "SHA256";
-	size_t iv_len = suite->chacha ? 12 : 4;
-	uint8_t block[2 * 32 + 2 * 12];
+	const size_t salt_len = 4; /* RFC 5288 3 */
+	uint8_t block[2 * 32 + 2 * 4];
 
 	memset(keys, 0, sizeof(*keys));
 	if (suite->tls_minor == 4) {
@@ -252,10 +251,10 @@ static bool derive_keys(const struct tls_peer *peer, const struct tls_suite *sui
 		return expand_label(peer, md, "key", keys->key, suite->key_len) &&
 		       expand_label(peer, md, "iv", keys->iv, sizeof(keys->iv));
 	}
-	if (!expand_key_block(peer, hash, block, 2 * suite->key_len + 2 * iv_len))
+	if (!expand_key_block(peer, hash, block, 2 * suite->key_len + 2 * salt_len))
 		return false;
 	memcpy(keys->key, block + suite->key_len, suite->key_len);
-	memcpy(keys->iv, block + 2 * suite->key_len + iv_len, iv_len);
+	memcpy(keys->iv, block + 2 * suite->key_len + salt_len, salt_len);
 	/* Finished was number 0. */
 	keys->seq = 1;
 	return true;

@@ -9,9 +9,12 @@
 
 #include <cmocka.h>
 
+#include "announcement.h"
 #include "continuation_head.h"
 
-#define ANNOUNCED "splice; ticket=00112233445566778899aabbccddeeff; seq=3; records=1; length=7232"
+#define ANNOUNCED                                                                                                   \
+	"splice; ticket=00112233445566778899aabbccddeeff; seq=3; records=1; length=7232; status=206; first=32768; " \
+	"etag=\"e\"; proof=b14362e5054a2fd9b3a27244e6ac0534"
 
 static enum continuation_head_status judge(const char *text, size_t *head_len)
 {
@@ -44,8 +47,10 @@ static void everything_else_is_refused(void **state)
 		"HTTP/1.1 200 OK\r\nDisc-Body: " ANNOUNCED "\r\nContent-Length: 7254\r\n\r\n",
 		"HTTP/1.1 412 Precondition Failed\r\nDisc-Body: " ANNOUNCED "\r\nContent-Length: 7254\r\n\r\n",
 		"HTTP/1.1 206 OK\r\nContent-Length: 7254\r\n\r\n",
-		"HTTP/1.1 206 OK\r\nDisc-Body: none; ticket=00112233445566778899aabbccddeeff\r\nContent-Length: "
-		"7254\r\n\r\n",
+		"HTTP/1.1 206 OK\r\nDisc-Body: none; ticket=00112233445566778899aabbccddeeff; "
+		"proof=b14362e5054a2fd9b3a27244e6ac0534\r\nContent-Length: 7254\r\n\r\n",
+		"HTTP/1.1 206 OK\r\nDisc-Body: splice; ticket=00112233445566778899aabbccddeeff; seq=3; records=1; "
+		"length=7232\r\nContent-Length: 7254\r\n\r\n",
 		"HTTP/1.1 206 OK\r\nDisc-Body: " ANNOUNCED "0\r\nContent-Length: 7254\r\n\r\n",
 		"HTTP/1.1 206 OK\r\nDisc-Body: " ANNOUNCED "\r\nDisc-Body: " ANNOUNCED
 		"\r\nContent-Length: 7254\r\n\r\n",
@@ -60,6 +65,49 @@ static void everything_else_is_refused(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
 		assert_int_equal(judge(heads[i], &head_len), CONTINUATION_HEAD_REFUSED);
+}
+
+/* Every byte of it is compared, the proof's too. */
+static void an_altered_announcement_is_refused(void **state)
+{
+	char text[1024];
+	size_t at, head_len;
+
+	(void)state;
+	(void)snprintf(text, sizeof(text),
+		       "HTTP/1.1 206 OK\r\nDisc-Body: " ANNOUNCED "\r\nContent-Length: 7254\r\n\r\n");
+	at = (size_t)(strstr(text, "splice") - text);
+	assert_int_equal(judge(text, &head_len), CONTINUATION_HEAD_EXPECTED);
+	for (size_t i = 0; i < strlen(ANNOUNCED); i++) {
+		text[at + i] ^= 1;
+		assert_int_equal(judge(text, &head_len), CONTINUATION_HEAD_REFUSED);
+		text[at + i] ^= 1;
+	}
+}
+
+/* The longest announcement that a node can make is not cut. */
+static void the_longest_announcement_is_taken(void **state)
+{
+	char announcement[ANNOUNCEMENT_TEXT_MAX], etag[ANNOUNCEMENT_ETAG_MAX + 1], text[1024];
+	const uint8_t key[PROOF_KEY_LEN] = {1};
+	struct announcement longest = {.kind = ANNOUNCEMENT_SPLICE,
+				       .seq = UINT64_MAX,
+				       .records = UINT64_MAX,
+				       .length = UINT64_MAX,
+				       .status = 206,
+				       .first = UINT64_MAX,
+				       .etag = etag};
+	const char *fault;
+	size_t head_len;
+
+	(void)state;
+	memset(etag, 'e', sizeof(etag) - 1);
+	etag[sizeof(etag) - 1] = '\0';
+	assert_true(announcement_format(announcement, &longest, key) > 0);
+	(void)snprintf(text, sizeof(text), "HTTP/1.1 206 OK\r\nDisc-Body: %s\r\nContent-Length: 7254\r\n\r\n",
+		       announcement);
+	assert_int_equal(continuation_head_judge(text, strlen(text), announcement, 7254, &head_len, &fault),
+			 CONTINUATION_HEAD_EXPECTED);
 }
 
 static void an_endless_head_is_refused(void **state)
@@ -79,6 +127,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_expected_head_is_taken_in_any_pieces),
 		cmocka_unit_test(everything_else_is_refused),
+		cmocka_unit_test(an_altered_announcement_is_refused),
+		cmocka_unit_test(the_longest_announcement_is_taken),
 		cmocka_unit_test(an_endless_head_is_refused),
 	};
 
