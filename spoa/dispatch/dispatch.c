@@ -76,31 +76,18 @@ void dispatch_set_direct(struct dispatch *dispatch, const struct dispatch_direct
 	dispatch->owner.listener = direct ? direct->listener : NULL;
 }
 
-static void warn_bad_lease(struct dispatch *dispatch, const struct request *request, const char *why)
-{
-	char note[LOG_LIMIT_NOTE_MAX];
-
-	if (log_limit_allow(&dispatch->bad_leases, ev_now(dispatch->owner.loop), note))
-		log_warning("lease %" PRIu64 " refused: %s%s", request->lease_id, why, note);
-}
-
 /* Reads the lease into <state>. Returns true, or false, with nothing left in <state>, if it is malformed or of a kind
- * that is never leased: with TLS 1.2 ChaCha20-Poly1305 the nonce follows from the sequence number alone, so a lease
- * would share nonces with HAProxy. */
+ * that is never leased. */
 static bool read_lease(struct dispatch *dispatch, const struct request *request, struct tx_state *state)
 {
 	enum tx_state_error error = tx_state_decode(state, request->lease, request->lease_len);
+	char note[LOG_LIMIT_NOTE_MAX];
 
-	if (error != TX_STATE_OK) {
-		warn_bad_lease(dispatch, request, tx_state_error_text(error));
-		return false;
-	}
-	if (state->tls_minor == 3 && state->aead == TX_AEAD_CHACHA20_POLY1305) {
-		secret_wipe(state, sizeof(*state));
-		warn_bad_lease(dispatch, request, "aead: TLS 1.2 with ChaCha20-Poly1305 is never leased");
-		return false;
-	}
-	return true;
+	if (error == TX_STATE_OK)
+		return true;
+	if (log_limit_allow(&dispatch->bad_leases, ev_now(dispatch->owner.loop), note))
+		log_warning("lease %" PRIu64 " refused: %s%s", request->lease_id, tx_state_error_text(error), note);
+	return false;
 }
 
 /* Which members of <pool> are up, and which of these take offloads. */
@@ -250,6 +237,18 @@ static void set_variable(struct spop_writer *ack, const char *name, const char *
 	spop_ack_set_text(ack, SPOP_SCOPE_TRANSACTION, name, text);
 }
 
+/* Without a node nothing was queued under the lease, and nothing will be: HAProxy goes on using its slots. */
+static void answer_pass(struct dispatch *dispatch, const struct request *request, enum pass_reason reason,
+			struct spop_writer *ack)
+{
+	spoa_metrics_count_pass(dispatch->metrics, reason);
+	set_variable(ack, "action", "pass");
+	set_variable(ack, "reason", pass_reason_word(reason));
+	if (request->has_lease && request->has_lease_id)
+		spop_ack_set_number(ack, SPOP_SCOPE_TRANSACTION, "unused_lease", request->lease_id);
+	log_debug("lease %" PRIu64 ": pass, %s", request->lease_id, pass_reason_word(reason));
+}
+
 enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_frame *frame, struct spop_writer *ack)
 {
 	char ticket[TICKET_TEXT_LEN + 1];
@@ -260,10 +259,7 @@ enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_fr
 		return SPOP_STATUS_INVALID;
 	answer = dispatch_request(dispatch, &request);
 	if (!answer.node) {
-		spoa_metrics_count_pass(dispatch->metrics, answer.reason);
-		set_variable(ack, "action", "pass");
-		set_variable(ack, "reason", pass_reason_word(answer.reason));
-		log_debug("lease %" PRIu64 ": pass, %s", request.lease_id, pass_reason_word(answer.reason));
+		answer_pass(dispatch, &request, answer.reason, ack);
 		return SPOP_STATUS_NORMAL;
 	}
 	ticket_format(ticket, &answer.ticket);

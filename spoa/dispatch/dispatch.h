@@ -15,7 +15,7 @@
 struct dispatch;
 
 struct dispatch_answer {
-	const struct node *node; /* with an offload, else NULL */
+	const struct node *node; /* with an offload, else NULL: then nothing was queued under the lease */
 	struct ticket ticket;    /* with an offload */
 	enum pass_reason reason; /* without */
 };

@@ -29,6 +29,7 @@ static bool read_client(struct request *request, const struct spop_value *value)
 
 static bool read_lease(struct request *request, const struct spop_value *value)
 {
+	request->has_lease = true;
 	if (value->type != SPOP_DATA_BINARY)
 		return false;
 	request->lease = value->bytes.data;
@@ -43,6 +44,7 @@ static bool read_lease_id(struct request *request, const struct spop_value *valu
 	case SPOP_DATA_UINT32:
 	case SPOP_DATA_INT64:
 	case SPOP_DATA_UINT64:
+		request->has_lease_id = true;
 		request->lease_id = value->number;
 		return true;
 	default:

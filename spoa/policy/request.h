@@ -16,6 +16,8 @@ struct request {
 	struct client_address client;
 	const uint8_t *lease; /* TX state in wire form, NULL if HAProxy has no lease */
 	size_t lease_len;
+	bool has_lease; /* HAProxy has one, though it may have come with a wrong type */
+	bool has_lease_id;
 	uint64_t lease_id;
 	bool direct;   /* the client's connection can be handed off */
 	bool mistyped; /* an argument that is known came with another type */

@@ -240,13 +240,24 @@ void spop_ack_begin(struct spop_writer *ack, uint8_t *out, size_t cap, uint64_t 
 	frame_begin(ack, out, cap, SPOP_ACK, stream_id, frame_id);
 }
 
-void spop_ack_set_text(struct spop_writer *ack, enum spop_scope scope, const char *name, const char *text)
+static void ack_name_variable(struct spop_writer *ack, enum spop_scope scope, const char *name)
 {
 	spop_write_byte(ack, ACTION_SET_VAR);
 	spop_write_byte(ack, ACTION_SET_VAR_NARGS);
 	spop_write_byte(ack, (uint8_t)scope);
 	spop_write_string(ack, name);
+}
+
+void spop_ack_set_text(struct spop_writer *ack, enum spop_scope scope, const char *name, const char *text)
+{
+	ack_name_variable(ack, scope, name);
 	spop_write_text_value(ack, text);
+}
+
+void spop_ack_set_number(struct spop_writer *ack, enum spop_scope scope, const char *name, uint64_t number)
+{
+	ack_name_variable(ack, scope, name);
+	spop_write_uint64_value(ack, number);
 }
 
 size_t spop_ack_end(struct spop_writer *ack)

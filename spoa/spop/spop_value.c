@@ -143,3 +143,9 @@ void spop_write_uint32_value(struct spop_writer *writer, uint32_t number)
 	spop_write_byte(writer, SPOP_DATA_UINT32);
 	spop_write_varint(writer, number);
 }
+
+void spop_write_uint64_value(struct spop_writer *writer, uint64_t number)
+{
+	spop_write_byte(writer, SPOP_DATA_UINT64);
+	spop_write_varint(writer, number);
+}

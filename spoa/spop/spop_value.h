@@ -68,5 +68,6 @@ void spop_write_bytes(struct spop_writer *writer, const void *bytes, size_t len)
 void spop_write_string(struct spop_writer *writer, const char *text);      /* length and characters */
 void spop_write_text_value(struct spop_writer *writer, const char *text);  /* typed: SPOP_DATA_STRING */
 void spop_write_uint32_value(struct spop_writer *writer, uint32_t number); /* typed: SPOP_DATA_UINT32 */
+void spop_write_uint64_value(struct spop_writer *writer, uint64_t number); /* typed: SPOP_DATA_UINT64 */
 
 #endif

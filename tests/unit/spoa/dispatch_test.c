@@ -228,6 +228,7 @@ static struct tx_state lease_state(void)
 
 	memset(state.key, 0x41, 16);
 	memset(state.iv, 0x42, sizeof(state.iv));
+	memset(state.proof_key, 0x43, sizeof(state.proof_key));
 	return state;
 }
 
@@ -282,7 +283,7 @@ static void leases_that_may_not_be_are_refused(void **state)
 	request = request_with(wire, &good);
 	wire[0] = 9;
 	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_BAD_LEASE);
-	/* TLS 1.2 ChaCha20-Poly1305 can be sealed, but is never leased; TLS 1.3's is. */
+	/* TLS 1.2 ChaCha20-Poly1305 is never leased; TLS 1.3's is. */
 	chacha.aead = TX_AEAD_CHACHA20_POLY1305;
 	chacha.key_len = 32;
 	chacha.tls_minor = 3;
@@ -337,6 +338,7 @@ static void offer_arrives_whole_and_its_result_ends_it(void **state)
 	assert_memory_equal(&node->offer.ticket, &answer.ticket, sizeof(answer.ticket));
 	assert_memory_equal(node->offer.state.key, expected.key, sizeof(expected.key));
 	assert_memory_equal(node->offer.state.iv, expected.iv, sizeof(expected.iv));
+	assert_memory_equal(node->offer.state.proof_key, expected.proof_key, sizeof(expected.proof_key));
 	assert_int_equal(node->offer.state.seq, 1);
 	assert_int_equal(node->offer.lease_id, 77);
 	assert_string_equal(node->method, "GET");
@@ -503,29 +505,45 @@ static void garbage_from_a_node_closes_its_channel(void **state)
 	close_fixture(fixture);
 }
 
-/* Builds a NOTIFY's payload with <lease> or without. */
-static size_t build_notify(uint8_t *out, size_t cap, const uint8_t *lease)
+/* What a NOTIFY says. */
+struct said {
+	const char *method;
+	const uint8_t *lease; /* NULL: no argument */
+	size_t lease_len;
+	enum spop_data_type lease_type;
+	bool has_id;
+	uint64_t id;
+};
+
+/* Builds a NOTIFY's payload. */
+static size_t build_notify(uint8_t *out, size_t cap, const struct said *said)
 {
 	struct spop_writer writer = {out, out, out + cap, false};
 
 	spop_write_string(&writer, "offload");
-	spop_write_byte(&writer, lease ? 3 : 2);
+	spop_write_byte(&writer, (uint8_t)(2 + (said->lease != NULL) + said->has_id));
 	spop_write_string(&writer, "method");
-	spop_write_text_value(&writer, "GET");
+	spop_write_text_value(&writer, said->method);
 	spop_write_string(&writer, "target");
 	spop_write_text_value(&writer, "/a");
-	if (lease) {
+	if (said->lease) {
 		spop_write_string(&writer, "lease");
-		spop_write_byte(&writer, SPOP_DATA_BINARY);
-		spop_write_varint(&writer, TX_STATE_WIRE_LEN);
-		spop_write_bytes(&writer, lease, TX_STATE_WIRE_LEN);
+		spop_write_byte(&writer, (uint8_t)said->lease_type);
+		if (said->lease_type != SPOP_DATA_NULL) {
+			spop_write_varint(&writer, said->lease_len);
+			spop_write_bytes(&writer, said->lease, said->lease_len);
+		}
+	}
+	if (said->has_id) {
+		spop_write_string(&writer, "lease_id");
+		spop_write_uint64_value(&writer, said->id);
 	}
 	assert_false(writer.full);
 	return (size_t)(writer.p - out);
 }
 
 /* Answers a NOTIFY; the variables come as "name=value " in <text>. */
-static void notify(struct fixture *fixture, const uint8_t *lease, char *text, size_t size)
+static void notify(struct fixture *fixture, const struct said *said, char *text, size_t size)
 {
 	uint8_t payload[512], out[1024];
 	struct spop_frame frame = {.type = SPOP_NOTIFY, .stream_id = 1, .frame_id = 1};
@@ -533,7 +551,7 @@ static void notify(struct fixture *fixture, const uint8_t *lease, char *text, si
 	struct spop_reader reader;
 	size_t len;
 
-	frame.payload = (struct spop_slice){payload, build_notify(payload, sizeof(payload), lease)};
+	frame.payload = (struct spop_slice){payload, build_notify(payload, sizeof(payload), said)};
 	spop_ack_begin(&ack, out, sizeof(out), 1, 1);
 	assert_int_equal(dispatch_notify(fixture->dispatch, &frame, &ack), SPOP_STATUS_NORMAL);
 	len = spop_ack_end(&ack);
@@ -547,11 +565,24 @@ static void notify(struct fixture *fixture, const uint8_t *lease, char *text, si
 		assert_memory_equal(reader.p, "\1\3\2", 3);
 		reader.p += 3;
 		assert_true(spop_read_string(&reader, &name) && spop_read_value(&reader, &value));
-		assert_int_equal(value.type, SPOP_DATA_STRING);
 		len = strlen(text);
+		if (value.type == SPOP_DATA_UINT64) {
+			(void)snprintf(text + len, size - len, "%.*s=%llu ", (int)name.len, name.data,
+				       (unsigned long long)value.number);
+			continue;
+		}
+		assert_int_equal(value.type, SPOP_DATA_STRING);
 		(void)snprintf(text + len, size - len, "%.*s=%.*s ", (int)name.len, name.data, (int)value.bytes.len,
 			       value.bytes.data);
 	}
+}
+
+static void expect_variables(struct fixture *fixture, const struct said *said, const char *expected)
+{
+	char text[512];
+
+	notify(fixture, said, text, sizeof(text));
+	assert_string_equal(text, expected);
 }
 
 static void haproxy_gets_the_variables_of_the_protocol(void **state)
@@ -560,21 +591,96 @@ static void haproxy_gets_the_variables_of_the_protocol(void **state)
 	char text[512], expected[512], ticket[TICKET_TEXT_LEN + 1];
 	uint8_t wire[TX_STATE_WIRE_LEN];
 	struct tx_state good = lease_state();
+	struct said said = {.method = "GET"};
 
 	open_fixture(fixture, "node", 1);
 	run_until(fixture->loop, all_up, fixture, "the node is up");
-	notify(fixture, NULL, text, sizeof(text));
-	assert_string_equal(text, "action=pass reason=no-lease ");
+	expect_variables(fixture, &said, "action=pass reason=no-lease ");
 	tx_state_encode(wire, &good);
-	notify(fixture, wire, text, sizeof(text));
+	said = (struct said){"GET", wire, sizeof(wire), SPOP_DATA_BINARY, true, 77};
+	notify(fixture, &said, text, sizeof(text));
 	run_until(fixture->loop, first_has_offer, fixture, "the offer arrives");
 	ticket_format(ticket, &fixture->nodes[0].offer.ticket);
 	(void)snprintf(expected, sizeof(expected), "action=offload server=server1 ticket=%s node=n1 ", ticket);
 	assert_string_equal(text, expected);
 	assert_int_equal(metric_of(fixture, SPOA_PASS_NO_LEASE), 1);
 	fixture->route.percent = 0;
-	notify(fixture, wire, text, sizeof(text));
-	assert_string_equal(text, "action=pass reason=rollout ");
+	expect_variables(fixture, &said, "action=pass reason=rollout unused_lease=77 ");
+	close_fixture(fixture);
+}
+
+/* HAProxy goes on using the slots of a lease that is named so. */
+static void lease_of_a_request_that_passes_is_returned(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tx_state good = lease_state();
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct said said = {"GET", wire, sizeof(wire), SPOP_DATA_BINARY, true, UINT64_MAX};
+
+	open_fixture(fixture, "node", 1);
+	tx_state_encode(wire, &good);
+	expect_variables(fixture, &said, "action=pass reason=no-node unused_lease=18446744073709551615 ");
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	said.id = 0;
+	said.method = "";
+	expect_variables(fixture, &said, "action=pass reason=bad-request unused_lease=0 ");
+	said.method = "GET";
+	said.lease_type = SPOP_DATA_STRING;
+	expect_variables(fixture, &said, "action=pass reason=bad-request unused_lease=0 ");
+	said.lease_type = SPOP_DATA_BINARY;
+	said.id = 5;
+	said.lease_len--;
+	expect_variables(fixture, &said, "action=pass reason=bad-lease unused_lease=5 ");
+	said.lease_len = 0;
+	expect_variables(fixture, &said, "action=pass reason=bad-lease unused_lease=5 ");
+	said.lease_len = sizeof(wire);
+	wire[0] = 1;
+	expect_variables(fixture, &said, "action=pass reason=bad-lease unused_lease=5 ");
+	assert_int_equal(metric_of(fixture, SPOA_OFFERS), 0);
+	close_fixture(fixture);
+}
+
+static void nothing_is_returned_without_a_lease_and_its_number(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tx_state good = lease_state();
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct said said = {"GET", NULL, 0, SPOP_DATA_BINARY, true, 5};
+
+	open_fixture(fixture, "node", 1);
+	tx_state_encode(wire, &good);
+	expect_variables(fixture, &said, "action=pass reason=no-lease ");
+	said = (struct said){"GET", wire, sizeof(wire), SPOP_DATA_NULL, true, 5};
+	expect_variables(fixture, &said, "action=pass reason=no-lease ");
+	said = (struct said){"GET", wire, sizeof(wire), SPOP_DATA_BINARY, false, 0};
+	expect_variables(fixture, &said, "action=pass reason=no-node ");
+	close_fixture(fixture);
+}
+
+/* The queue of its control channel is full: of what is passed then nothing was queued, of all before it everything. */
+static void lease_that_no_channel_took_is_returned(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tx_state good = lease_state();
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct said said = {"GET", wire, sizeof(wire), SPOP_DATA_BINARY, true, 5};
+	char text[512];
+	int64_t offers = 0;
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	tx_state_encode(wire, &good);
+	for (;;) {
+		notify(fixture, &said, text, sizeof(text));
+		if (strncmp(text, "action=offload ", 15) != 0)
+			break;
+		assert_null(strstr(text, "unused_lease"));
+		assert_int_equal(metric_of(fixture, SPOA_OFFERS), ++offers);
+	}
+	assert_string_equal(text, "action=pass reason=busy unused_lease=5 ");
+	assert_true(offers > 1000);
+	assert_int_equal(metric_of(fixture, SPOA_OFFERS), offers);
+	assert_int_equal(dispatch_outstanding(fixture->dispatch), offers);
 	close_fixture(fixture);
 }
 
@@ -593,6 +699,9 @@ int main(void)
 		cmocka_unit_test(node_that_returns_is_used_again),
 		cmocka_unit_test(draining_node_gets_no_new_offers),
 		cmocka_unit_test(other_node_of_the_pool_takes_over),
+		cmocka_unit_test(nothing_is_returned_without_a_lease_and_its_number),
+		cmocka_unit_test(lease_of_a_request_that_passes_is_returned),
+		cmocka_unit_test(lease_that_no_channel_took_is_returned),
 		cmocka_unit_test(haproxy_gets_the_variables_of_the_protocol),
 	};
 

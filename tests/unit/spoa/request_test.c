@@ -69,6 +69,7 @@ static void arguments_are_found_in_any_order(void **state)
 	assert_text(request.path, "/a/b");
 	assert_int_equal(request.client.family, CLIENT_IPV4);
 	assert_int_equal(request.lease_id, 42);
+	assert_true(request.has_lease && request.has_lease_id);
 	assert_int_equal(request.lease_len, 3);
 	assert_memory_equal(request.lease, "\1\2\3", 3);
 }
@@ -87,6 +88,7 @@ static void null_and_missing_arguments_are_absent(void **state)
 	assert_true(request_read(&request, end(&writer)));
 	assert_false(request.mistyped);
 	assert_null(request.lease);
+	assert_false(request.has_lease || request.has_lease_id);
 	assert_int_equal(request.method.len, 0);
 	assert_int_equal(request.path.len, 0);
 	assert_int_equal(request.client.family, CLIENT_UNKNOWN);
@@ -108,6 +110,8 @@ static void arguments_of_another_type_are_noted(void **state)
 		assert_true(request_read(&request, end(&writer)));
 		assert_true(request.mistyped);
 		assert_null(request.lease);
+		assert_int_equal(request.has_lease, i == 0);
+		assert_false(request.has_lease_id);
 	}
 }
 

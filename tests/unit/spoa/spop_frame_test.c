@@ -309,6 +309,8 @@ static void answers_have_the_bytes_of_the_specification(void **state)
 {
 	static const uint8_t ack_bytes[] = {0, 0, 0,   27,  103, 0,   0,   0,   1, 0xf0, 0,   1,   1,   3,
 					    2, 6, 'a', 'c', 't', 'i', 'o', 'n', 8, 4,    'p', 'a', 's', 's'};
+	static const uint8_t number_bytes[] = {0, 0, 0, 18, 103, 0,   0,   0, 1,    0xf0, 0,
+					       1, 1, 3, 2,  2,   'i', 'd', 5, 0xf0, 0};
 	static const uint8_t hello_bytes[] = "\0\0\0\x48\x65\0\0\0\x01\0\0\x07version\x08\x03"
 					     "2.0\x0emax-frame-size\x03\xfc\xf0\x06\x0c"
 					     "capabilities\x08\x0apipelining";
@@ -323,6 +325,12 @@ static void answers_have_the_bytes_of_the_specification(void **state)
 	assert_int_equal(len, sizeof(ack_bytes));
 	assert_int_equal(out[3], len - SPOP_PREFIX_LEN);
 	assert_memory_equal(out + 4, ack_bytes + 4, len - 4);
+	spop_ack_begin(&ack, out, sizeof(out), 240, 1);
+	spop_ack_set_number(&ack, SPOP_SCOPE_TRANSACTION, "id", 240);
+	len = spop_ack_end(&ack);
+	assert_int_equal(len, sizeof(number_bytes));
+	assert_int_equal(out[3], len - SPOP_PREFIX_LEN);
+	assert_memory_equal(out + 4, number_bytes + 4, len - 4);
 	len = spop_build_hello(out, sizeof(out), 16380, true);
 	assert_int_equal(out[3], len - SPOP_PREFIX_LEN);
 	assert_int_equal(len, sizeof(hello_bytes) - 1);
