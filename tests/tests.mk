@@ -40,7 +40,7 @@ $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/*.c tests/unit/*/*.c)): CPPFLAGS
 LEASE_OBJECTS  := $(addprefix $(OUT)/haproxy-patches/src/,disc_lease.o disc_wolfssl.o)
 LEASE_FIXTURE  := $(addprefix $(OUT)/tests/unit/haproxy/,wolfssl_server.o openssl_client.o)
 LEASE_RECORDED := $(addprefix $(OUT)/tests/unit/haproxy/,leased_line.o seal_log.o) $(RECORDER_OBJECT)
-LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_blocked_test disc_lease_model_test)
+LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_connection_test disc_lease_blocked_test disc_lease_model_test)
 
 $(LEASE_OBJECTS): $(OUT)/haproxy-patches/src/%.o: haproxy-patches/src/%.c | $(HAPROXY_TREE) $(LIBWOLFSSL)
 	$(call say,CC,$@)

@@ -32,7 +32,7 @@
 static enum act_return disc_action_lease(struct act_rule *rule, struct proxy *px,
                                          struct session *sess, struct stream *s, int flags)
 {
-	http_disc_take_lease(s);
+	http_disc_take_lease(s, (uintptr_t)rule->arg.act.p[0]);
 	return ACT_RET_CONT;
 }
 
@@ -43,18 +43,32 @@ int http_disc_is_rule(const struct act_rule *rule)
 }
 #endif
 
-/* Parses "disc-lease", which takes no argument. */
+/* Parses "disc-lease [keys connection|response]". */
 static enum act_parse_ret disc_parse_lease(const char **args, int *orig_arg, struct proxy *px,
                                            struct act_rule *rule, char **err)
 {
 #ifdef USE_OPENSSL_WOLFSSL
+	enum disc_keys keys = DISC_KEYS_CONNECTION;
+
+	if (strcmp(args[*orig_arg], "keys") == 0) {
+		const char *which = args[*orig_arg + 1];
+
+		if (strcmp(which, "response") == 0)
+			keys = DISC_KEYS_RESPONSE;
+		else if (strcmp(which, "connection") != 0) {
+			memprintf(err, "'keys' expects 'connection' or 'response', but got '%s'", which);
+			return ACT_RET_PRS_ERR;
+		}
+		*orig_arg += 2;
+	}
 	if (*args[*orig_arg] && strcmp(args[*orig_arg], "if") != 0 && strcmp(args[*orig_arg], "unless") != 0) {
-		memprintf(err, "expects no argument before the condition, but got '%s'", args[*orig_arg]);
+		memprintf(err, "expects 'keys', 'if' or 'unless', but got '%s'", args[*orig_arg]);
 		return ACT_RET_PRS_ERR;
 	}
 	disc_configured = 1;
 	rule->action = ACT_CUSTOM;
 	rule->action_ptr = disc_action_lease;
+	rule->arg.act.p[0] = (void *)(uintptr_t)keys;
 	return ACT_RET_PRS_OK;
 #else
 	memprintf(err, "needs an HAProxy built with wolfSSL (USE_OPENSSL_WOLFSSL=1), this one is not");
@@ -91,16 +105,17 @@ static void disc_smp_set_str(struct sample *smp, const char *str)
 	smp->flags = SMP_F_CONST | SMP_F_VOL_TEST;
 }
 
-/* disc_lease: binary, the TX state leased for this request */
+/* disc_lease: binary, the TX state leased for this request, once */
 static int disc_fetch_lease(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
 	struct disc_lease *lease = smp->strm ? http_disc_lease(smp->strm) : NULL;
+	const uint8_t *wire = lease ? disc_lease_export(lease) : NULL;
 
-	if (!lease || !lease->has_wire)
+	if (!wire)
 		return 0;
 	smp->data.type = SMP_T_BIN;
-	smp->data.u.str.area = (char *)lease->wire;
-	smp->data.u.str.data = sizeof(lease->wire);
+	smp->data.u.str.area = (char *)wire;
+	smp->data.u.str.data = DISC_TX_WIRE_LEN;
 	smp->data.u.str.size = 0;
 	smp->flags = SMP_F_CONST | SMP_F_VOL_TEST;
 	return 1;
@@ -119,12 +134,18 @@ static int disc_fetch_lease_id(const struct arg *args, struct sample *smp, const
 	return 1;
 }
 
-/* disc_state: string, state of the client connection's lease */
+/* disc_state: string, state of the client connection's lease, or what became of this
+ * request's one
+ */
 static int disc_fetch_state(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
 	struct disc_lease *lease = disc_conn_lease(smp->sess ? objt_conn(smp->sess->origin) : NULL);
+	struct disc_txn *disc = disc_smp_txn(smp);
 
-	disc_smp_set_str(smp, disc_lease_state_str(lease ? lease->state : DISC_LS_NONE));
+	if (lease && lease->state != DISC_LS_NONE)
+		disc_smp_set_str(smp, disc_lease_state_str(lease->state));
+	else
+		disc_smp_set_str(smp, disc_lease_fate_str(disc ? disc->fate : DISC_LF_OPEN));
 	return 1;
 }
 
@@ -236,10 +257,10 @@ static void disc_cli_append_counters(void)
 	chunk_appendf(&trash, "disc: %s\n", disc_enabled ? "on" : "off");
 	chunk_appendf(&trash, "leases: %lld\n", HA_ATOMIC_LOAD(&c->leases));
 	chunk_appendf(&trash, "refused: %lld\n", HA_ATOMIC_LOAD(&c->refused));
-	chunk_appendf(&trash, "passed: %lld\n", HA_ATOMIC_LOAD(&c->passed));
+	chunk_appendf(&trash, "accepted: %lld\n", HA_ATOMIC_LOAD(&c->accepted));
 	chunk_appendf(&trash, "direct: %lld\n", HA_ATOMIC_LOAD(&c->direct));
-	chunk_appendf(&trash, "declined: %lld\n", HA_ATOMIC_LOAD(&c->declined));
-	chunk_appendf(&trash, "given_up: %lld\n", HA_ATOMIC_LOAD(&c->given_up));
+	chunk_appendf(&trash, "returned: %lld\n", HA_ATOMIC_LOAD(&c->returned));
+	chunk_appendf(&trash, "unknown: %lld\n", HA_ATOMIC_LOAD(&c->unknown));
 	chunk_appendf(&trash, "rejected: %lld\n", HA_ATOMIC_LOAD(&c->rejected));
 	chunk_appendf(&trash, "poisoned: %u\n", HA_ATOMIC_LOAD(&disc_poisoned));
 	chunk_appendf(&trash, "records: %lld\n", HA_ATOMIC_LOAD(&c->records));

@@ -36,17 +36,23 @@ void disc_lease_wipe(struct disc_lease *lease)
 	disc_wolf_wipe(lease, sizeof(*lease));
 }
 
-/* Wipes the exported form of the lease, once it was sent or will not be. */
+/* Wipes the TX state, once it was given away or will not be. */
 void disc_lease_wipe_wire(struct disc_lease *lease)
 {
 	disc_wolf_wipe(lease->wire, sizeof(lease->wire));
-	lease->has_wire = 0;
+}
+
+/* Wipes what is secret about the current lease. */
+static void disc_lease_wipe_secrets(struct disc_lease *lease)
+{
+	disc_lease_wipe_wire(lease);
+	disc_wolf_wipe(lease->proof_key, sizeof(lease->proof_key));
 }
 
 /* From now on nothing may be sealed on this connection. */
 void disc_lease_poison(struct disc_lease *lease)
 {
-	disc_lease_wipe_wire(lease);
+	disc_lease_wipe_secrets(lease);
 	lease->state = DISC_LS_POISONED;
 }
 
@@ -54,8 +60,19 @@ const char *disc_lease_state_str(enum disc_lease_state state)
 {
 	switch (state) {
 	case DISC_LS_LEASED:   return "leased";
+	case DISC_LS_ACCEPTED: return "accepted";
 	case DISC_LS_PASSING:  return "passing";
 	case DISC_LS_POISONED: return "poisoned";
+	default:               return "none";
+	}
+}
+
+const char *disc_lease_fate_str(enum disc_lease_fate fate)
+{
+	switch (fate) {
+	case DISC_LF_ACCEPTED: return "accepted";
+	case DISC_LF_RETURNED: return "returned";
+	case DISC_LF_UNKNOWN:  return "unknown";
 	default:               return "none";
 	}
 }
@@ -82,6 +99,11 @@ static uint32_t disc_ku_recent(const struct disc_lease *lease, uint32_t now)
 	return n;
 }
 
+static int disc_gen_any_closed(const struct disc_lease *lease)
+{
+	return lease->closed_first <= lease->closed_last && lease->gen <= lease->closed_last;
+}
+
 /* true if the current generation is closed to our own data */
 static int disc_gen_closed(const struct disc_lease *lease)
 {
@@ -91,21 +113,41 @@ static int disc_gen_closed(const struct disc_lease *lease)
 /* number of closed generations which are still ahead of us */
 static uint32_t disc_gen_tainted(const struct disc_lease *lease)
 {
-	if (lease->closed_first > lease->closed_last || lease->gen >= lease->closed_last)
+	if (!disc_gen_any_closed(lease))
 		return 0;
 	if (lease->gen < lease->closed_first)
 		return lease->closed_last - lease->closed_first + 1;
 	return lease->closed_last - lease->gen;
 }
 
-/* Moves to the next generation. The KeyUpdate is the only record that may be
- * sealed in a closed generation, so this fails if wolfSSL already used it up, for
- * an alert of its own. In one whose records passed through it follows them.
- * Returns 1, or 0 with the lease poisoned.
+/* Notes that <gen>, the current generation or one which follows the last closed one, is
+ * closed from now on.
+ */
+static void disc_gen_close(struct disc_lease *lease, uint32_t gen)
+{
+	if (!disc_gen_any_closed(lease))
+		lease->closed_first = lease->closed_last = gen;
+	else if (gen < lease->closed_first)
+		lease->closed_first = gen;
+	else if (gen > lease->closed_last)
+		lease->closed_last = gen;
+}
+
+/* Notes that the next generation was entered. */
+static void disc_gen_entered(struct disc_lease *lease, uint32_t now)
+{
+	lease->gen++;
+	lease->exit_seq = 0;
+	disc_ku_note(lease, now);
+}
+
+/* Moves to the next generation. The KeyUpdate is the only record that may be sealed in a
+ * closed one, so this fails if wolfSSL has already used up the slot that is left there,
+ * for an alert of its own. Returns 1, or 0 with the lease poisoned.
  */
 static int disc_gen_leave(struct disc_lease *lease, uint32_t now)
 {
-	if (disc_gen_closed(lease) && lease->gen != lease->passed_gen && disc_wolf_seq(lease->ssl) != 0) {
+	if (disc_gen_closed(lease) && disc_wolf_seq(lease->ssl) != lease->exit_seq) {
 		disc_lease_poison(lease);
 		return 0;
 	}
@@ -113,8 +155,19 @@ static int disc_gen_leave(struct disc_lease *lease, uint32_t now)
 		disc_lease_poison(lease);
 		return 0;
 	}
-	lease->gen++;
-	disc_ku_note(lease, now);
+	disc_gen_entered(lease, now);
+	return 1;
+}
+
+/* Leaves the current generation if it is closed, and all closed ones behind it. Returns
+ * 1, or 0 with the lease poisoned.
+ */
+static int disc_gen_leave_closed(struct disc_lease *lease, uint32_t now)
+{
+	while (disc_gen_any_closed(lease)) {
+		if (!disc_gen_leave(lease, now))
+			return 0;
+	}
 	return 1;
 }
 
@@ -133,8 +186,7 @@ static int disc_lease_sync(struct disc_lease *lease, uint32_t now)
 	for (steps = 0; !(same = !memcmp(secret, lease->secret, sizeof(secret))) && steps < 256; steps++) {
 		if (!disc_wolf_next_secret(lease->ssl, lease->secret))
 			break;
-		lease->gen++;
-		disc_ku_note(lease, now);
+		disc_gen_entered(lease, now);
 	}
 	disc_wolf_wipe(secret, sizeof(secret));
 	if (!same)
@@ -142,13 +194,13 @@ static int disc_lease_sync(struct disc_lease *lease, uint32_t now)
 	return same;
 }
 
-/* Writes <tx> to <wire> in wire form 1. */
+/* Writes <tx> to <wire> in wire form 2, but for the key of proofs. */
 static void disc_tx_encode(uint8_t wire[DISC_TX_WIRE_LEN], const struct disc_tx *tx)
 {
 	int i;
 
 	memset(wire, 0, DISC_TX_WIRE_LEN);
-	wire[0] = 1;
+	wire[0] = 2;
 	wire[1] = tx->tls_minor;
 	wire[2] = tx->suite >> 8;
 	wire[3] = tx->suite;
@@ -189,9 +241,37 @@ static const char *disc_lease_generation(struct disc_lease *lease, struct disc_t
 		return why;
 
 	tx->seq = 1;
-	if (lease->closed_first > lease->closed_last || lease->gen > lease->closed_last)
-		lease->closed_first = gen;
-	lease->closed_last = lease->lease_gen = gen;
+	disc_gen_close(lease, gen);
+	lease->lease_gen = gen;
+	return NULL;
+}
+
+/* Leases the slots behind the next one of the generation in use, <tx> being the current
+ * write state and receiving the leased one. A closed generation is left first, and one in
+ * use for long. Returns NULL, or the reason why not.
+ */
+static const char *disc_lease_slots(struct disc_lease *lease, struct disc_tx *tx, uint32_t now)
+{
+	uint32_t doubled = lease->unknowns <= DISC_BACKOFF_MAX ? lease->unknowns - 1 : DISC_BACKOFF_MAX;
+	uint32_t updates = 0;
+
+	if (lease->unknowns && now - lease->unknown_date < (uint32_t)DISC_BACKOFF << doubled)
+		return "backoff";
+	if (disc_gen_closed(lease) || tx->seq >= DISC_OWN_SEQ_MAX)
+		updates = disc_gen_any_closed(lease) ? lease->closed_last - lease->gen + 1 : 1;
+	/* should its fate be unknown, the generation has to be left, and with it closed ones ahead */
+	if (disc_ku_recent(lease, now) + updates + 1 + (updates ? 0 : disc_gen_tainted(lease)) > DISC_KU_MAX)
+		return "budget";
+	if (updates) {
+		if (!disc_gen_leave(lease, now) || !disc_gen_leave_closed(lease, now))
+			return "keys";
+		if (disc_wolf_unflushed(lease->ssl))
+			return "pending";
+		if (!disc_wolf_tx_get(lease->ssl, tx))
+			return "suite";
+	}
+	tx->seq++; /* the pivot is ours */
+	lease->lease_gen = lease->gen;
 	return NULL;
 }
 
@@ -224,19 +304,19 @@ static const char *disc_lease_region(struct disc_lease *lease, struct disc_tx *t
 	return NULL;
 }
 
-/* Takes a lease numbered <id>. The previous one, if still there, is given up.
- * Returns NULL with the TX state in lease->wire, or one word telling why there
- * is no lease, in which case the connection goes on as usual.
+/* Takes a lease numbered <id> of <keys>. The previous one, if still there, is given up.
+ * Returns NULL, or one word telling why there is no lease, in which case the connection
+ * goes on as usual.
  */
-const char *disc_lease_take(struct disc_lease *lease, uint64_t id, uint32_t now)
+const char *disc_lease_take(struct disc_lease *lease, enum disc_keys keys, uint64_t id, uint32_t now)
 {
 	struct disc_tx tx;
-	const char *why;
+	const char *why = NULL;
 
 	if (lease->state == DISC_LS_PASSING || lease->state == DISC_LS_POISONED)
 		return "busy";
-	disc_lease_give_up(lease);
-	if (!disc_lease_sync(lease, now))
+	disc_lease_give_up(lease, now);
+	if (lease->state == DISC_LS_POISONED || !disc_lease_sync(lease, now))
 		return "keys";
 	if (lease->write_blocked || disc_wolf_unflushed(lease->ssl))
 		return "pending";
@@ -245,79 +325,165 @@ const char *disc_lease_take(struct disc_lease *lease, uint64_t id, uint32_t now)
 
 	lease->tls_minor = tx.tls_minor;
 	lease->overhead = tx.tls_minor == TLS_1_3 ? 5 + 1 + 16 : 5 + 8 + 16;
-	if (tx.tls_minor == TLS_1_3)
+	if (!disc_wolf_random(lease->ssl, lease->proof_key, sizeof(lease->proof_key)))
+		why = "crypto";
+	else if (tx.tls_minor != TLS_1_3)
+		why = disc_lease_region(lease, &tx);
+	else if (keys == DISC_KEYS_RESPONSE)
 		why = disc_lease_generation(lease, &tx, now);
 	else
-		why = disc_lease_region(lease, &tx);
+		why = disc_lease_slots(lease, &tx, now);
 	if (!why) {
 		disc_tx_encode(lease->wire, &tx);
-		lease->has_wire = 1;
+		memcpy(lease->wire + DISC_TX_WIRE_LEN - DISC_PROOF_BYTES, lease->proof_key, DISC_PROOF_BYTES);
+		lease->keys = keys;
+		lease->exported = 0;
 		lease->id = id;
 		lease->seq = tx.seq;
 		lease->records = 0;
+		lease->fate = DISC_LF_OPEN;
 		lease->state = DISC_LS_LEASED;
 	}
 	disc_wolf_wipe(&tx, sizeof(tx));
 	return why;
 }
 
-/* Gives the lease up if there is one: whatever its holder does, its generation
- * or region is not used again.
+/* Returns the TX state of the lease in wire form, DISC_TX_WIRE_LEN bytes that stay there
+ * until disc_lease_wipe_wire(), or NULL: it is given away once.
  */
-void disc_lease_give_up(struct disc_lease *lease)
+const uint8_t *disc_lease_export(struct disc_lease *lease)
 {
-	if (lease->state != DISC_LS_LEASED)
-		return;
-	disc_lease_wipe_wire(lease);
-	lease->state = DISC_LS_NONE;
-	lease->records = 0;
+	if (lease->state != DISC_LS_LEASED || lease->exported)
+		return NULL;
+	lease->exported = 1;
+	return lease->wire;
 }
 
-/* Ends the lease if there is one, its holder having promised that it sealed and
- * will seal nothing: its generation may serve again. A region of nonces is not
- * used again all the same: there are enough of them, and the promise came over a
- * connection without integrity.
+/* Writes the proof of <len> bytes at <text> under the lease to <proof>, as hexadecimal
+ * digits. Returns 1, or 0 on failure.
  */
-void disc_lease_return(struct disc_lease *lease)
+int disc_lease_prove(const struct disc_lease *lease, const void *text, size_t len, char proof[DISC_PROOF_LEN + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t bytes[DISC_PROOF_BYTES];
+	int i;
+
+	if (!disc_wolf_proof(lease->proof_key, text, len, bytes))
+		return 0;
+	for (i = 0; i < DISC_PROOF_BYTES; i++) {
+		proof[2 * i] = digits[bytes[i] >> 4];
+		proof[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	proof[DISC_PROOF_LEN] = 0;
+	return 1;
+}
+
+/* Returns 1 if <proof> is that of <len> bytes at <text> under the lease, otherwise 0. How
+ * long it takes does not depend on where it differs.
+ */
+int disc_lease_is_proven(const struct disc_lease *lease, const void *text, size_t len, const char proof[DISC_PROOF_LEN])
+{
+	char right[DISC_PROOF_LEN + 1];
+	uint8_t differs = 0;
+	int i;
+
+	if (!disc_lease_prove(lease, text, len, right))
+		return 0;
+	for (i = 0; i < DISC_PROOF_LEN; i++)
+		differs |= right[i] ^ proof[i];
+	return !differs;
+}
+
+/* Ends the lease, its <fate> being known by now. */
+static void disc_lease_end(struct disc_lease *lease, enum disc_lease_fate fate)
+{
+	disc_lease_wipe_secrets(lease);
+	lease->state = DISC_LS_NONE;
+	lease->records = 0;
+	lease->fate = fate;
+}
+
+/* Closes the generation of a lease of it whose fate is unknown, unless it was left already.
+ * The KeyUpdate goes along with what is sent next. The lease is poisoned if wolfSSL has
+ * used the pivot for something else.
+ */
+static void disc_lease_close(struct disc_lease *lease, uint32_t now)
+{
+	lease->unknowns++;
+	lease->unknown_date = now;
+	if (!disc_lease_sync(lease, now) || lease->gen != lease->lease_gen)
+		return;
+	disc_gen_close(lease, lease->gen);
+	lease->exit_seq = lease->seq - 1;
+	if (disc_wolf_seq(lease->ssl) != lease->exit_seq)
+		disc_lease_poison(lease);
+}
+
+/* Ends the lease if there is one which was not passed: its slots are not used any more,
+ * whatever its holder does, unless it was never given away. The lease may get poisoned.
+ */
+void disc_lease_give_up(struct disc_lease *lease, uint32_t now)
+{
+	if (lease->state == DISC_LS_LEASED && !lease->exported) {
+		disc_lease_return(lease, now);
+		return;
+	}
+	if (lease->state != DISC_LS_LEASED && lease->state != DISC_LS_ACCEPTED)
+		return;
+	disc_lease_end(lease, DISC_LF_UNKNOWN);
+	if (lease->tls_minor == TLS_1_3 && lease->keys == DISC_KEYS_CONNECTION)
+		disc_lease_close(lease, now);
+}
+
+/* Ends the lease if there is one, its holder having sealed nothing and promised that it
+ * never will: its slots are ours again, if nothing was sealed next to them meanwhile. A
+ * region of nonces is not used again all the same: there are enough of them.
+ */
+void disc_lease_return(struct disc_lease *lease, uint32_t now)
 {
 	if (lease->state != DISC_LS_LEASED)
 		return;
-	disc_lease_give_up(lease);
-	if (lease->tls_minor == TLS_1_3 && lease->closed_last == lease->lease_gen)
+	if (lease->tls_minor == TLS_1_3 && lease->keys == DISC_KEYS_CONNECTION && !disc_lease_usable(lease, now)) {
+		lease->exported = 1; /* or it would come back here */
+		disc_lease_give_up(lease, now);
+		return;
+	}
+	disc_lease_end(lease, DISC_LF_RETURNED);
+	if (lease->tls_minor == TLS_1_3 && lease->keys == DISC_KEYS_RESPONSE && lease->closed_last == lease->lease_gen)
 		lease->closed_last--;
 }
 
-/* Returns 1 if records sealed under the lease could still be sent, 0 otherwise:
- * on TLS 1.3 if its generation is ahead or was just entered, on TLS 1.2 if no
- * other record was sent meanwhile, and in any case if nothing waits to be sent.
+/* Returns 1 if records sealed under the lease could still be sent, 0 otherwise: if nothing
+ * waits to be sent, and if the next record has the sequence number before theirs. Of a
+ * generation of its own it has if this one is ahead or was just entered.
  */
 int disc_lease_usable(struct disc_lease *lease, uint32_t now)
 {
 	struct disc_tx tx;
 	int ret;
 
-	if (lease->state != DISC_LS_LEASED || !disc_lease_sync(lease, now))
+	if ((lease->state != DISC_LS_LEASED && lease->state != DISC_LS_ACCEPTED) || !disc_lease_sync(lease, now))
 		return 0;
 	ret = disc_wolf_tx_get(lease->ssl, &tx) && !lease->write_blocked && !disc_wolf_unflushed(lease->ssl);
-	if (lease->tls_minor == TLS_1_3)
-		ret = ret && (lease->gen < lease->lease_gen || (lease->gen == lease->lease_gen && tx.seq == 0));
-	else
+	if (lease->tls_minor != TLS_1_3 || lease->gen == lease->lease_gen)
 		ret = ret && tx.seq + 1 == lease->seq;
+	else
+		ret = ret && lease->gen < lease->lease_gen;
 	disc_wolf_wipe(&tx, sizeof(tx));
 	return ret;
 }
 
-/* Returns 1 if the lease would survive that we send data of our own before its
- * records: on TLS 1.3, unless we have to leave a generation for that.
+/* Returns 1 if the lease would survive that we send data of our own before its records:
+ * those of a generation of its own, unless we have to leave a generation for that.
  */
 int disc_lease_survives_write(const struct disc_lease *lease)
 {
-	return lease->state == DISC_LS_LEASED && lease->tls_minor == TLS_1_3 && !disc_gen_closed(lease);
+	return lease->state == DISC_LS_LEASED && lease->tls_minor == TLS_1_3 && lease->keys == DISC_KEYS_RESPONSE &&
+	       !disc_gen_closed(lease);
 }
 
 /* Computes how a body of <length> bytes is laid out in records under the lease.
- * Returns 1, or 0 if it is empty, takes too many records, or would exhaust the
- * sequence numbers.
+ * Returns 1, or 0 if it is empty or takes too many records, for the lease or for the key.
  */
 int disc_lease_layout(const struct disc_lease *lease, uint64_t length, uint64_t *records, uint64_t *ciphertext)
 {
@@ -325,15 +491,18 @@ int disc_lease_layout(const struct disc_lease *lease, uint64_t length, uint64_t 
 		return 0;
 	*records = (length + DISC_RECORD_MAX - 1) / DISC_RECORD_MAX;
 	*ciphertext = length + *records * lease->overhead;
+	if (lease->tls_minor == TLS_1_3)
+		return lease->seq + *records <= DISC_RECORDS_MAX;
 	return lease->seq + *records > lease->seq;
 }
 
 /* Notes that a body of <length> bytes, sealed under the lease, will follow the
- * headers which are about to be sent. Returns 1, or 0 if this may not be.
+ * headers which are about to be sent: nothing may be read until its last byte is out,
+ * since reading may make the session answer. Returns 1, or 0 if this may not be.
  */
 int disc_lease_accept(struct disc_lease *lease, uint64_t length, uint32_t now)
 {
-	if (!disc_lease_usable(lease, now))
+	if (lease->state != DISC_LS_LEASED || !disc_lease_usable(lease, now))
 		return 0;
 	if (!disc_lease_layout(lease, length, &lease->records, &lease->ciphertext)) {
 		lease->records = 0;
@@ -343,6 +512,8 @@ int disc_lease_accept(struct disc_lease *lease, uint64_t length, uint32_t now)
 	lease->direct = 0;
 	lease->chunked = 0;
 	lease->acked = 0;
+	lease->fate = DISC_LF_ACCEPTED;
+	lease->state = DISC_LS_ACCEPTED;
 	return 1;
 }
 
@@ -351,12 +522,12 @@ int disc_lease_accept(struct disc_lease *lease, uint64_t length, uint32_t now)
  */
 int disc_lease_begin(struct disc_lease *lease, uint64_t clear)
 {
-	if (lease->state != DISC_LS_LEASED || !lease->records || !clear || clear > DISC_RECORD_MAX ||
+	if (lease->state != DISC_LS_ACCEPTED || !clear || clear > DISC_RECORD_MAX ||
 	    lease->write_blocked || disc_wolf_unflushed(lease->ssl)) {
 		disc_lease_poison(lease);
 		return 0;
 	}
-	disc_lease_wipe_wire(lease);
+	disc_lease_wipe_secrets(lease);
 	lease->clear_left = clear;
 	lease->cipher_left = lease->ciphertext;
 	lease->state = DISC_LS_PASSING;
@@ -364,7 +535,7 @@ int disc_lease_begin(struct disc_lease *lease, uint64_t clear)
 }
 
 /* To be called while passing before each attempt to write the headers: enters
- * the generation leased. See enum disc_write for the return values.
+ * the generation leased if it is ahead. See enum disc_write for the return values.
  */
 enum disc_write disc_lease_enter(struct disc_lease *lease, uint32_t now)
 {
@@ -391,8 +562,9 @@ enum disc_write disc_lease_enter(struct disc_lease *lease, uint32_t now)
 }
 
 /* To be called once the headers were written: checks that they made exactly one
- * record and that it was flushed. Returns 1 if the records may now follow, or 0
- * with the lease poisoned.
+ * record and that it was flushed. Our counter then moves behind the records at once, so
+ * that nothing which anybody seals by mistake can take a slot of theirs. Returns 1 if the
+ * records may now follow, or 0 with the lease poisoned.
  */
 int disc_lease_headers_sent(struct disc_lease *lease)
 {
@@ -402,10 +574,11 @@ int disc_lease_headers_sent(struct disc_lease *lease)
 	ok = disc_wolf_tx_get(lease->ssl, &tx) && ok && tx.seq == lease->seq && !disc_wolf_unflushed(lease->ssl) &&
 	     (lease->tls_minor != TLS_1_3 || lease->gen == lease->lease_gen);
 	disc_wolf_wipe(&tx, sizeof(tx));
-	if (!ok) {
+	if (!ok || !disc_wolf_advance(lease->ssl, lease->records)) {
 		disc_lease_poison(lease);
 		return 0;
 	}
+	lease->exit_seq = disc_wolf_seq(lease->ssl);
 	lease->clear_left = 0;
 	return 1;
 }
@@ -421,28 +594,14 @@ int disc_lease_forwarded(struct disc_lease *lease, uint64_t bytes)
 	lease->cipher_left -= bytes;
 	if (lease->cipher_left)
 		return 0;
-	if (!disc_wolf_advance(lease->ssl, lease->records))
-		goto fail;
-	lease->passed_gen = lease->gen;
+	if (disc_gen_closed(lease))
+		lease->passed_gen = lease->gen;
 	lease->records = 0;
 	lease->state = DISC_LS_NONE;
 	return 1;
  fail:
 	disc_lease_poison(lease);
 	return -1;
-}
-
-/* Leaves the current generation and all closed ones behind it. Returns 1, or 0
- * with the lease poisoned.
- */
-static int disc_lease_leave_closed(struct disc_lease *lease, uint32_t now)
-{
-	disc_lease_give_up(lease);
-	while (lease->gen <= lease->closed_last) {
-		if (!disc_gen_leave(lease, now))
-			return 0;
-	}
-	return 1;
 }
 
 /* To be called before each write of our own application data, whose size is in
@@ -475,11 +634,11 @@ enum disc_write disc_lease_before_write(struct disc_lease *lease, size_t *count,
 		return DISC_WR_DONE;
 	}
 
-	if (lease->tls_minor == TLS_1_2) {
-		disc_lease_give_up(lease); /* its sequence number is being used */
-		return DISC_WR_GO;
-	}
-	if (lease->closed_first > lease->closed_last || lease->gen > lease->closed_last)
+	if (lease->tls_minor == TLS_1_2 || lease->keys == DISC_KEYS_CONNECTION)
+		disc_lease_give_up(lease, now); /* its sequence number is being used */
+	if (lease->state == DISC_LS_POISONED)
+		return DISC_WR_KILL;
+	if (lease->tls_minor == TLS_1_2 || !disc_gen_any_closed(lease))
 		return DISC_WR_GO;
 
 	/* the second case because wolfSSL would move on by itself, unaware of closed
@@ -488,7 +647,8 @@ enum disc_write disc_lease_before_write(struct disc_lease *lease, size_t *count,
 	if (disc_gen_closed(lease) || disc_wolf_seq(lease->ssl) >= DISC_OWN_SEQ_MAX ||
 	    (lease->state != DISC_LS_LEASED && disc_gen_tainted(lease) >= DISC_TAINTED_MAX &&
 	     disc_ku_recent(lease, now) + lease->closed_last - lease->gen + 1 <= DISC_KU_MAX)) {
-		if (!disc_lease_leave_closed(lease, now))
+		disc_lease_give_up(lease, now);
+		if (!disc_gen_leave_closed(lease, now))
 			return DISC_WR_KILL;
 	}
 	return DISC_WR_GO;
@@ -506,7 +666,8 @@ void disc_lease_after_write(struct disc_lease *lease, int blocked)
 }
 
 /* Returns 1 if a close_notify alert may now be sealed, 0 if the connection has to
- * be closed without a word: in the middle of records or of a write. Right after
+ * be closed without a word: in the middle of records or of a write. A lease that is still
+ * there ends. Right after
  * the last record passed through, the alert takes the place of the KeyUpdate as
  * the record which leaves this generation; other closed ones are left first.
  */
@@ -522,9 +683,13 @@ int disc_lease_may_notify(struct disc_lease *lease, uint32_t now)
 		return 0;
 	if (!disc_lease_sync(lease, now))
 		return 0;
+	disc_lease_give_up(lease, now);
+	if (lease->state == DISC_LS_POISONED)
+		return 0;
 	if (lease->tls_minor == TLS_1_2 || !disc_gen_closed(lease))
 		return 1;
-	if (lease->gen == lease->passed_gen && lease->gen == lease->closed_last)
+	if (lease->gen == lease->passed_gen && lease->gen == lease->closed_last &&
+	    disc_wolf_seq(lease->ssl) == lease->exit_seq)
 		return 1;
-	return !disc_wolf_unflushed(lease->ssl) && disc_lease_leave_closed(lease, now);
+	return !disc_wolf_unflushed(lease->ssl) && disc_gen_leave_closed(lease, now);
 }

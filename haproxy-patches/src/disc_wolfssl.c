@@ -17,7 +17,9 @@
 #include <wolfssl/version.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/internal.h>
+#include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/kdf.h>
+#include <wolfssl/wolfcrypt/random.h>
 
 #include <string.h>
 
@@ -237,4 +239,33 @@ void disc_wolf_forget_blocked(void *p)
 	WOLFSSL *ssl = p;
 
 	ssl->buffers.prevSent = ssl->buffers.plainSz = 0;
+}
+
+/* Draws <len> bytes from the session's random number generator into <out>. Returns 1, or 0
+ * on failure.
+ */
+int disc_wolf_random(void *p, uint8_t *out, size_t len)
+{
+	WOLFSSL *ssl = p;
+
+	return ssl->rng && wc_RNG_GenerateBlock(ssl->rng, out, len) == 0;
+}
+
+/* Computes the proof of <len> bytes at <text> under <key>: the first bytes of its
+ * HMAC-SHA256 (RFC 2104). Returns 1, or 0 on failure.
+ */
+int disc_wolf_proof(const uint8_t key[DISC_PROOF_BYTES], const void *text, size_t len, uint8_t proof[DISC_PROOF_BYTES])
+{
+	byte full[WC_SHA256_DIGEST_SIZE];
+	Hmac hmac;
+	int ok;
+
+	if (wc_HmacInit(&hmac, NULL, INVALID_DEVID) != 0)
+		return 0;
+	ok = wc_HmacSetKey(&hmac, WC_SHA256, key, DISC_PROOF_BYTES) == 0 &&
+	     wc_HmacUpdate(&hmac, text, len) == 0 && wc_HmacFinal(&hmac, full) == 0;
+	wc_HmacFree(&hmac);
+	if (ok)
+		memcpy(proof, full, DISC_PROOF_BYTES);
+	return ok;
 }

@@ -366,6 +366,12 @@ static int flt_disc_http_headers(struct stream *s, struct filter *filter, struct
 	return ret;
 }
 
+/* Called when HAProxy itself answers, in place of whatever a server may have sent. */
+static void flt_disc_http_reply(struct stream *s, struct filter *filter, short status, const struct buffer *msg)
+{
+	http_disc_replied(s);
+}
+
 static struct flt_ops flt_disc_ops = {
 	.attach                = flt_disc_attach,
 	.detach                = flt_disc_detach,
@@ -375,6 +381,7 @@ static struct flt_ops flt_disc_ops = {
 	.channel_end_analyze   = flt_disc_end_analyze,
 	.http_headers          = flt_disc_http_headers,
 	.http_reset            = flt_disc_http_reset,
+	.http_reply            = flt_disc_http_reply,
 };
 
 /*

@@ -57,10 +57,10 @@ struct disc_counters disc_counters;
 enum {
 	DISC_ST_LEASES,
 	DISC_ST_REFUSED,
-	DISC_ST_PASSED,
+	DISC_ST_ACCEPTED,
 	DISC_ST_DIRECT,
-	DISC_ST_DECLINED,
-	DISC_ST_GIVEN_UP,
+	DISC_ST_RETURNED,
+	DISC_ST_UNKNOWN,
 	DISC_ST_REJECTED,
 	DISC_ST_RECORDS,
 	DISC_ST_BYTES,
@@ -73,14 +73,14 @@ static struct stat_col disc_stats[] = {
 	                       .desc = "Total number of leases taken" },
 	[DISC_ST_REFUSED]  = { .name = "disc_refused",
 	                       .desc = "Total number of requests which could get no lease" },
-	[DISC_ST_PASSED]   = { .name = "disc_passed",
-	                       .desc = "Total number of responses whose records were passed through" },
-	[DISC_ST_DIRECT]     = { .name = "disc_direct",
+	[DISC_ST_ACCEPTED] = { .name = "disc_accepted",
+	                       .desc = "Total number of leases accepted: responses whose records another host emitted" },
+	[DISC_ST_DIRECT]   = { .name = "disc_direct",
 	                       .desc = "Total number of these responses whose records took the direct path" },
-	[DISC_ST_DECLINED] = { .name = "disc_declined",
-	                       .desc = "Total number of leases which the server did not use" },
-	[DISC_ST_GIVEN_UP] = { .name = "disc_given_up",
-	                       .desc = "Total number of leases given up" },
+	[DISC_ST_RETURNED] = { .name = "disc_returned",
+	                       .desc = "Total number of leases which nobody used" },
+	[DISC_ST_UNKNOWN]  = { .name = "disc_unknown",
+	                       .desc = "Total number of leases with an unknown fate" },
 	[DISC_ST_REJECTED] = { .name = "disc_rejected",
 	                       .desc = "Total number of wrong announcements" },
 	[DISC_ST_RECORDS]  = { .name = "disc_records",
@@ -102,10 +102,10 @@ static int disc_fill_stats(void *data, struct field *stats, unsigned int *select
 		switch (current_field) {
 		case DISC_ST_LEASES:   metric = mkf_u64(FN_COUNTER, counters->leases); break;
 		case DISC_ST_REFUSED:  metric = mkf_u64(FN_COUNTER, counters->refused); break;
-		case DISC_ST_PASSED:   metric = mkf_u64(FN_COUNTER, counters->passed); break;
-		case DISC_ST_DIRECT:     metric = mkf_u64(FN_COUNTER, counters->direct); break;
-		case DISC_ST_DECLINED: metric = mkf_u64(FN_COUNTER, counters->declined); break;
-		case DISC_ST_GIVEN_UP: metric = mkf_u64(FN_COUNTER, counters->given_up); break;
+		case DISC_ST_ACCEPTED: metric = mkf_u64(FN_COUNTER, counters->accepted); break;
+		case DISC_ST_DIRECT:   metric = mkf_u64(FN_COUNTER, counters->direct); break;
+		case DISC_ST_RETURNED: metric = mkf_u64(FN_COUNTER, counters->returned); break;
+		case DISC_ST_UNKNOWN:  metric = mkf_u64(FN_COUNTER, counters->unknown); break;
 		case DISC_ST_REJECTED: metric = mkf_u64(FN_COUNTER, counters->rejected); break;
 		case DISC_ST_RECORDS:  metric = mkf_u64(FN_COUNTER, counters->records); break;
 		case DISC_ST_BYTES:    metric = mkf_u64(FN_COUNTER, counters->bytes); break;
@@ -213,10 +213,10 @@ static int http_disc_is_threatened(struct stream *s)
 	return lease && c_data(&s->res) && !disc_lease_survives_write(lease);
 }
 
-/* Takes a lease for the current request of stream <s>. Returns NULL, or the
+/* Takes a lease of <keys> for the current request of stream <s>. Returns NULL, or the
  * reason why there is none, which was noted for the logs then.
  */
-const char *http_disc_take_lease(struct stream *s)
+const char *http_disc_take_lease(struct stream *s, enum disc_keys keys)
 {
 	static uint64_t last_id;
 	struct disc_stream *ds = flt_disc(s);
@@ -234,10 +234,10 @@ const char *http_disc_take_lease(struct stream *s)
 	why = http_disc_refusal(s);
 	if (!why) {
 		disc->lease_id = _HA_ATOMIC_ADD_FETCH(&last_id, 1);
-		why = disc_conn_take_lease(http_disc_conn(s), disc->lease_id);
+		why = disc_conn_take_lease(http_disc_conn(s), keys, disc->lease_id);
 	}
 	if (!why && http_disc_is_threatened(s)) {
-		disc_lease_return(http_disc_lease(s)); /* nobody saw it */
+		disc_lease_return(http_disc_lease(s), now_ms); /* nobody saw it */
 		why = "pending";
 	}
 	if (why) {
@@ -247,12 +247,53 @@ const char *http_disc_take_lease(struct stream *s)
 	}
 	else {
 		disc->reason[0] = 0;
+		disc->fate = DISC_LF_OPEN;
 		DISC_COUNT(s, leases, 1);
 	}
 	return why;
 }
 
-/* Gives up the lease of <s>, if any, for <reason> unless one is known already. */
+/* Notes that the lease which <s> held has ended, and how. One that is not there any more
+ * ended when something was sent, or with its connection.
+ */
+static void http_disc_end(struct stream *s)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+	const struct connection *conn = http_disc_conn(s);
+	const struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
+
+	ALREADY_CHECKED(disc);
+	disc->fate = (lease && lease->id == disc->lease_id && lease->fate == DISC_LF_RETURNED) ? DISC_LF_RETURNED
+	                                                                                       : DISC_LF_UNKNOWN;
+	disc->lease_id = 0;
+	if (disc->fate == DISC_LF_RETURNED)
+		DISC_COUNT(s, returned, 1);
+	else
+		DISC_COUNT(s, unknown, 1);
+}
+
+/* Sets <smp> to the variable <name> of <s>. Returns non-zero if it has one of type <type>. */
+static int http_disc_get_var(struct stream *s, const char *name, int type, struct sample *smp)
+{
+	memset(smp, 0, sizeof(*smp));
+	smp_set_owner(smp, s->be, s->sess, s, SMP_OPT_FINAL);
+	return vars_get_by_name(name, strlen(name), smp, NULL) && smp->data.type == type;
+}
+
+/* Returns non-zero if the agent said that nothing was and nothing will be offered to anybody
+ * under the lease of <s>.
+ */
+static int http_disc_is_unused(struct stream *s)
+{
+	const struct disc_txn *disc = http_disc_txn(s);
+	struct sample smp;
+
+	return http_disc_get_var(s, "txn.disc.unused_lease", SMP_T_SINT, &smp) && smp.data.u.sint == disc->lease_id;
+}
+
+/* Ends the lease of <s>, if any, which its response does not use, for <reason> unless one
+ * is known already.
+ */
 static void http_disc_give_up(struct stream *s, struct ist reason)
 {
 	struct disc_txn *disc = http_disc_txn(s);
@@ -263,12 +304,24 @@ static void http_disc_give_up(struct stream *s, struct ist reason)
 	disc->flags &= ~(DISC_TF_ANNOUNCED|DISC_TF_DIRECT);
 	if (!disc->lease_id)
 		return;
-	if (lease)
-		disc_lease_give_up(lease);
-	disc->lease_id = 0;
+	if (lease && http_disc_is_unused(s))
+		disc_lease_return(lease, now_ms);
+	else if (lease)
+		disc_lease_give_up(lease, now_ms);
 	if (!disc->reason[0])
 		http_disc_set_reason(s, reason);
-	DISC_COUNT(s, given_up, 1);
+	http_disc_end(s);
+}
+
+/* Called when HAProxy itself answers to the request of <s>: before this is sent, a lease
+ * that nobody can use is taken back.
+ */
+void http_disc_replied(struct stream *s)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+
+	if (disc && !(disc->flags & DISC_TF_PASSED))
+		http_disc_give_up(s, ist("ended"));
 }
 
 /* Releases what <s>, for which a rule was evaluated, holds. */
@@ -314,30 +367,78 @@ static int http_disc_is_ticket(const struct ist value)
 static void http_disc_set_agent_reason(struct stream *s)
 {
 	struct sample smp;
-	const char *name = "txn.disc.reason";
 
-	memset(&smp, 0, sizeof(smp));
-	smp_set_owner(&smp, s->be, s->sess, s, SMP_OPT_FINAL);
-	if (vars_get_by_name(name, strlen(name), &smp, NULL) && smp.data.type == SMP_T_STR)
+	if (http_disc_get_var(s, "txn.disc.reason", SMP_T_STR, &smp))
 		http_disc_set_reason(s, ist2(smp.data.u.str.area, smp.data.u.str.data));
 	else
 		http_disc_set_reason(s, ist("no-ticket"));
 }
 
+/* Appends a line with the field <name> of the request <htx> to <text>, an empty one if there
+ * is none. Returns 1, or 0 if there are several, or no room.
+ */
+static int http_disc_add_field(struct buffer *text, const struct htx *htx, struct ist name)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	struct ist value = IST_NULL;
+
+	if (http_find_header(htx, name, &ctx, 1)) {
+		value = http_trim_trailing_spht(http_trim_leading_spht(ctx.value));
+		if (http_find_header(htx, name, &ctx, 1))
+			return 0;
+	}
+	return chunk_istcat(text, value) && chunk_strcat(text, "\n");
+}
+
+/* Writes what the proof of the request <htx> with <ticket> covers to <text>, see DiSC's
+ * doc/protocol.md: what decides which bytes the body is. Returns 1, or 0 if this cannot be
+ * told in that form.
+ */
+static int http_disc_request_text(struct buffer *text, const struct htx *htx, struct ist ticket)
+{
+	const struct htx_sl *sl = http_get_stline(htx);
+
+	chunk_reset(text);
+	return chunk_strcat(text, "disc-request-2\n") && chunk_istcat(text, ticket) && chunk_strcat(text, "\n") &&
+	       chunk_istcat(text, htx_sl_req_meth(sl)) && chunk_strcat(text, "\n") &&
+	       chunk_istcat(text, htx_sl_req_uri(sl)) && chunk_strcat(text, "\n") &&
+	       http_disc_add_field(text, htx, ist("range")) && http_disc_add_field(text, htx, ist("if-range")) &&
+	       http_disc_add_field(text, htx, ist("if-match"));
+}
+
+/* Adds the proof of the request <htx> to its <ticket>, the field at <ctx>. Returns NULL, or
+ * why this was not possible.
+ */
+static const char *http_disc_prove_request(const struct disc_lease *lease, struct htx *htx, struct http_hdr_ctx *ctx,
+                                           struct ist ticket)
+{
+	struct buffer *text = get_trash_chunk();
+	char proven[DISC_TICKET_LEN + sizeof("; proof=") + DISC_PROOF_LEN];
+	char proof[DISC_PROOF_LEN + 1];
+
+	if (!http_disc_request_text(text, htx, ticket))
+		return "headers";
+	if (!disc_lease_prove(lease, b_orig(text), b_data(text), proof))
+		return "crypto";
+	snprintf(proven, sizeof(proven), "%.*s; proof=%s", (int)ticket.len, ticket.ptr, proof);
+	return http_replace_header_value(htx, ctx, ist(proven)) ? NULL : "headers";
+}
+
 /* Called when all request rules were applied to <htx>: the request keeps its
- * ticket if there is exactly one and the lease still holds. Otherwise the lease is
- * given up and the ticket removed.
+ * ticket if there is exactly one and the lease still holds, and is proven. Otherwise the
+ * lease is given up and the ticket removed.
  */
 void http_disc_forward_request(struct stream *s, struct htx *htx)
 {
-	struct http_hdr_ctx ctx = { .blk = NULL };
+	struct http_hdr_ctx ctx = { .blk = NULL }, next = { .blk = NULL };
 	struct disc_txn *disc = http_disc_txn(s);
 	struct disc_lease *lease = http_disc_lease(s);
 	struct ist ticket = IST_NULL;
 	const char *why = NULL;
 	int tickets = 0;
 
-	while (http_find_header(htx, ist("disc-ticket"), &ctx, 1)) {
+	while (http_find_header(htx, ist("disc-ticket"), &next, 1)) {
+		ctx = next;
 		ticket = ctx.value;
 		tickets++;
 	}
@@ -355,11 +456,14 @@ void http_disc_forward_request(struct stream *s, struct htx *htx)
 			why = "pending";
 		else
 			why = http_disc_refusal(s);
+		if (tickets && !why) {
+			memcpy(disc->ticket, ticket.ptr, DISC_TICKET_LEN);
+			disc->ticket[DISC_TICKET_LEN] = 0;
+			why = http_disc_prove_request(lease, htx, &ctx, ist2(disc->ticket, DISC_TICKET_LEN));
+		}
 		if (why)
 			http_disc_set_reason(s, ist(why));
 		if (!disc->reason[0]) {
-			memcpy(disc->ticket, ticket.ptr, DISC_TICKET_LEN);
-			disc->ticket[DISC_TICKET_LEN] = 0;
 			disc->flags |= DISC_TF_REPLAY;
 			/* keep a copy: without DiSC, the request could be served */
 			s->txn->flags |= TX_L7_RETRY;
@@ -549,11 +653,32 @@ static int http_disc_skip(struct ist *in, const struct ist word)
 	return 1;
 }
 
+/* Reads an entity tag with its quotes, or nothing, at the beginning of <*in>, and skips it.
+ * Returns 1, or 0 if it is malformed (RFC 9110 8.8.3), weak or too long.
+ */
+static int http_disc_read_etag(struct ist *in, struct ist *etag)
+{
+	const char *end;
+
+	*etag = ist2(in->ptr, 0);
+	if (!in->len || *in->ptr != '"')
+		return 1;
+	end = memchr(in->ptr + 1, '"', in->len - 1);
+	if (!end || end + 1 - in->ptr > DISC_ETAG_LEN)
+		return 0;
+	etag->len = end + 1 - in->ptr;
+	*in = istadv(*in, etag->len);
+	return 1;
+}
+
 /* Parses <value> of a Disc-Body header into <ann>. Its syntax is exact, see DiSC's
- * doc/protocol.md. Returns NULL, or the name of the first wrong field.
+ * doc/protocol.md. Returns NULL, or the name of the first wrong field. What is wrong behind
+ * the ticket of "none" only means that it has no proof.
  */
 const char *http_disc_parse_announcement(struct ist value, struct disc_announcement *ann)
 {
+	const char *start = value.ptr;
+
 	memset(ann, 0, sizeof(*ann));
 	if (http_disc_skip(&value, ist("splice")))
 		ann->body = DISC_BODY_SPLICE;
@@ -578,8 +703,28 @@ const char *http_disc_parse_announcement(struct ist value, struct disc_announcem
 			return "records";
 		if (!http_disc_skip(&value, ist("; length=")) || !http_disc_read_number(&value, &ann->length))
 			return "length";
+		if (!http_disc_skip(&value, ist("; status=")) || !http_disc_read_number(&value, &ann->status))
+			return "status";
+		if (!http_disc_skip(&value, ist("; first=")) || !http_disc_read_number(&value, &ann->first))
+			return "first";
+		if (!http_disc_skip(&value, ist("; etag=")) || !http_disc_read_etag(&value, &ann->etag))
+			return "etag";
 	}
-	return value.len ? "syntax" : NULL;
+	ann->text = ist2(start, value.ptr - start);
+	if (http_disc_skip(&value, ist("; proof=")) && value.len == DISC_PROOF_LEN)
+		ann->proof = value;
+	else if (ann->body != DISC_BODY_NONE)
+		return value.len > DISC_PROOF_LEN ? "syntax" : "proof";
+	return NULL;
+}
+
+/* Returns non-zero if the proof of <ann> under <lease> is right. */
+static int http_disc_is_proven(const struct disc_lease *lease, const struct disc_announcement *ann)
+{
+	struct buffer *text = get_trash_chunk();
+
+	return isttest(ann->proof) && chunk_strcat(text, "disc-body-2\n") && chunk_istcat(text, ann->text) &&
+	       disc_lease_is_proven(lease, b_orig(text), b_data(text), ann->proof.ptr);
 }
 
 /* Checks that the server's headers in <htx> announce a body of exactly <size>
@@ -606,6 +751,41 @@ static int http_disc_check_chunked(struct htx *htx)
 	return (http_get_stline(htx)->flags & (HTX_SL_F_CLEN|HTX_SL_F_CHNK)) == HTX_SL_F_CHNK;
 }
 
+/* Checks that the headers <htx> of a partial response tell that its body are <length> bytes
+ * from byte <first> on (RFC 9110 14.4). Returns 1 or 0.
+ */
+static int http_disc_check_range(struct htx *htx, uint64_t first, uint64_t length)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	uint64_t from, to;
+	struct ist text;
+
+	if (!http_find_header(htx, ist("content-range"), &ctx, 1))
+		return 0;
+	text = ctx.value;
+	return http_disc_skip(&text, ist("bytes ")) && http_disc_read_number(&text, &from) &&
+	       http_disc_skip(&text, ist("-")) && http_disc_read_number(&text, &to) && http_disc_skip(&text, ist("/")) &&
+	       from == first && to >= from && to - from == length - 1 &&
+	       !http_find_header(htx, ist("content-range"), &ctx, 1);
+}
+
+/* Checks that what the server's headers in <htx> tell about the object is what <ann> proves.
+ * Returns NULL, or the name of what is wrong.
+ */
+static const char *http_disc_check_object(struct htx *htx, const struct disc_announcement *ann)
+{
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	const unsigned int status = http_get_stline(htx)->info.res.status;
+
+	if ((status != 200 && status != 206) || ann->status != status)
+		return "status";
+	if (status == 200 ? ann->first != 0 : !http_disc_check_range(htx, ann->first, ann->length))
+		return "first";
+	if (istlen(ann->etag) && (!http_find_header(htx, ist("etag"), &ctx, 1) || !isteq(ctx.value, ann->etag)))
+		return "etag";
+	return NULL;
+}
+
 /* Checks announcement <ann> of records against what was leased and asked for.
  * Returns NULL with the layout noted for <s>, or the name of what is wrong.
  */
@@ -614,15 +794,21 @@ static const char *http_disc_check_records(struct stream *s, struct htx *htx, co
 	struct disc_txn *disc = http_disc_txn(s);
 	struct disc_lease *lease = http_disc_lease(s);
 	struct htx_sl *sl = http_get_stline(htx);
+	const char *wrong;
 
 	if (!disc || !disc->ticket[0])
 		return "unasked";
 	if (!isteq(ann->ticket, ist2(disc->ticket, DISC_TICKET_LEN)))
 		return "ticket";
-	if (!lease || !disc_lease_usable(lease, now_ms))
+	if (!lease)
 		return "lease";
-	if (sl->info.res.status != 200 && sl->info.res.status != 206)
-		return "status";
+	if (!http_disc_is_proven(lease, ann))
+		return "proof";
+	if (!disc_lease_usable(lease, now_ms))
+		return "lease";
+	wrong = http_disc_check_object(htx, ann);
+	if (wrong)
+		return wrong;
 	if (s->txn->meth != HTTP_METH_GET || (sl->flags & (HTX_SL_F_BODYLESS|HTX_SL_F_BODYLESS_RESP)))
 		return "method";
 	if (http_disc_has_body_filter(s))
@@ -729,17 +915,12 @@ int http_disc_check_response(struct stream *s, struct htx *htx)
 	else if (!wrong && disc && disc->ticket[0]) {
 		struct disc_lease *lease = http_disc_lease(s);
 
-		if (!isteq(ann.ticket, ist2(disc->ticket, DISC_TICKET_LEN)))
-			wrong = "ticket";
-		else {
-			if (lease)
-				disc_lease_return(lease);
-			disc->ticket[0] = 0;
-			disc->lease_id = 0;
-			disc->flags &= ~DISC_TF_REPLAY;
+		if (lease && isteq(ann.ticket, ist2(disc->ticket, DISC_TICKET_LEN)) && http_disc_is_proven(lease, &ann)) {
+			disc_lease_return(lease, now_ms);
 			http_disc_set_reason(s, ist("declined"));
-			DISC_COUNT(s, declined, 1);
 		}
+		http_disc_give_up(s, ist("unproven"));
+		disc->flags &= ~DISC_TF_REPLAY;
 	}
 
 	if (wrong)
@@ -833,10 +1014,11 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	disc->ticket[0] = 0;
 	disc->flags &= ~DISC_TF_REPLAY;
 	disc->flags |= DISC_TF_PASSED;
+	disc->fate = DISC_LF_ACCEPTED;
 	b_free(&disc->request);
 	http_disc_set_reason(s, ist("-"));
 	sl->flags |= HTX_SL_F_DISC;
-	DISC_COUNT(s, passed, 1);
+	DISC_COUNT(s, accepted, 1);
 	DISC_COUNT(s, records, disc->records);
 	DISC_COUNT(s, bytes, disc->length);
 	return 1;

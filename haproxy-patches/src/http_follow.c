@@ -538,7 +538,7 @@ static void follow_reset_stream(struct stream *s)
 static void follow_forget_agent(struct stream *s)
 {
 	static const char *names[] = { "txn.disc.action", "txn.disc.server", "txn.disc.ticket", "txn.disc.node",
-	                               "txn.disc.reason", "txn.disc.error" };
+	                               "txn.disc.reason", "txn.disc.unused_lease", "txn.disc.error" };
 	struct sample smp;
 	int i;
 

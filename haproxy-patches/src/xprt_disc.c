@@ -148,10 +148,10 @@ static struct disc_xprt_ctx *disc_xprt_stack(struct connection *conn)
 	return ctx;
 }
 
-/* Takes a lease numbered <id> on the TLS connection <conn>. Returns NULL, or one
- * word telling why there is none.
+/* Takes a lease numbered <id> of <keys> on the TLS connection <conn>. Returns NULL, or
+ * one word telling why there is none.
  */
-const char *disc_conn_take_lease(struct connection *conn, uint64_t id)
+const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, uint64_t id)
 {
 	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 	struct ssl_sock_ctx *tls_ctx;
@@ -173,7 +173,7 @@ const char *disc_conn_take_lease(struct connection *conn, uint64_t id)
 		ctx = disc_xprt_stack(conn);
 	if (!ctx)
 		return "memory";
-	return disc_lease_take(&ctx->lease, id, now_ms);
+	return disc_lease_take(&ctx->lease, keys, id, now_ms);
 }
 
 /*
@@ -547,14 +547,14 @@ static int disc_xprt_from_pipe(struct connection *conn, void *xprt_ctx, struct p
 }
 #endif
 
-/* Receives up to <count> bytes into <buf>, nothing while records pass. Returns the number
- * of bytes received.
+/* Receives up to <count> bytes into <buf>, nothing from the acceptance of records until the
+ * last one is out. Returns the number of bytes received.
  */
 static size_t disc_xprt_to_buf(struct connection *conn, void *xprt_ctx, struct buffer *buf, size_t count, int flags)
 {
 	struct disc_xprt_ctx *ctx = xprt_ctx;
 
-	if (ctx->mode != DISC_XPRT_OPEN)
+	if (ctx->mode != DISC_XPRT_OPEN || ctx->lease.state == DISC_LS_ACCEPTED)
 		return 0;
 	if (ctx->lease.state == DISC_LS_POISONED) { /* reading may make the session answer */
 		conn->flags |= CO_FL_ERROR;

@@ -10,66 +10,101 @@
 
 #include <haproxy/disc_wolfssl.h>
 
-/* A lease never shares a (key, nonce) pair with this process, so it may be given
- * up at any moment at no cost.
+/* Every record of a TLS 1.3 session has its slot: the generation of its key, numbered
+ * here from 0 at the end of the handshake, and its sequence number. A slot belongs to
+ * one side for ever, to us or to the holder of one lease. We go on in the slots that
+ * follow each other in wolfSSL, so a lease either takes some of these away, or those of
+ * a generation that we have not entered yet:
  *
- *   TLS 1.3: what is leased is a write key generation which was not entered yet,
- *   from sequence number 1 on. Nothing is sent. To pass records through, the
- *   generation is entered with a KeyUpdate and the response headers become its
- *   record 0. Generations are numbered here from 0 at the end of the handshake.
- *   All those which were ever leased are "closed" to our own data. They always
- *   form a single interval [closed_first, closed_last], since a new lease takes
- *   the one which follows the last closed one, or the current one if this is
- *   further. Entered while closed, a generation only seals the one record which
- *   leaves it.
+ *   DISC_KEYS_CONNECTION: leased are the slots behind the next one of the generation in
+ *   use. That one, the pivot, stays ours: the response headers become its record, then
+ *   our counter moves behind the leased slots. Nothing is sent beyond that. As long as
+ *   the next slot is the pivot the lease is untouched, and may be accepted or returned.
  *
- *   TLS 1.2 AES-GCM: the explicit nonce is free to choose. Its upper 24 bits
- *   number 2^24 regions: we count in the one where wolfSSL started (and the one
- *   after it if it carries), every lease gets another one. Sequence numbers go
- *   on from the headers' one.
+ *   DISC_KEYS_RESPONSE: leased is a generation of its own, ahead, from sequence number 1
+ *   on. To pass records through it is entered by a KeyUpdate, and the headers become its
+ *   record 0. We may send data of our own meanwhile, under the generation in use.
+ *
+ * A lease ends in one of three ways:
+ *   accepted   the holder's records follow our headers
+ *   returned   its holder sealed nothing and never will: its slots are ours again
+ *   unknown    all else: its slots are the holder's for ever
+ *
+ * Generations with slots of others are "closed" to our own data. All but the one in use
+ * lie ahead, and they form a single interval [closed_first, closed_last]. In a closed
+ * generation that is in use, one slot is left to us, <exit_seq>, for the KeyUpdate which
+ * leaves it: the pivot of an unknown lease, 0 in one that was entered after its lease,
+ * the slot behind the last record in one whose records all passed.
+ *
+ * TLS 1.2 AES-GCM: the explicit nonce is free to choose. Its upper 24 bits number 2^24
+ * regions: we count in the one where wolfSSL started (and the one after it if it
+ * carries), every lease gets another one. Sequence numbers go on from the headers' one.
  */
 #define DISC_KU_MAX      4      /* KeyUpdates ... */
 #define DISC_KU_WINDOW   1500   /* ... in this many milliseconds: GnuTLS closes above 8 per second */
 #define DISC_TAINTED_MAX 2      /* generations leased in vain and still ahead of us */
-#define DISC_RECORDS_MAX (1ULL << 24) /* records of a lease: AES-GCM usage limit (RFC 8446 5.5) */
+#define DISC_RECORDS_MAX (1ULL << 24) /* records of a lease, or under a key: AES-GCM usage limit (RFC 8446 5.5) */
 #define DISC_TICKET_BYTES 16
-#define DISC_OWN_SEQ_MAX (1ULL << 23) /* own records before leaving a generation which has closed ones behind it */
+#define DISC_OWN_SEQ_MAX (1ULL << 23) /* own records before leaving a generation in which leases are taken, or closed ones wait */
+#define DISC_BACKOFF     1000   /* milliseconds without leases after the first unknown fate, twice as long after each further one */
+#define DISC_BACKOFF_MAX 10     /* times that this is doubled */
 
 struct disc_handoff;
 
-/*            take                     begin                        last byte
- *   NONE ----------> LEASED ----------------------> PASSING ---------------------> NONE
- *    ^                 |                               |
- *    +-----------------+ give up, return               +---- anything else ----> POISONED
+enum disc_keys {
+	DISC_KEYS_CONNECTION = 0,
+	DISC_KEYS_RESPONSE,
+};
+
+/*            take             accept               begin               last byte
+ *   NONE ----------> LEASED ----------> ACCEPTED ----------> PASSING ------------> NONE
+ *    ^                 |                   |                    |
+ *    +-----------------+-------------------+                    +-- anything else --> POISONED
+ *         give up, return; own data
  */
 enum disc_lease_state {
 	DISC_LS_NONE = 0,
-	DISC_LS_LEASED,         /* the TX state is out; we go on as usual under our own keys */
-	DISC_LS_PASSING,        /* headers then records are going out; everything else is mute */
+	DISC_LS_LEASED,         /* the TX state may be out */
+	DISC_LS_ACCEPTED,       /* headers then records are about to go out; nothing is read from the client */
+	DISC_LS_PASSING,        /* they are going out; everything else is mute */
 	DISC_LS_POISONED,       /* nothing may ever be sealed again: close without a word */
+};
+
+/* what became of a lease */
+enum disc_lease_fate {
+	DISC_LF_OPEN = 0,
+	DISC_LF_ACCEPTED,
+	DISC_LF_RETURNED,
+	DISC_LF_UNKNOWN,
 };
 
 struct disc_lease {
 	void *ssl;
 	enum disc_lease_state state;
+	enum disc_lease_fate fate;      /* of lease <id> */
+	enum disc_keys keys;            /* of the current or last lease */
 	uint8_t tls_minor;              /* 3 or 4 */
 	uint8_t overhead;               /* bytes that a record adds to its plaintext */
-	uint8_t has_wire;               /* <wire> is set */
+	uint8_t exported;               /* the TX state was given away */
 	uint8_t write_blocked;          /* an application write has to be retried */
 	uint64_t id;                    /* of the current or last lease */
 	uint64_t seq;                   /* first sequence number leased */
-	uint8_t wire[DISC_TX_WIRE_LEN]; /* TX state leased, until it was exported */
+	uint8_t wire[DISC_TX_WIRE_LEN]; /* TX state leased, until the request left */
+	uint8_t proof_key[DISC_PROOF_BYTES]; /* of the current lease */
 
 	/* TLS 1.3 */
 	uint32_t gen;                   /* generation in use */
 	uint32_t lease_gen;             /* generation leased */
 	uint32_t closed_first;          /* closed generations; none if first > last */
 	uint32_t closed_last;
-	uint32_t passed_gen;            /* last generation whose records all passed through; 0 if none */
+	uint32_t passed_gen;            /* last closed generation whose records all passed through; 0 if none */
+	uint64_t exit_seq;              /* in a closed generation in use: what is left to us */
 	uint8_t secret[DISC_SECRET_MAX];/* identifies the keys of <gen> */
 	uint8_t ku_next;                /* next slot of <ku_date> to reuse */
 	uint32_t ku_count;              /* KeyUpdates ever sent */
 	uint32_t ku_date[DISC_KU_MAX];  /* dates of the last ones, in milliseconds */
+	uint32_t unknowns;              /* leases of the connection's generation with an unknown fate */
+	uint32_t unknown_date;          /* when the last one became so */
 
 	/* TLS 1.2 */
 	uint32_t region_base;           /* region where wolfSSL counts */
@@ -89,7 +124,7 @@ struct disc_lease {
 	uint8_t chunked;                /* it was announced for it, so the server's body is chunked */
 	uint8_t ticket[DISC_TICKET_BYTES];
 	uint64_t acked;                 /* bytes of records known to have reached the client */
-	struct disc_handoff *handoff;         /* NULL unless the connection is handed off */
+	struct disc_handoff *handoff;   /* NULL unless the connection is handed off */
 };
 
 #endif /* _HAPROXY_DISC_LEASE_T_H */

@@ -10,6 +10,8 @@
 
 #include <haproxy/disc_lease-t.h>
 
+#define DISC_PROOF_LEN (2 * DISC_PROOF_BYTES) /* hexadecimal digits */
+
 /* what the caller has to do about a write */
 enum disc_write {
 	DISC_WR_KILL = 0,       /* nothing may be sent: kill the connection */
@@ -20,12 +22,16 @@ enum disc_write {
 void disc_lease_init(struct disc_lease *lease, void *ssl);
 void disc_lease_wipe(struct disc_lease *lease);
 
-const char *disc_lease_take(struct disc_lease *lease, uint64_t id, uint32_t now);
+const char *disc_lease_take(struct disc_lease *lease, enum disc_keys keys, uint64_t id, uint32_t now);
+const uint8_t *disc_lease_export(struct disc_lease *lease);
 void disc_lease_wipe_wire(struct disc_lease *lease);
-void disc_lease_give_up(struct disc_lease *lease);
-void disc_lease_return(struct disc_lease *lease);
+void disc_lease_give_up(struct disc_lease *lease, uint32_t now);
+void disc_lease_return(struct disc_lease *lease, uint32_t now);
 int disc_lease_usable(struct disc_lease *lease, uint32_t now);
 int disc_lease_survives_write(const struct disc_lease *lease);
+
+int disc_lease_prove(const struct disc_lease *lease, const void *text, size_t len, char proof[DISC_PROOF_LEN + 1]);
+int disc_lease_is_proven(const struct disc_lease *lease, const void *text, size_t len, const char proof[DISC_PROOF_LEN]);
 
 int disc_lease_layout(const struct disc_lease *lease, uint64_t length, uint64_t *records, uint64_t *ciphertext);
 int disc_lease_accept(struct disc_lease *lease, uint64_t length, uint32_t now);
@@ -40,5 +46,6 @@ void disc_lease_after_write(struct disc_lease *lease, int blocked);
 int disc_lease_may_notify(struct disc_lease *lease, uint32_t now);
 
 const char *disc_lease_state_str(enum disc_lease_state state);
+const char *disc_lease_fate_str(enum disc_lease_fate fate);
 
 #endif /* _HAPROXY_DISC_LEASE_H */

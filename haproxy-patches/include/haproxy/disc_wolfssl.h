@@ -16,7 +16,8 @@
 #include <stddef.h>
 
 #define DISC_SECRET_MAX  48     /* traffic secret: size of the suite's hash, SHA-384 at most */
-#define DISC_TX_WIRE_LEN 60     /* TX state in wire form 1 */
+#define DISC_PROOF_BYTES 16     /* of a proof, and of the key that makes it */
+#define DISC_TX_WIRE_LEN (60 + DISC_PROOF_BYTES) /* TX state in wire form 2 */
 #define DISC_RECORD_MAX  16384  /* plaintext bytes of the longest record (RFC 8446 5.1) */
 
 enum disc_aead {
@@ -45,6 +46,8 @@ int disc_wolf_advance(void *ssl, uint64_t records);
 size_t disc_wolf_unflushed(void *ssl);
 size_t disc_wolf_blocked_plain(void *ssl);
 void disc_wolf_forget_blocked(void *ssl);
+int disc_wolf_random(void *ssl, uint8_t *out, size_t len);
+int disc_wolf_proof(const uint8_t key[DISC_PROOF_BYTES], const void *text, size_t len, uint8_t proof[DISC_PROOF_BYTES]);
 void disc_wolf_wipe(void *area, size_t len);
 
 #endif /* _HAPROXY_DISC_WOLFSSL_H */

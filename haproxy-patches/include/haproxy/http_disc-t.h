@@ -11,9 +11,11 @@
 #include <inttypes.h>
 #include <import/ist.h>
 #include <haproxy/buf-t.h>
+#include <haproxy/disc_lease-t.h>
 
 #define DISC_TICKET_LEN  32     /* hexadecimal digits */
 #define DISC_REASON_LEN  31
+#define DISC_ETAG_LEN    256    /* bytes of an entity tag, with its quotes */
 
 /* flags of struct disc_txn */
 #define DISC_TF_ANNOUNCED 0x00000001 /* the server announced records and they may follow */
@@ -32,14 +34,20 @@ enum disc_body {
 struct disc_announcement {
 	enum disc_body body;
 	struct ist ticket;
-	uint64_t seq;           /* sequence number of the first record */
+	uint64_t seq;           /* sequence number of the first record; this and what follows not for DISC_BODY_NONE */
 	uint64_t records;
 	uint64_t length;        /* bytes of plaintext */
+	uint64_t status;
+	uint64_t first;         /* byte of the object with which the body begins */
+	struct ist etag;        /* of the object, empty if nobody else may go on with this body */
+	struct ist text;        /* what is proven, */
+	struct ist proof;       /*   and by what; empty without proof */
 };
 
 /* of a stream for which "disc-lease" was evaluated */
 struct disc_txn {
-	uint64_t lease_id;                  /* 0 if no lease was taken */
+	uint64_t lease_id;                  /* 0 if no lease is held */
+	enum disc_lease_fate fate;          /* of the one that was */
 	uint32_t flags;                     /* DISC_TF_* */
 	char ticket[DISC_TICKET_LEN + 1];   /* forwarded to the server; empty if none is outstanding */
 	char reason[DISC_REASON_LEN + 1];   /* why records are not passed */
@@ -56,10 +64,10 @@ struct disc_txn {
 struct disc_counters {
 	long long leases;       /* taken */
 	long long refused;      /* "disc-lease" evaluated without getting one */
-	long long passed;       /* responses passed through */
-	long long direct;         /* of these, on the direct path */
-	long long declined;     /* ordinary responses, the server promising not to have used the lease */
-	long long given_up;     /* leases given up for another reason */
+	long long accepted;     /* responses whose records follow */
+	long long direct;       /* of these, on the direct path */
+	long long returned;     /* leases that nobody used: not given away, not offered, or declined with proof */
+	long long unknown;      /* leases that ended otherwise */
 	long long rejected;     /* announcements which were wrong */
 	long long records;      /* records of the responses passed through */
 	long long bytes;        /* plaintext bytes of these responses */

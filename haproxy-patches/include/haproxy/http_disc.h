@@ -23,7 +23,7 @@ extern int disc_configured;             /* a "disc-lease" rule exists somewhere 
 extern int disc_enabled;                /* "disc on|off" */
 extern struct disc_counters disc_counters;
 
-const char *http_disc_take_lease(struct stream *s);
+const char *http_disc_take_lease(struct stream *s, enum disc_keys keys);
 struct disc_lease *http_disc_lease(struct stream *s);
 int http_disc_is_rule(const struct act_rule *rule);
 
@@ -34,6 +34,7 @@ int http_disc_accept_response(struct stream *s, struct htx *htx);
 void http_disc_fail_response(struct stream *s);
 int http_disc_hold_response(struct stream *s);
 void http_disc_count(struct stream *s);
+void http_disc_replied(struct stream *s);
 void http_disc_not_direct(struct stream *s);
 void http_disc_retry(struct stream *s);
 int http_disc_replay(struct stream *s);
@@ -73,6 +74,7 @@ static inline int http_disc_accept_response(struct stream *s, struct htx *htx) {
 static inline void http_disc_fail_response(struct stream *s) { }
 static inline int http_disc_hold_response(struct stream *s) { return 0; }
 static inline void http_disc_count(struct stream *s) { }
+static inline void http_disc_replied(struct stream *s) { }
 static inline void http_disc_retry(struct stream *s) { }
 static inline int http_disc_replay(struct stream *s) { return 0; }
 static inline int http_disc_replay_failed(struct stream *s) { return 0; }

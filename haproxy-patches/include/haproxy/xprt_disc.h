@@ -19,7 +19,7 @@
 extern unsigned int disc_poisoned;
 
 struct disc_lease *disc_conn_lease(const struct connection *conn);
-const char *disc_conn_take_lease(struct connection *conn, uint64_t id);
+const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, uint64_t id);
 void disc_conn_receive_from(struct connection *conn, const struct connection *srv_conn, uint64_t received);
 int disc_conn_pass_records(struct connection *conn, size_t clear);
 void disc_conn_returned(struct connection *conn);

@@ -54,11 +54,11 @@ static void transport_may_block_while_tainted_generations_are_left(void **unused
 	struct leased_line line;
 
 	(void)unused;
-	line_open(&line, LINE_TLS13, true, 0);
+	line_open(&line, LINE_TLS13_RESPONSE, true, 0);
 	for (size_t first = 0; first < 3 * 27 + 22 + 50; first++) {
 		for (int i = 0; i < DISC_TAINTED_MAX; i++) {
 			assert_null(line_take(&line));
-			disc_lease_give_up(&line.lease);
+			disc_lease_give_up(&line.lease, line.now);
 		}
 		line_write(&line, 50);
 		trickle(&line, first, 1 + first % 40);
@@ -75,7 +75,7 @@ static void client_may_update_keys_while_a_write_is_blocked(void **unused)
 		for (size_t first = 0; first < 200; first++) {
 			struct leased_line line;
 
-			line_open(&line, LINE_TLS13, partial, 0);
+			line_open(&line, LINE_TLS13_RESPONSE, partial, 0);
 			line_expect_passed(&line, 100, 1000);
 			line.now += DISC_KU_WINDOW;
 			line.server.room = first;
@@ -105,7 +105,7 @@ static void blocked_write_may_be_flushed_by_a_key_update(void **unused)
 	for (size_t first = 0; first < 150; first++) {
 		struct leased_line line;
 
-		line_open(&line, LINE_TLS13, first % 2, 0);
+		line_open(&line, LINE_TLS13_RESPONSE, first % 2, 0);
 		if (first % 3 == 0)
 			line_expect_passed(&line, 100, 1000);
 		line.server.room = first;
@@ -165,9 +165,10 @@ static void no_lease_while_a_write_is_blocked(void **unused)
 		line_progress(&line);
 		assert_int_equal(disc_lease_usable(&line.lease, line.now), 0);
 		assert_int_equal(disc_lease_accept(&line.lease, 1000, line.now), 0);
-		disc_lease_give_up(&line.lease);
+		disc_lease_give_up(&line.lease, line.now);
 		assert_string_equal(line_take(&line), "pending");
 		line_drain(&line);
+		line.now += DISC_BACKOFF;
 		assert_null(line_take(&line));
 		line_close(&line);
 	}
@@ -183,7 +184,7 @@ static void lease_survives_one_answered_key_update(void **unused)
 			bool usable = !ask || updates < 2;
 			struct leased_line line;
 
-			line_open(&line, LINE_TLS13, true, 0);
+			line_open(&line, LINE_TLS13_RESPONSE, true, 0);
 			assert_null(line_take(&line));
 			for (int i = 0; i < updates; i++) {
 				assert_true(openssl_client_update_keys(line.client, ask));
@@ -203,7 +204,7 @@ static void hundreds_of_key_updates_at_once_do_not_confuse(void **unused)
 	struct leased_line line;
 
 	(void)unused;
-	line_open(&line, LINE_TLS13, true, 0);
+	line_open(&line, LINE_TLS13_RESPONSE, true, 0);
 	assert_null(line_take(&line));
 	for (int i = 0; i < 200; i++)
 		assert_true(openssl_client_update_keys(line.client, true));
@@ -230,7 +231,7 @@ static void close_notify_is_sealed_unless_records_or_a_write_are_cut(void **unus
 			else
 				assert_null(line_take(&line));
 			if (when == 1)
-				disc_lease_give_up(&line.lease);
+				disc_lease_give_up(&line.lease, line.now);
 			assert_true(line_shut(&line));
 			line_progress(&line);
 			assert_true(openssl_client_was_notified(line.client));
@@ -260,10 +261,10 @@ static void close_notify_behind_a_body_leaves_tainted_generations(void **unused)
 	struct leased_line line;
 
 	(void)unused;
-	line_open(&line, LINE_TLS13, true, 0);
+	line_open(&line, LINE_TLS13_RESPONSE, true, 0);
 	line_expect_passed(&line, 100, 1000);
 	assert_null(line_take(&line));
-	disc_lease_give_up(&line.lease);
+	disc_lease_give_up(&line.lease, line.now);
 	assert_true(line_shut(&line));
 	line_progress(&line);
 	assert_true(openssl_client_was_notified(line.client));
@@ -280,13 +281,13 @@ static void nothing_follows_a_fatal_alert_in_a_closed_generation(void **unused)
 	for (int given_up = 0; given_up < 2; given_up++) {
 		struct leased_line line;
 
-		line_open(&line, LINE_TLS13, true, 0);
+		line_open(&line, LINE_TLS13_RESPONSE, true, 0);
 		assert_null(line_take(&line));
 		assert_true(openssl_client_update_keys(line.client, true));
 		line_read(&line);
 		assert_false(line.dead);
 		if (given_up)
-			disc_lease_give_up(&line.lease);
+			disc_lease_give_up(&line.lease, line.now);
 		assert_true(byte_queue_reserve(&line.server.input, sizeof(garbage)));
 		byte_queue_append(&line.server.input, garbage, sizeof(garbage));
 		line_read(&line);

@@ -49,7 +49,8 @@ static uint32_t tainted_ahead(const struct disc_lease *lease)
 
 /* How often each event really happened: walks in which nothing passes prove nothing. */
 static struct {
-	size_t taken, refused, given_up, returned, passed, written, updated, blocked, closed_in_records, notified;
+	size_t taken, kept, refused, given_up, returned, abandoned, passed, written, updated, blocked, closed_in_records, notified;
+	size_t of_connection, of_response;
 } seen;
 
 static struct {
@@ -57,27 +58,47 @@ static struct {
 	const struct line_suite *suite;
 } last_walk;
 
+/* Returns NULL or why there is no lease. */
+static const char *take(struct leased_line *line)
+{
+	const char *why;
+
+	if (line->tls_minor == 4)
+		line->keys = below(3) ? DISC_KEYS_CONNECTION : DISC_KEYS_RESPONSE;
+	why = line_take(line);
+	if (!why) {
+		seen.taken++;
+		*(line->keys == DISC_KEYS_CONNECTION ? &seen.of_connection : &seen.of_response) += 1;
+	}
+	return why;
+}
+
 static void take_or_lose(struct leased_line *line)
 {
 	if (line->lease.state == DISC_LS_NONE) {
-		if (line_take(line))
+		if (below(4) == 0 && !line_take_for_nobody(line))
+			seen.kept++;
+		else if (take(line))
 			seen.refused++;
-		else
-			seen.taken++;
-	} else if (below(3) == 0) {
+	} else if (line->lease.state == DISC_LS_LEASED && below(3) == 0) {
 		line_return(line);
 		seen.returned++;
 	} else {
-		disc_lease_give_up(&line->lease);
+		disc_lease_give_up(&line->lease, line->now);
 		seen.given_up++;
 	}
 }
 
 static void pass_a_body(struct leased_line *line)
 {
-	if (line->lease.state == DISC_LS_NONE && below(2) && !line_take(line))
-		seen.taken++;
-	if (line->lease.state == DISC_LS_LEASED && byte_queue_length(&line->own) == 0 &&
+	if (line->lease.state == DISC_LS_NONE && below(2))
+		(void)take(line);
+	if (line->lease.state == DISC_LS_LEASED && below(10) == 0) {
+		/* Its headers never come: what is next decides. */
+		seen.abandoned += (size_t)disc_lease_accept(&line->lease, 1 + below(BODY_MAX), line->now);
+		return;
+	}
+	if (line->lease.state == DISC_LS_LEASED && line->given[line->given_count - 1].holder == HOLDER_HAS_IT && byte_queue_length(&line->own) == 0 &&
 	    line_pass(line, length_up_to(DISC_RECORD_MAX - 1), length_up_to(BODY_MAX)))
 		seen.passed++;
 }
@@ -130,7 +151,7 @@ static void step(struct leased_line *line)
 		line->server.room = below(2) ? SIZE_MAX : below(below(2) ? 200 : 40000);
 		break;
 	case 9:
-		line->now += below(below(2) ? 100 : 2000);
+		line->now += below(below(2) ? 100 : below(4) ? 2000 : 300000);
 		break;
 	case 10:
 		line_flush(line);
@@ -208,6 +229,7 @@ static void walks_met_every_event(void **unused)
 {
 	(void)unused;
 	assert_true(seen.taken > 100 && seen.refused > 20 && seen.given_up > 50 && seen.returned > 20);
+	assert_true(seen.of_connection > 100 && seen.of_response > 100 && seen.kept > 50 && seen.abandoned > 20);
 	assert_true(seen.passed > 100 && seen.written > 100 && seen.updated > 100 && seen.blocked > 100);
 	assert_true(seen.closed_in_records > 5 && seen.notified > 20);
 	assert_true(seal_log_total() > 10000);

@@ -17,8 +17,14 @@
 #define WORST_RECORDS 3    /* that a node seals under a lease which we gave up */
 
 const struct line_suite leasable_suites[] = {
-	{"TLS_AES_128_GCM_SHA256", 4},        {"TLS_AES_256_GCM_SHA384", 4},        {"TLS_CHACHA20_POLY1305_SHA256", 4},
-	{"ECDHE-ECDSA-AES128-GCM-SHA256", 3}, {"ECDHE-ECDSA-AES256-GCM-SHA384", 3},
+	{"TLS_AES_128_GCM_SHA256", 4, DISC_KEYS_RESPONSE},
+	{"TLS_AES_256_GCM_SHA384", 4, DISC_KEYS_RESPONSE},
+	{"TLS_CHACHA20_POLY1305_SHA256", 4, DISC_KEYS_RESPONSE},
+	{"ECDHE-ECDSA-AES128-GCM-SHA256", 3, DISC_KEYS_CONNECTION},
+	{"ECDHE-ECDSA-AES256-GCM-SHA384", 3, DISC_KEYS_RESPONSE},
+	{"TLS_AES_128_GCM_SHA256", 4, DISC_KEYS_CONNECTION},
+	{"TLS_AES_256_GCM_SHA384", 4, DISC_KEYS_CONNECTION},
+	{"TLS_CHACHA20_POLY1305_SHA256", 4, DISC_KEYS_CONNECTION},
 };
 const size_t leasable_suite_count = sizeof(leasable_suites) / sizeof(leasable_suites[0]);
 
@@ -107,6 +113,7 @@ void line_open(struct leased_line *line, const struct line_suite *suite, bool pa
 	open_line = NULL;
 	memset(line, 0, sizeof(*line));
 	line->tls_minor = suite->tls_minor;
+	line->keys = suite->keys;
 	line->now = now;
 	assert_true(server_certificate_make(&line->certificate));
 	assert_true(wolfssl_server_init(&line->server, &line->certificate, partial_writes));
@@ -160,29 +167,38 @@ static void holders_do_their_worst(struct leased_line *line)
 	}
 }
 
-const char *line_take(struct leased_line *line)
+const char *line_take_for_nobody(struct leased_line *line)
 {
-	const char *why = disc_lease_take(&line->lease, line->given_count + 1, line->now);
+	const char *why = disc_lease_take(&line->lease, line->keys, line->given_count + 1, line->now);
 
 	if (why) {
 		assert_int_not_equal(line->lease.state, DISC_LS_LEASED);
-		assert_false(line->lease.has_wire);
 		return why;
 	}
 	assert_int_equal(line->lease.state, DISC_LS_LEASED);
-	assert_true(line->lease.has_wire);
 	line->given = realloc(line->given, (line->given_count + 1) * sizeof(line->given[0]));
 	assert_non_null(line->given);
-	line->given[line->given_count].holder = HOLDER_HAS_IT;
+	line->given[line->given_count].holder = HOLDER_NONE;
 	assert_int_equal(tx_state_decode(&line->given[line->given_count].state, line->lease.wire, DISC_TX_WIRE_LEN),
 			 TX_STATE_OK);
 	line->given_count++;
 	return NULL;
 }
 
+const char *line_take(struct leased_line *line)
+{
+	const char *why = line_take_for_nobody(line);
+
+	if (why)
+		return why;
+	assert_ptr_equal(disc_lease_export(&line->lease), line->lease.wire);
+	line->given[line->given_count - 1].holder = HOLDER_HAS_IT;
+	return NULL;
+}
+
 void line_return(struct leased_line *line)
 {
-	disc_lease_return(&line->lease);
+	disc_lease_return(&line->lease, line->now);
 	line->given[line->given_count - 1].holder = HOLDER_RETURNED_IT;
 }
 
@@ -329,7 +345,7 @@ void line_read(struct leased_line *line)
 	enum server_result result;
 
 	carry_to_server(line);
-	if (line->dead || line->lease.state == DISC_LS_PASSING)
+	if (line->dead || line->lease.state == DISC_LS_PASSING || line->lease.state == DISC_LS_ACCEPTED)
 		return;
 	result = wolfssl_server_read(&line->server);
 	/* The answer to a KeyUpdate may block, but wolfSSL does not tell: HAProxy would stop everything for a

@@ -15,14 +15,16 @@
 struct line_suite {
 	const char *name; /* OpenSSL's */
 	int tls_minor;
+	enum disc_keys keys; /* of its leases */
 };
 
 extern const struct line_suite leasable_suites[];
 extern const size_t leasable_suite_count;
-#define LINE_TLS13 (&leasable_suites[0])
+#define LINE_TLS13_RESPONSE (&leasable_suites[0])
 #define LINE_TLS12 (&leasable_suites[3])
+#define LINE_TLS13 (&leasable_suites[5])
 
-enum holder { HOLDER_HAS_IT, HOLDER_SEALED_A_BODY, HOLDER_RETURNED_IT };
+enum holder { HOLDER_NONE, HOLDER_HAS_IT, HOLDER_SEALED_A_BODY, HOLDER_RETURNED_IT };
 
 struct leased_line {
 	struct server_certificate certificate;
@@ -30,6 +32,7 @@ struct leased_line {
 	struct openssl_client *client;
 	struct disc_lease lease;
 	int tls_minor;              /* 3 or 4 */
+	enum disc_keys keys;        /* of the leases to be taken */
 	uint32_t now;               /* milliseconds */
 	bool dead;                  /* HAProxy would close now */
 	struct byte_queue own;      /* plaintext of ours that waits; headers when they are being passed */
@@ -56,6 +59,9 @@ void line_close(struct leased_line *line);
 
 /* Takes a lease and gives it to the node. Returns NULL or the reason why there is none. */
 const char *line_take(struct leased_line *line);
+
+/* The same, but nobody gets it. */
+const char *line_take_for_nobody(struct leased_line *line);
 
 /* The node promises that it sealed nothing. */
 void line_return(struct leased_line *line);
