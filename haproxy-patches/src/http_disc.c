@@ -375,7 +375,7 @@ static void http_disc_set_agent_reason(struct stream *s)
 }
 
 /* Appends a line with the field <name> of the request <htx> to <text>, an empty one if there
- * is none. Returns 1, or 0 if there are several, or no room.
+ * is none. Returns 1, or 0 if there are several, if its value is empty, or without room.
  */
 static int http_disc_add_field(struct buffer *text, const struct htx *htx, struct ist name)
 {
@@ -384,7 +384,7 @@ static int http_disc_add_field(struct buffer *text, const struct htx *htx, struc
 
 	if (http_find_header(htx, name, &ctx, 1)) {
 		value = http_trim_trailing_spht(http_trim_leading_spht(ctx.value));
-		if (http_find_header(htx, name, &ctx, 1))
+		if (!istlen(value) || http_find_header(htx, name, &ctx, 1))
 			return 0;
 	}
 	return chunk_istcat(text, value) && chunk_strcat(text, "\n");
