@@ -67,10 +67,14 @@ $(BUILD)/openssl/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build
 RECORDER_OBJECT := $(OUT)/tests/lab/seal_recorder.o
 RECORDER_WRAPS  := $(patsubst %,-Wl$(comma)--wrap=%,$(shell sed 's/\#.*//' tests/lab/seal_recorder.symbols 2>/dev/null))
 
+# The proof recorder logs the keys with which HAProxy's leases are proven; only HAProxy draws them.
+PROOF_RECORDER := $(OUT)/tests/lab/proof_recorder.o
+
 ifeq ($(FLAVOUR),recorder)
-$(BIN)/haproxy: $(BUILD)/bin/haproxy $(RECORDER_OBJECT) tests/lab/seal_recorder.symbols
+$(BIN)/haproxy: $(BUILD)/bin/haproxy $(RECORDER_OBJECT) $(PROOF_RECORDER) tests/lab/seal_recorder.symbols
 	$(call say,LD,$@)
-	$(call once,haproxy) tools/build-haproxy recorder $(BUILD) $(abspath $(RECORDER_OBJECT)) $(RECORDER_WRAPS)
+	$(call once,haproxy) tools/build-haproxy recorder $(BUILD) $(abspath $(RECORDER_OBJECT) $(PROOF_RECORDER)) $(RECORDER_WRAPS) \
+		-Wl$(comma)--wrap=disc_wolf_random
 endif
 ifneq ($(filter recorder asan,$(FLAVOUR)),)
 $(BIN)/disc-backend: $(RECORDER_OBJECT)

@@ -56,7 +56,7 @@ tls_client() {
 	while [[ ${1:-} == --* ]]; do
 		case $1 in
 		--port) port=$2; shift 2 ;;
-		--tls12) options+=("$1"); shift ;;
+		--tls12 | --no-keyupdate) options+=("$1"); shift ;;
 		*) options+=("$1" "$2"); shift 2 ;;
 		esac
 	done

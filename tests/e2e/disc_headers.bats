@@ -37,7 +37,7 @@ forged=(-H 'Disc-Ticket: 00112233445566778899aabbccddeeff' -H 'disc-body: none; 
 				path_is_as_mode
 			fi
 			# One, and HAProxy's own.
-			[[ $(asked "/100k.$mode$protocol") =~ ^\[\'[Dd]isc-[Tt]icket:\ [0-9a-f]{32}\'\]$ ]]
+			[[ $(asked "/100k.$mode$protocol") =~ ^\[\'[Dd]isc-[Tt]icket:\ [0-9a-f]{32}\;\ proof=[0-9a-f]{32}\'\]$ ]]
 			[[ $(asked "/100k.$mode$protocol") != *00112233445566778899aabbccddeeff* ]]
 		else
 			path_is proxy

@@ -39,6 +39,7 @@ lab_prepare() {
 		[redispatch]=1          # HAProxy's option redispatch
 		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
+		[keys]=${lab_keys:-connection} # HAProxy's disc-lease keys, TLS 1.3's
 		[direct]=               # more fields of disc-spoa's section direct
 		[node_direct]=          # and of the nodes'
 		[wire]=                 # options of tests/lab/lossy_wire, the client's wire then
@@ -74,14 +75,17 @@ lab_prepare() {
 	AGENT_TIMEOUT=${set[agent_timeout]} RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
 	# With a direct section disc-spoa has one worker.
 	[ -z "$LAB_NETWORK" ] || set[workers]=1
+	LAB_KEYS=${set[keys]}
 	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]}
 	N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
 	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
-	export LAB_WORKERS
+	export LAB_WORKERS LAB_KEYS
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
 	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH AGENT_TIMEOUT
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)${DISC_FLAVOUR:+.$DISC_FLAVOUR}
+	export DISC_PROOF_LOG=$LAB/proofs
+	: >"$DISC_PROOF_LOG"
 	# What the shipped haproxy.cfg wants to know.
 	export DISC_CONFIG=$ROOT/config DISC_CERTIFICATE=$SUITE/tls/lab.test.pem DISC_BIND=$LAB_ADDRESS:$SITE_PORT
 	export DISC_SPOA=$LAB_ADDRESS:$SPOP_PORT DISC_ADMIN=$LAB_ADDRESS:$ADMIN_PORT DISC_STATS_SOCKET=$LAB/haproxy.sock
@@ -236,7 +240,7 @@ node_start() {
 fake_start() {
 	local fetch=${1^^}_FETCH fake=${1^^}_FAKE address=${1^^}_ADDRESS
 	process_start "fake-$1" "$LAB_TOOLS/fake_node" --listen "$LAB_ADDRESS:${!fake}" --node "${!address}:${!fetch}" \
-		--release "$LAB/release" --records "$LAB/records"
+		--release "$LAB/release" --records "$LAB/records" --proofs "$DISC_PROOF_LOG"
 	process_ready "fake-$1" port_open "${!fake}"
 }
 

@@ -122,7 +122,7 @@ processes_sound() {
 			not_seen "$name goes on" "it ended by itself with status $(process_status "$name")" || sound=1
 		fi
 	done
-	if grep -HE 'AddressSanitizer|LeakSanitizer|runtime error:|^seal recorder:|FATAL: bug condition|is about to kill the process' \
+	if grep -HE 'AddressSanitizer|LeakSanitizer|runtime error:|^(seal|proof) recorder:|FATAL: bug condition|is about to kill the process' \
 		"$LAB"/*.log; then
 		sound=1
 	fi

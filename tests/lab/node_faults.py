@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The faults that fake_node can have: each a function of the real node's response and of the exchange under way.
 
-A fault is called in the query by its function's name, with _ for -.
+A fault is called in the query by its function's name, with _ for -. It is a node that has these faults: what it announces bears a
+valid proof, unless the proof is the fault. Somebody without the key is in fetch_hop_attacks.py.
 """
 import os
 import re
 import time
 
+from proofs import announcement_text, prove, request_proof
+
 PATIENCE = 30  # seconds
 FAULTS = {}
-ATTACKS = {}
 # What does not need an announcement that it could change.
 ALWAYS = {"unasked", "early-hints-always", "waits-for-release", "long-headers", "never-answers", "dies-before-headers",
           "dies-in-headers", "error-500", "rival-headers", "several-ranges", "sends-reference", "tells-request",
@@ -28,8 +30,10 @@ class Response:
         self.status = lines[0]
         self.headers = [tuple(line.split(": ", 1)) for line in lines[1:] if line]
         self.before = b""  # sent in front of the head
+        self.body = None  # sent in place of the node's
         self.body_limit = None  # bytes of the body passed on before the connection is cut
         self.changed_framing = False  # the body does not come as the head says
+        self.key = None  # the lease's, if it is needed
 
     def get(self, name):
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
@@ -50,19 +54,36 @@ class Response:
     def announced(self):
         return (self.get("Disc-Body") or "").startswith(("splice", "direct"))
 
-    def announce(self, **changes):
-        """Changes parameters of the announcement; None removes one."""
-        kind, *parameters = self.get("Disc-Body").split("; ")
-        new = []
+    def announcement(self):
+        """The announcement without its proof."""
+        return self.get("Disc-Body").rpartition("; proof=")[0]
+
+    def proof(self):
+        return self.get("Disc-Body").rpartition("; proof=")[2]
+
+    def changed(self, kind=None, **changes):
+        """The announcement, without its proof, with another kind or other parameters; None removes one."""
+        old, *parameters = self.announcement().split("; ")
+        new = [kind or old]
         for parameter in parameters:
             key, value = parameter.split("=", 1)
             value = changes.get(key, value)
             if value is not None:
                 new.append(f"{key}={value}")
-        self.set("Disc-Body", "; ".join([kind, *new]))
+        return "; ".join(new)
+
+    def prove(self, value, key=None):
+        """Announces <value>, with its proof under <key>: the lease's unless said otherwise."""
+        self.set("Disc-Body", f"{value}; proof={prove(key or self.key, announcement_text(value))}")
+
+    def announce(self, kind=None, **changes):
+        self.prove(self.changed(kind, **changes))
 
     def parameter(self, name):
         return int(re.search(rf"\b{name}=(\d+)", self.get("Disc-Body")).group(1))
+
+    def ticket(self):
+        return re.search(r"ticket=(\w+)", self.get("Disc-Body")).group(1)
 
     def encode(self):
         return (self.status + "\r\n" + "".join(f"{k}: {v}\r\n" for k, v in self.headers) + "\r\n").encode("latin-1")
@@ -71,27 +92,6 @@ class Response:
 def fault(function):
     FAULTS[function.__name__.replace("_", "-")] = function
     return function
-
-
-def attack(function):
-    """What somebody on the fetch hop does before the request <head> reaches the node: a function of both."""
-    ATTACKS[function.__name__.replace("_", "-")] = function
-    return function
-
-
-# --- somebody who can listen on the fetch hop and connect to the node ---
-
-
-@attack
-def steals_ticket(head, exchange):
-    """Fetches other bytes with HAProxy's ticket first, so that they are sealed under its lease."""
-    exchange.fetch_apart(re.sub(rb"^GET \S+", b"GET /2m", head))
-
-
-@attack
-def spoils_ticket(head, exchange):
-    """Makes the node decline HAProxy's ticket: nothing is sealed, and HAProxy's own fetch finds it used."""
-    exchange.fetch_apart(re.sub(rb"^GET \S+", b"GET /none", head))
 
 
 # --- lies in the announcement; the records behind it are good ones ---
@@ -104,7 +104,7 @@ def wrong_ticket(response, exchange):
 
 @fault
 def uppercase_ticket(response, exchange):
-    ticket = re.search(r"ticket=(\w+)", response.get("Disc-Body")).group(1)
+    ticket = response.ticket()
     # A ticket of digits only has no upper case: take one that surely is no ticket then.
     response.announce(ticket=ticket.upper() if ticket.upper() != ticket else "A" * 32)
 
@@ -209,7 +209,7 @@ def trailing_bytes(response, exchange):
 
 @fault
 def unknown_kind(response, exchange):
-    response.set("Disc-Body", re.sub("^[a-z]+", "teleport", response.get("Disc-Body")))
+    response.announce(kind="teleport")
 
 
 @fault
@@ -229,8 +229,8 @@ def twice(response, exchange):
 
 @fault
 def twice_contradicting(response, exchange):
-    ticket = re.search(r"ticket=(\w+)", response.get("Disc-Body")).group(1)
-    response.add("Disc-Body", f"none; ticket={ticket}")
+    none = f"none; ticket={response.ticket()}"
+    response.add("Disc-Body", f"{none}; proof={prove(response.key, announcement_text(none))}")
 
 
 @fault
@@ -263,13 +263,139 @@ def splice_with_204(response, exchange):
     response.body_limit = 0
 
 
+@fault
+def wrong_status(response, exchange):
+    response.announce(status=206 if response.parameter("status") == 200 else 200)
+
+
+@fault
+def odd_status(response, exchange):
+    response.status = "HTTP/1.1 203 Non-Authoritative Information"
+    response.announce(status=203)
+
+
+@fault
+def missing_status(response, exchange):
+    response.announce(status=None)
+
+
+@fault
+def wrong_first(response, exchange):
+    response.announce(first=response.parameter("first") + 16384)
+
+
+@fault
+def missing_first(response, exchange):
+    response.announce(first=None)
+
+
+@fault
+def overflowing_first(response, exchange):
+    response.announce(first=2**64 + response.parameter("first"))
+
+
+@fault
+def other_content_range(response, exchange):
+    """Of a range: the announcement is right, the client would read of another place."""
+    first = response.parameter("first") + 1
+    last = first + response.parameter("length") - 1
+    response.set("Content-Range", f"bytes {first}-{last}/{last + 1}")
+
+
+@fault
+def weak_etag(response, exchange):
+    response.announce(etag='W/"1"')
+
+
+@fault
+def unquoted_etag(response, exchange):
+    response.announce(etag="1")
+
+
+@fault
+def half_quoted_etag(response, exchange):
+    response.announce(etag='"1')
+
+
+@fault
+def etag_with_space(response, exchange):
+    response.announce(etag='"1 2"')
+
+
+@fault
+def long_etag(response, exchange):
+    response.announce(etag='"' + "1" * 255 + '"')
+
+
+@fault
+def missing_etag(response, exchange):
+    response.announce(etag=None)
+
+
+@fault
+def empty_etag(response, exchange):
+    """A body that no other node may go on with: that is no lie."""
+    response.announce(etag="")
+
+
+@fault
+def longest_etag(response, exchange):
+    response.announce(etag='"' + "1" * 254 + '"')
+
+
+# --- proofs that are none ---
+
+
+@fault
+def no_proof(response, exchange):
+    response.set("Disc-Body", response.announcement())
+
+
+@fault
+def empty_proof(response, exchange):
+    response.set("Disc-Body", response.announcement() + "; proof=")
+
+
+@fault
+def short_proof(response, exchange):
+    response.set("Disc-Body", response.get("Disc-Body")[:-1])
+
+
+@fault
+def long_proof(response, exchange):
+    response.set("Disc-Body", response.get("Disc-Body") + "0")
+
+
+@fault
+def uppercase_proof(response, exchange):
+    response.set("Disc-Body", f"{response.announcement()}; proof={response.proof().upper()}")
+
+
+@fault
+def proof_of_another_ticket(response, exchange):
+    text = announcement_text(response.changed(ticket="00112233445566778899aabbccddeeff"))
+    response.set("Disc-Body", f"{response.announcement()}; proof={prove(response.key, text)}")
+
+
+@fault
+def proof_of_another_lease(response, exchange):
+    response.prove(response.announcement(), exchange.server.keys.other_than(response.key))
+
+
+@fault
+def proof_of_the_request(response, exchange):
+    proof = request_proof(exchange.request_head.encode("latin-1"))
+    response.set("Disc-Body", f"{response.announcement()}; proof={proof}")
+
+
 # --- announcements that nobody asked for: the request bore no ticket, or HAProxy has no lease ---
 
 
 @fault
 def unasked(response, exchange):
     length = int(response.get("Content-Length"))
-    response.add("Disc-Body", f"splice; ticket={'0' * 32}; seq=1; records={max(1, -(-length // 16384))}; length={length}")
+    response.add("Disc-Body", f"splice; ticket={'0' * 32}; seq=1; records={max(1, -(-length // 16384))}; length={length}; "
+                              f"status=200; first=0; etag=; proof={'0' * 32}")
 
 
 # --- good announcements in unusual company ---
@@ -319,6 +445,8 @@ def several_ranges(response, exchange):
     """As a node that cuts several ranges; the body stays what it was."""
     response.status = "HTTP/1.1 206 Partial Content"
     response.set("Content-Type", "multipart/byteranges; boundary=lab")
+    if response.announced():
+        response.announce(status=206)
 
 
 @fault
@@ -443,12 +571,10 @@ def never_answers(response, exchange):
 
 def divert(response, exchange, note, instead=None):
     """<instead>, called with the exchange and the records, sends something else than that byte."""
-    kind, rest = response.get("Disc-Body").split("; ", 1)
-    ticket = re.search(r"ticket=(\w+)", rest).group(1)
-    response.set("Disc-Body", f"direct; {rest}")
+    response.announce(kind="direct")
     response.remove("Content-Length")
     response.add("Transfer-Encoding", "chunked")
-    exchange.divert = os.path.join(exchange.server.records, ticket)
+    exchange.divert = os.path.join(exchange.server.records, response.ticket())
     exchange.divert_note = note
     exchange.instead = instead
 
@@ -520,5 +646,5 @@ FAULTS["direct-twice-cut"] = lambda response, exchange: divert(response, exchang
 @fault
 def direct_wrong_length(response, exchange):
     """A body that cannot be the records, should nobody take the connection."""
-    response.set("Disc-Body", response.get("Disc-Body").replace("splice", "direct"))
+    response.announce(kind="direct")
     response.set("Content-Length", "2")

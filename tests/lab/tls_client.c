@@ -2,9 +2,10 @@
 /* A TLS client that does, step by step, what curl cannot: KeyUpdate at chosen moments, several requests in one write,
  * reading in pieces, going away in the middle, telling a clean end of the stream from a cut one.
  *
- *   tls_client [--tls12] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--fragment CODE] [--session FILE]
- *              [--header LINE]... NAME ADDRESS PORT STEP...
+ *   tls_client [--tls12] [--no-keyupdate] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--fragment CODE]
+ *              [--session FILE] [--header LINE]... NAME ADDRESS PORT STEP...
  *
+ * --no-keyupdate takes a KeyUpdate for a fatal error, as mbedTLS does: prints "refused keyupdate", closes, exit 6.
  * --fragment asks for short records: a code of RFC 6066 section 4, 1 for 512 bytes to 4 for 4096.
  * --session resumes the session in FILE if there is one ("resumed 1" is printed), and leaves the newest one there.
  *
@@ -17,12 +18,14 @@
  *   response        final + rest                       eof            read on: says how the stream ends
  *   abort           reset the connection               close          close_notify, then close
  *   touch:FILE      create FILE                        wait:FILE      until FILE exists
+ *   pause:MS        that many milliseconds, for what the server does by time
  *   half-close      FIN without close_notify; reading goes on
  *
  * "headers" prints "status 200 length 100", "rest" prints "body 100 <sha256>" or "cut 42 of 100 <sha256> <how>" (and
  * then ends with exit 4), "eof" one of "eof close_notify", "eof unclean", "eof reset", "eof data", "eof tls-error".
  * After the steps "keyupdates N" says how many the server sent. Exit 0: every step done; 1: usage or set-up; 3: nothing
- * came for 20 s; 4: the connection ended or broke in the middle of a step; 5: what came is not HTTP/1.1.
+ * came for 20 s; 4: the connection ended or broke in the middle of a step; 5: what came is not HTTP/1.1;
+ * 6: a KeyUpdate was refused.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -72,6 +75,7 @@ struct client {
 	bool heads[64]; /* ring: was the request a HEAD? */
 	unsigned asked, answered;
 	unsigned key_updates; /* seen from the server */
+	bool refuses_key_updates;
 };
 
 __attribute__((noreturn, format(printf, 2, 3))) static void fail(int code, const char *format, ...)
@@ -125,6 +129,11 @@ static bool fill(struct client *client, size_t want)
 	errno = 0;
 	ERR_clear_error();
 	int got = SSL_read(client->ssl, client->input + client->input_len, (int)(want < room ? want : room));
+	if (client->refuses_key_updates && client->key_updates > 0) {
+		/* What came behind it could not have been read. */
+		printf("refused keyupdate\n");
+		fail(6, "the server sent a KeyUpdate");
+	}
 	if (got <= 0) {
 		client->ending = ending_of(client, got);
 		return false;
@@ -353,6 +362,14 @@ static void wait_file(const char *file)
 	}
 }
 
+static void pause_for(const char *milliseconds)
+{
+	long ms = atol(milliseconds);
+	const struct timespec interval = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000 * 1000};
+
+	nanosleep(&interval, NULL);
+}
+
 static void do_step(struct client *client, const char *step)
 {
 	if (strncmp(step, "get:", 4) == 0)
@@ -387,6 +404,8 @@ static void do_step(struct client *client, const char *step)
 		touch_file(step + 6);
 	else if (strncmp(step, "wait:", 5) == 0)
 		wait_file(step + 5);
+	else if (strncmp(step, "pause:", 6) == 0)
+		pause_for(step + 6);
 	else if (strcmp(step, "close") == 0) {
 		SSL_shutdown(client->ssl);
 		printf("close\n");
@@ -469,6 +488,8 @@ int main(int argc, char **argv)
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
 		if (strcmp(argv[i], "--tls12") == 0)
 			version = TLS1_2_VERSION;
+		else if (strcmp(argv[i], "--no-keyupdate") == 0)
+			client.refuses_key_updates = true;
 		else if (strcmp(argv[i], "--ciphers") == 0 && i + 1 < argc)
 			ciphers = argv[++i];
 		else if (strcmp(argv[i], "--ca") == 0 && i + 1 < argc)
