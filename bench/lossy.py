@@ -38,8 +38,8 @@ def measure(bench):
     lab.stats_command(bench.stats, "disc off" if path == "relay" else "disc on")
     load, seen = bench.load(path, size, CONNECTIONS, requests, times=file), {}
     load.run(lambda: seen.update(before=bench.counters()), lambda: seen.update(after=bench.counters()))
-    taken = {name: seen["after"][name] - seen["before"][name] for name in ("direct", "passed")}
-    wanted = {"direct": "direct", "splice": "passed", "relay": None}[path]
+    taken = {name: seen["after"][name] - seen["before"][name] for name in ("direct", "accepted")}
+    wanted = {"direct": "direct", "splice": "accepted", "relay": None}[path]
     for name, count in taken.items():
         if name == wanted and count < SHARE * load.requests or path == "relay" and count:
             raise lab.Failure(f"{name} grew by {count} during {load.requests} requests: this is not the {path} path; "

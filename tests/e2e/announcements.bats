@@ -3,8 +3,9 @@
 # or an error, never ciphertext and never a byte that is wrong; the lease is given up, and the log names the field. Guards
 # two defects of the first prototype: it was poisoned only after the header record, and took numbers by strtoull() with an unchecked product.
 #
-# tests/lab/fake_node stands between HAProxy and the real nodes: "?fake=NAME" chooses the lie. The nodes really seal under
-# each lease, so that the recorder sees what giving it up is worth.
+# tests/lab/fake_node stands between HAProxy and the real nodes: "?fake=NAME" chooses the lie, which bears a valid proof unless the
+# proof is the lie. The nodes really seal under each lease, so that the recorder sees what giving it up is worth. Somebody who has no
+# key for a proof is in fetch_hop_attacker.bats.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -34,6 +35,21 @@ lie() {
 	done
 	site_serves
 	path_is "$mode"
+}
+
+# lie_of_range NAME REASON: the same, of a part of the file.
+lie_of_range() {
+	local version sum
+	sum=$(head -c 65536 "$SUITE/www/100k" | tail -c 49152 | sha256sum | cut -d' ' -f1)
+	for version in "" --tls12; do
+		tls_client $version --header 'Range: bytes=16384-65535' "get:/100k?fake=$1" send response get:/100k send response
+		equal "exit status" "$client_status" 0
+		client_said "^body 49152 $sum$" 2
+		client_did_not_say LEAKED
+		fake_saw " fake=$1 "
+		path_is proxy "$id .*fake=$1"
+		reason_is "$2" "$id .*fake=$1"
+	done
 }
 
 # truth NAME: unusual, but to be believed.
@@ -157,7 +173,77 @@ is_found_out_by_agent() {
 }
 
 @test_each_path "announced: a hexadecimal number" {
-	lie hexadecimal-number 'bad-(length|syntax)'
+	lie hexadecimal-number 'bad-(length|status)'
+}
+
+@test_each_path "announced: another status than that of the response" {
+	lie wrong-status bad-status
+	lie_of_range wrong-status bad-status
+}
+
+@test_each_path "announced: a status that bears no records" {
+	lie odd-status bad-status
+}
+
+@test_each_path "announced: no status" {
+	lie missing-status bad-status
+}
+
+@test_each_path "announced: a whole body that does not begin with the first byte" {
+	lie wrong-first bad-first
+}
+
+@test_each_path "announced: a part of the object that is not the one of Content-Range" {
+	lie_of_range wrong-first bad-first
+	lie_of_range other-content-range bad-first
+}
+
+@test_each_path "announced: a first byte over 64 bits that wraps to the right one" {
+	lie overflowing-first bad-first
+}
+
+@test_each_path "announced: no first byte" {
+	lie missing-first bad-first
+}
+
+@test_each_path "announced: entity tags that are none" {
+	local name
+	for name in weak unquoted half-quoted long; do
+		lie "$name-etag" bad-etag
+	done
+	lie etag-with-space bad-etag
+}
+
+@test_each_path "announced: no entity tag" {
+	lie missing-etag bad-etag
+}
+
+@test_each_path "announced: an empty entity tag, and the longest one" {
+	truth empty-etag
+	truth longest-etag
+}
+
+@test_each_path "announced: no proof, or an empty one" {
+	lie no-proof bad-proof
+	lie empty-proof bad-proof
+}
+
+@test_each_path "announced: a proof one digit short, or one too long" {
+	lie short-proof bad-proof
+	lie long-proof 'bad-(proof|syntax)'
+}
+
+@test_each_path "announced: the proof in upper case" {
+	lie uppercase-proof bad-proof
+}
+
+@test_each_path "announced: the proof of another ticket, and that under the key of another lease" {
+	lie proof-of-another-ticket bad-proof
+	lie proof-of-another-lease bad-proof
+}
+
+@test_each_path "announced: the proof of the request" {
+	lie proof-of-the-request bad-proof
 }
 
 @test_each_path "announced: a parameter more" {

@@ -2,6 +2,7 @@
 # Nodes and agent die and come back while many clients transfer: whatever arrives is true, however far it came, everything
 # works afterwards, and no nonce was used twice.
 # flavours: asan recorder
+# keys response: splice
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

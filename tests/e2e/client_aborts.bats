@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Clients that go away at any moment: nothing leaks in HAProxy or the nodes, nobody else notices.
+# keys response: splice
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # KeyUpdates from the client at every moment (RFC 8446 4.6.3), asking for one in return or not. Guards against two
 # defects of wolfSSL 5.7.2 (a stale count added to the next write; data sent twice), and the lease's own KeyUpdates against the
-# client's.
+# client's. What they cost with "keys response" is in keyupdate_budget.bats.
 # flavours: asan recorder
+# keys response: splice direct
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -107,36 +108,9 @@ first_path() {
 	client_said "^body 1 $(sum_of 1)$"
 }
 
-@test_each_path "an offloaded response costs at most two KeyUpdates, and none is sent on an idle connection" {
-	tls_client get:/100k?first send response
-	all_answered 1
-	path_is "$mode" "$id .*first"
-	# One in front of the response's headers; the one that leaves the leased generation waits for the next own data.
-	equal "KeyUpdates after one response" "$(sed -n 's/^keyupdates //p' "$WORK/client")" 1
-	tls_client get:/100k?first send response get:/0 send response
-	all_answered 1
-	equal "KeyUpdates when an own answer follows" "$(sed -n 's/^keyupdates //p' "$WORK/client")" 2
-}
-
 @test "on the plain path the server sends no KeyUpdate of its own" {
 	mode=plain
 	tls_client get:/100k send response get:/100k send response get:/0 send response
 	all_answered 2
 	equal KeyUpdates "$(sed -n 's/^keyupdates //p' "$WORK/client")" 0
-}
-
-@test_each_path "at most 4 KeyUpdates in 1.5 s: GnuTLS closes above 8 a second" {
-	local steps=() i
-	for ((i = 0; i < 40; i++)); do
-		steps+=(get:/100k send response)
-	done
-	local started=${EPOCHREALTIME/./}
-	tls_client "${steps[@]}"
-	local windows=$(((${EPOCHREALTIME/./} - started) / 1500000 + 1))
-	all_answered 40
-	local sent
-	sent=$(sed -n 's/^keyupdates //p' "$WORK/client")
-	at_least "sent" "$sent" 2
-	at_most "KeyUpdates in $windows windows of 1.5 s" "$sent" $((4 * (windows + 1)))
-	wait_for_line "$LAB/haproxy.log" "^id=$id .*path=proxy reason=budget "
 }

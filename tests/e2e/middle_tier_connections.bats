@@ -17,10 +17,10 @@ teardown_file() {
 # --- leases ---
 
 @test_each_mode "a lease taken before the application answered ends there, and the body has one of its own" {
-	local version leases given_up taken=2
+	local version leases unknown taken=2
 	[ "$mode" != plain ] || taken=0
 	for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
-		leases=$(count leases) given_up=$(count given_up)
+		leases=$(count leases) unknown=$(count unknown)
 		fetch "/leased$(refer /internal/100k)" $version
 		equal status "$status" 200
 		body_is 100k
@@ -28,7 +28,7 @@ teardown_file() {
 		path_is_as_mode
 		# The first was offered to a node: nobody else may be offered the same.
 		equal "leases taken" $(($(count leases) - leases)) "$taken"
-		equal "leases given up" $(($(count given_up) - given_up)) $((taken / 2))
+		equal "leases lost" $(($(count unknown) - unknown)) $((taken / 2))
 	done
 }
 

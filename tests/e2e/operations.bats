@@ -153,8 +153,9 @@ transfer_goes_on() {
 }
 
 @test_each_path "show disc counts what happened" {
-	local leases passed records bytes declined
-	leases=$(count leases) passed=$(count passed) records=$(count records) bytes=$(count bytes) declined=$(count declined)
+	local leases accepted records bytes returned unknown
+	leases=$(count leases) accepted=$(count accepted) records=$(count records) bytes=$(count bytes) returned=$(count returned)
+	unknown=$(count unknown)
 	fetch /100k
 	path_is "$mode"
 	fetch /10m
@@ -162,10 +163,11 @@ transfer_goes_on() {
 	fetch /0
 	path_is proxy
 	equal leases "$(count leases)" $((leases + 3))
-	equal passed "$(count passed)" $((passed + 2))
+	equal accepted "$(count accepted)" $((accepted + 2))
 	equal records "$(count records)" $((records + 7 + 640))
 	equal bytes "$(count bytes)" $((bytes + 102400 + 10485760))
-	equal declined "$(count declined)" $((declined + 1))
+	equal returned "$(count returned)" $((returned + 1))
+	equal unknown "$(count unknown)" "$unknown"
 	local refused
 	refused=$(count refused)
 	fetch /100k --http2
@@ -173,7 +175,8 @@ transfer_goes_on() {
 }
 
 @test_each_path "HAProxy's byte counts and fields are those of the plain path" {
-	local offloaded=$mode plain chunked='' length='' announcement="Disc-Body$mode; ticket=00112233445566778899aabbccddeeff; seq=1; records=7; length=102400"
+	local offloaded=$mode plain chunked='' length='' announcement
+	announcement="Disc-Body$mode; ticket=00112233445566778899aabbccddeeff; seq=1; records=7; length=102400; status=200; first=0; etag="
 	mode=plain
 	fetch /100k
 	plain=$(logged bytes)
@@ -182,6 +185,7 @@ transfer_goes_on() {
 	path_is "$mode"
 	# The node's headers count as those of any server do, one more, and for a direct body another framing; the body counts as
 	# plaintext.
+	announcement+="$(header ETag); proof=00112233445566778899aabbccddeeff"
 	[ "$mode" = splice ] || chunked=Transfer-Encodingchunked length=Content-Length102400
 	equal "bytes in the log" "$(logged bytes)" $((plain + ${#announcement} + ${#chunked} - ${#length}))
 	equal "termination state" "$(logged end)" "----"

@@ -68,6 +68,7 @@ make_suite() {
 		make_file "$size" "$size"
 	done
 	make_file 100k 102400
+	make_file 200k 204800
 	make_file 2m 2097152
 	make_file 10m 10485760
 	make_file 100m 104857600

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What a client does while its request waits for a node, with "option abortonclose": HAProxy then reads from the connection
 # that is leased. The node waits until the test releases it, so the moment is certain.
+# keys response: splice
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# A lease whose fate nobody knows is lost: its slots are never used, on TLS 1.3 the connection leaves its key by a KeyUpdate before
+# HAProxy's next data, and gets no further lease for a second, and after each further loss for twice as long. A client that takes no
+# KeyUpdate gets every body as long as no lease is lost, and then a whole response or a visibly closed connection; the log says why.
+#
+# The agent's timeout is short: a lease is lost when it does not answer.
+# keys response: splice
+# shellcheck shell=bash
+
+load "$E2E_DIR/helper"
+
+setup_file() {
+	lab_start fake=1 agent_timeout=300ms
+}
+
+teardown_file() {
+	lab_stop
+}
+
+key_updates() {
+	sed -n 's/^keyupdates //p' "$WORK/client"
+}
+
+# whole N: the client did every step, and N whole bodies of 100k came.
+whole() {
+	equal "exit status" "$client_status" 0
+	equal "whole bodies" "$(grep -c "^body 102400 $(sum_of 100k)$" "$WORK/client")" "$1"
+}
+
+# updates_are NUMBER: with a key of its own each response costs more of them.
+updates_are() {
+	[ "$LAB_KEYS" = response ] || equal KeyUpdates "$(key_updates)" "$1"
+}
+
+# lost_with REASON STEP...: a lease of the first request is lost; others follow in one write, and after the back-off.
+lost_with() {
+	local version unknown
+	for version in "" --tls12; do
+		unknown=$(count unknown)
+		tls_client $version "$2" get:/100k?soon send response response pause:1300 get:/100k?later send response
+		whole 3
+		path_is proxy "$id .*GET $(tr '?' '.' <<<"${2#get:}")"
+		reason_is "$1" "$id .*GET $(tr '?' '.' <<<"${2#get:}")"
+		path_is "$mode" "$id .*later"
+		equal "leases lost" $(($(count unknown) - unknown)) 1
+		if [ -z "$version" ]; then
+			path_is proxy "$id .*soon"
+			reason_is backoff "$id .*soon"
+			# Before the first response; the lease of the last one costs none.
+			updates_are 1
+		else
+			path_is "$mode" "$id .*soon"
+		fi
+	done
+}
+
+@test_each_path "the node answers without an announcement" {
+	lost_with unannounced 'get:/100k?fake=drops-ticket'
+}
+
+@test_each_path "the node fails before its headers are complete" {
+	lost_with retry 'get:/100k?fake=offload-dies-in-headers'
+}
+
+@test_each_path "the announcement is wrong" {
+	lost_with bad-seq 'get:/100k?fake=wrong-seq'
+}
+
+@test_each_path "the announcement is not proven" {
+	lost_with bad-proof 'get:/100k?fake=alters-length'
+}
+
+@test_each_path "each further loss lasts longer, and is over some time" {
+	tls_client 'get:/100k?fake=drops-ticket&1' send response pause:1300 'get:/100k?fake=drops-ticket&2' send response get:/100k?soon \
+		send response pause:2600 get:/100k?later send response
+	whole 4
+	reason_is unannounced "$id .*ticket&1"
+	reason_is unannounced "$id .*ticket&2"
+	reason_is backoff "$id .*soon"
+	path_is "$mode" "$id .*later"
+	updates_are 2
+}
+
+@test_each_path "another connection is not concerned" {
+	tls_client 'get:/100k?fake=drops-ticket' send response
+	whole 1
+	fetch /100k
+	path_is "$mode"
+}
+
+# agent_gone: with requests on one connection meanwhile.
+agent_gone() {
+	local unknown
+	unknown=$(count unknown)
+	tls_client get:/100k?first send response get:/100k?second send response get:/16385 send response
+	whole 2
+	client_said "^body 16385 $(sum_of 16385)$"
+	path_is proxy "$id .*first"
+	reason_is no-ticket "$id .*first"
+	path_is proxy "$id .*second"
+	at_least "leases lost" $(($(count unknown) - unknown)) 1
+	at_most KeyUpdates "$(key_updates)" 2
+	tls_client --no-keyupdate get:/100k send response
+	closed_or_whole no-ticket
+}
+
+# closed_or_whole REASON: what a client says that takes no KeyUpdate, whose lease was lost.
+closed_or_whole() {
+	case $client_status in
+	0) client_said "^body 102400 $(sum_of 100k)$" ;;
+	6) client_said '^refused keyupdate$' && client_did_not_say '^body' ;;
+	*) not_seen "a whole response, or a KeyUpdate" "exit status $client_status" ;;
+	esac
+	path_is proxy
+	reason_is "$1"
+}
+
+@test_each_path "the agent hangs between the lease and its answer" {
+	process_freeze disc-spoa
+	agent_gone
+	process_signal disc-spoa CONT
+	nodes_alive
+	wait_until offloads
+}
+
+@test_each_path "the agent is killed" {
+	process_stop disc-spoa KILL
+	agent_gone
+	spoa_start
+	nodes_alive
+	wait_until offloads
+}
+
+offloads() {
+	fetch /100k && [ "$(logged path)" = "$mode" ] && body_is 100k
+}
+
+# With keys of its own a lease does not lose by HAProxy's data; then the 103 is no reason.
+@test_each_path "an interim response of HAProxy's or the node's after the lease costs it, and nothing else" {
+	local target
+	for target in '/100k?hint=after' '/100k?fake=early-hints-first'; do
+		tls_client "get:$target" send response get:/16385 send response
+		whole 1
+		client_said '^status 103 '
+		client_said "^body 16385 $(sum_of 16385)$"
+		[ "$(logged path "$id .*GET /100k")" = "$mode" ] || reason_is 'pending|lost' "$id .*GET /100k"
+	done
+}
+
+# every_kind: what offloads, what nodes decline, what is not leased at all.
+every_kind=(get:/100k send response get:/1 send response get:/0 send response head:/100k send response get:/16385 send response
+	get:/no-such-file send response get:/10m send response get:/100k send response)
+
+@test_each_path "a client that takes no KeyUpdate gets every body while no lease is lost" {
+	local unknown
+	[ "$LAB_KEYS" = connection ] || return 0
+	unknown=$(count unknown)
+	tls_client --no-keyupdate "${every_kind[@]}" "${every_kind[@]}" "${every_kind[@]}"
+	whole 6
+	client_said "^body 10485760 $(sum_of 10m)$" 3
+	client_said "^body 16385 $(sum_of 16385)$" 3
+	client_said '^status 404 ' 3
+	equal KeyUpdates "$(key_updates)" 0
+	logged_times 6 "path=$mode .*GET /100k "
+	logged_times 3 "path=$mode .*GET /10m "
+	equal "leases lost" $(($(count unknown) - unknown)) 0
+}
+
+@test_each_path "a client that takes no KeyUpdate is closed visibly when a lease is lost" {
+	tls_client --no-keyupdate 'get:/100k?fake=drops-ticket' send response
+	closed_or_whole unannounced
+	[ "$LAB_KEYS" = response ] || equal "exit status" "$client_status" 6
+	tls_client --no-keyupdate --tls12 'get:/100k?fake=drops-ticket' send response
+	whole 1
+}
+
+@test "what the agent passes and what the node declines comes back: no lease is lost, no KeyUpdate sent" {
+	local unknown returned i steps=()
+	unknown=$(count unknown) returned=$(count returned)
+	for ((i = 0; i < 20; i++)); do
+		steps+=("get:/100k?$i" send response)
+	done
+	mode=pass
+	tls_client --no-keyupdate "${steps[@]}"
+	whole 20
+	logged_times 20 "path=proxy reason=policy "
+	mode=splice
+	tls_client --no-keyupdate get:/0 send response get:/none send response get:/0 send response
+	logged_times 3 "reason=declined "
+	equal "leases lost" $(($(count unknown) - unknown)) 0
+	equal "leases returned" $(($(count returned) - returned)) 23
+}
