@@ -98,7 +98,7 @@ sent_by() {
 			WORK=$BATS_TEST_TMPDIR/$i id_count=$((1000 + i))
 			mkdir "$WORK"
 			version=
-			[ $((i % 2)) = 0 ] || version=--tls12
+			[ "$LAB_KEYS$((i % 2))" = connection0 ] || version=--tls12
 			tls_client $version "${steps[@]}" >/dev/null
 			echo "$client_status" >"$WORK/status"
 		) 3>&- &
@@ -242,7 +242,7 @@ cycles() {
 			mkdir -p "$WORK"
 			((i % 2)) || address=$LAB_ADDRESS6
 			version=
-			[ $((i % 2)) = 0 ] || version=--tls12
+			[ "$LAB_KEYS$((i % 2))" = connection0 ] || version=--tls12
 			tls_client $version "${steps[@]}" >/dev/null
 			echo "$client_status" >"$WORK/status"
 		) 3>&- &

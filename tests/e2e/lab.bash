@@ -39,7 +39,7 @@ lab_prepare() {
 		[redispatch]=1          # HAProxy's option redispatch
 		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
-		[keys]=${lab_keys:-connection} # HAProxy's disc-lease keys, TLS 1.3's
+		[keys]=${lab_keys:-${DISC_KEYS:-connection}} # HAProxy's disc-lease keys, TLS 1.3's
 		[direct]=               # more fields of disc-spoa's section direct
 		[node_direct]=          # and of the nodes'
 		[wire]=                 # options of tests/lab/lossy_wire, the client's wire then

@@ -147,25 +147,6 @@ offloads() {
 	done
 }
 
-# every_kind: what offloads, what nodes decline, what is not leased at all.
-every_kind=(get:/100k send response get:/1 send response get:/0 send response head:/100k send response get:/16385 send response
-	get:/no-such-file send response get:/10m send response get:/100k send response)
-
-@test_each_path "a client that takes no KeyUpdate gets every body while no lease is lost" {
-	local unknown
-	[ "$LAB_KEYS" = connection ] || return 0
-	unknown=$(count unknown)
-	tls_client --no-keyupdate "${every_kind[@]}" "${every_kind[@]}" "${every_kind[@]}"
-	whole 6
-	client_said "^body 10485760 $(sum_of 10m)$" 3
-	client_said "^body 16385 $(sum_of 16385)$" 3
-	client_said '^status 404 ' 3
-	equal KeyUpdates "$(key_updates)" 0
-	logged_times 6 "path=$mode .*GET /100k "
-	logged_times 3 "path=$mode .*GET /10m "
-	equal "leases lost" $(($(count unknown) - unknown)) 0
-}
-
 @test_each_path "a client that takes no KeyUpdate is closed visibly when a lease is lost" {
 	tls_client --no-keyupdate 'get:/100k?fake=drops-ticket' send response
 	closed_or_whole unannounced
