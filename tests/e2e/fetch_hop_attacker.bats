@@ -219,7 +219,7 @@ altered_range() {
 }
 
 @test_each_path "swapped: the tickets of two requests at once, for one target and for two" {
-	swapped swaps-tickets bad-proof
+	swapped swaps-tickets bad-ticket
 	swapped swaps-tickets unannounced other-targets
 }
 
@@ -257,7 +257,7 @@ altered_range() {
 }
 
 @test_each_path "claimed: that nothing was sealed, with every proof at hand" {
-	attacked claims-none 'unproven|bad-proof' 'body (4|102400) .*'
+	attacked claims-none unproven 'body 4 .*'
 	attacked claims-none-with-zeros unproven 'body 4 .*'
 	attacked claims-none-with-its-proof unproven 'body 4 .*'
 	attacked claims-none-with-request-proof unproven 'body 4 .*'
@@ -265,7 +265,7 @@ altered_range() {
 }
 
 @test_each_path "claimed: that nothing was sealed, as the node truly said of an earlier request" {
-	replayed claims-none-of-before 'unproven|bad-ticket' 'body (4|102400) .*' /0
+	replayed claims-none-of-before unproven 'body 4 .*' /0
 }
 
 # Records that pass for an ordinary body: on the direct path none come.
@@ -276,22 +276,23 @@ altered_range() {
 }
 
 @test_each_path "swapped: the announcements of two responses at once" {
-	swapped swaps-announcements bad-proof
+	swapped swaps-announcements bad-ticket
 	swapped swaps-proofs bad-proof
 }
 
 @test "swapped: two responses at once, records included" {
 	mode=splice
-	swapped swaps-responses bad-proof
+	swapped swaps-responses bad-ticket
 }
 
 @test_each_path "replayed: an earlier announcement" {
-	replayed replays-announcement bad-proof
+	replayed replays-announcement bad-ticket
+	replayed replays-announcement-with-ticket bad-proof
 }
 
 @test "replayed: an earlier response, records included" {
 	mode=splice
-	replayed replays-response bad-proof
+	replayed replays-response bad-ticket
 }
 
 @test_each_path "delayed: a response" {
@@ -300,7 +301,8 @@ altered_range() {
 
 @test_each_path "altered: a parameter of the announcement" {
 	local name
-	for name in kind ticket seq records length status first etag proof; do
+	attacked alters-ticket bad-ticket
+	for name in kind seq records length status first etag proof; do
 		attacked "alters-$name" bad-proof
 	done
 }

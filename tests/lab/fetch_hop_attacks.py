@@ -282,6 +282,14 @@ def replays_announcement(response, exchange):
 
 
 @on_response
+def replays_announcement_with_ticket(response, exchange):
+    """The earlier one, but with the ticket that HAProxy waits for."""
+    ticket = response.ticket()
+    earlier = exchange.first_of_pair(response.get("Disc-Body"))
+    response.set("Disc-Body", re.sub(r"ticket=\w+", f"ticket={ticket}", earlier))
+
+
+@on_response
 def replays_response(response, exchange):
     response.headers, response.body = exchange.first_of_pair((response.headers, exchange.take_body()))
 
