@@ -12,8 +12,8 @@ $(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
 	$(Q)bench/build-unpatched $(BUILD)
 
 .PHONY: bench-splice
-bench-splice: test-packages all $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU per GB on the splice path beside its peers; REPEAT= SIZES=
-	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/splice
+bench-splice: test-packages all $(BUILD)/openssl/bin/haproxy $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU of a response on the splice path beside its peers; REPEAT= SIZES= TLS=
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' TLS='$(TLS)' bench/splice
 
 .PHONY: bench-unused
 bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## CPU per request of HAProxy with and without our changes, DiSC unused; REPEAT= SIZES=

@@ -3,7 +3,7 @@
 import math
 from xml.sax.saxutils import escape
 
-COLOURS = ("#0072b2", "#d55e00", "#999999", "#009e73")
+COLOURS = ("#0072b2", "#d55e00", "#999999", "#009e73", "#cc79a7")
 BAR, GAP, HEIGHT, LEFT, TOP = 26, 34, 260, 60, 50
 
 
