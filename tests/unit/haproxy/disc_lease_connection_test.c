@@ -232,12 +232,13 @@ static void generation_in_use_for_long_is_left_for_a_lease(void **unused)
 	byte_queue_consume(&line.server.output, byte_queue_length(&line.server.output));
 	line_close(&line);
 
-	/* Not so many records under one key, whoever seals them. */
+	/* Not so many records under one key, by HAProxy or by a node. */
 	line_open(&line, LINE_TLS13, true, 0);
 	wolfssl_server_set_sequence(&line.server, DISC_OWN_SEQ_MAX - 1);
 	assert_null(line_take(&line));
 	assert_int_equal(line.update_count, 0);
-	assert_int_equal(disc_lease_accept(&line.lease, (DISC_RECORDS_MAX - DISC_OWN_SEQ_MAX + 1) * DISC_RECORD_MAX, 0), 0);
+	assert_int_equal(disc_lease_accept(&line.lease, (DISC_RECORDS_MAX - DISC_OWN_SEQ_MAX + 1) * DISC_RECORD_MAX, 0),
+			 0);
 	assert_int_equal(disc_lease_accept(&line.lease, (DISC_RECORDS_MAX - DISC_OWN_SEQ_MAX) * DISC_RECORD_MAX, 0), 1);
 	line_close(&line);
 }
@@ -296,7 +297,8 @@ static void proofs_are_those_of_the_lease(void **unused)
 	line_open(&line, LINE_TLS13, true, 0);
 	assert_null(line_take(&line));
 	/* The holder of the TX state has the same key. */
-	assert_memory_equal(line.lease.wire + DISC_TX_WIRE_LEN - DISC_PROOF_BYTES, line.lease.proof_key, DISC_PROOF_BYTES);
+	assert_memory_equal(line.lease.wire + DISC_TX_WIRE_LEN - DISC_PROOF_BYTES, line.lease.proof_key,
+			    DISC_PROOF_BYTES);
 	assert_int_equal(disc_lease_prove(&line.lease, "a text", 6, proof), 1);
 	assert_int_equal(disc_lease_is_proven(&line.lease, "a text", 6, proof), 1);
 	assert_int_equal(disc_lease_is_proven(&line.lease, "a text", 5, proof), 0);
@@ -318,7 +320,8 @@ static void proofs_are_those_of_the_lease(void **unused)
 static void proof_has_the_known_value(void **unused)
 {
 	static const uint8_t key[DISC_PROOF_BYTES] = "0123456789abcdef";
-	static const uint8_t known[DISC_PROOF_BYTES] = {0x71, 0x4d, 0x53, 0x77, 0xbf, 0xe0, 0xd0, 0x00, 0x32, 0x5e, 0x73, 0x30, 0xc7, 0x7c, 0x63, 0x79};
+	static const uint8_t known[DISC_PROOF_BYTES] = {0x71, 0x4d, 0x53, 0x77, 0xbf, 0xe0, 0xd0, 0x00,
+							0x32, 0x5e, 0x73, 0x30, 0xc7, 0x7c, 0x63, 0x79};
 	uint8_t proof[DISC_PROOF_BYTES];
 
 	(void)unused;

@@ -49,7 +49,8 @@ static uint32_t tainted_ahead(const struct disc_lease *lease)
 
 /* How often each event really happened: walks in which nothing passes prove nothing. */
 static struct {
-	size_t taken, kept, refused, given_up, returned, abandoned, passed, written, updated, blocked, closed_in_records, notified;
+	size_t taken, kept, refused, given_up, returned, abandoned, passed, written, updated, blocked,
+		closed_in_records, notified;
 	size_t of_connection, of_response;
 } seen;
 
@@ -98,7 +99,8 @@ static void pass_a_body(struct leased_line *line)
 		seen.abandoned += (size_t)disc_lease_accept(&line->lease, 1 + below(BODY_MAX), line->now);
 		return;
 	}
-	if (line->lease.state == DISC_LS_LEASED && line->given[line->given_count - 1].holder == HOLDER_HAS_IT && byte_queue_length(&line->own) == 0 &&
+	if (line->lease.state == DISC_LS_LEASED && line->given[line->given_count - 1].holder == HOLDER_HAS_IT &&
+	    byte_queue_length(&line->own) == 0 &&
 	    line_pass(line, length_up_to(DISC_RECORD_MAX - 1), length_up_to(BODY_MAX)))
 		seen.passed++;
 }
