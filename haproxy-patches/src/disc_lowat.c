@@ -28,7 +28,8 @@
 #include <haproxy/ticks.h>
 
 #define DISC_LOWAT       (256 * 1024)
-#define DISC_LOWAT_MIN   (32 * 1024) /* not worth a system call below */
+#define DISC_LOWAT_START (256 * 1024) /* less comes in one or two pieces anyway */
+#define DISC_LOWAT_MIN   (32 * 1024)  /* not worth a system call below */
 #define DISC_LOWAT_STALL 5
 
 DECLARE_STATIC_POOL(pool_head_disc_lowat, "disc_lowat", sizeof(struct disc_lowat));
@@ -79,7 +80,7 @@ struct disc_lowat *disc_lowat_new(int fd, uint64_t left)
 {
 	struct disc_lowat *lowat;
 
-	if (left < DISC_LOWAT_MIN)
+	if (left < DISC_LOWAT_START)
 		return NULL;
 	if (!disc_lowat_task) {
 		disc_lowat_task = task_new_here();

@@ -18,6 +18,8 @@
 #include "secret.h"
 
 #define GENERAL_NAME_DNS 2 /* dNSName, RFC 5280 4.2.1.6 */
+#define RECORD_HEADER_LEN 5u /* RFC 8446 5.1 */
+#define INPUT_SIZE 32768u  /* bytes: one call gets a record with its header, and those behind it */
 
 struct channel_tls {
 	WOLFSSL_CTX *contexts[2]; /* by enum channel_tls_side */
@@ -31,21 +33,48 @@ struct channel_tls_session {
 	bool ended;       /* the peer closed the connection below TLS */
 	int socket_error; /* errno of the socket's last fault, or 0 */
 	int tls_error;    /* wolfSSL's code of the last fault, or 0 */
+	/* Ciphertext that wolfSSL has not asked for yet. */
+	size_t input_begin, input_end;
+	bool drained; /* the last call left nothing in the socket */
+	char input[INPUT_SIZE];
 };
 
 /* --- the socket below --- */
 
+/* Gives wolfSSL what is here. Returns how many bytes. */
+static int take_input(struct channel_tls_session *session, char *buffer, int size)
+{
+	size_t left = session->input_end - session->input_begin, len = left < (size_t)size ? left : (size_t)size;
+
+	memcpy(buffer, session->input + session->input_begin, len);
+	session->input_begin += len;
+	return (int)len;
+}
+
+/* wolfSSL asks for a record's header, then for the rest of it, then for the next one: only the first of these is worth a
+ * call. */
 static int receive(WOLFSSL *ssl, char *buffer, int size, void *context)
 {
 	struct channel_tls_session *session = context;
 	ssize_t got;
 
 	(void)ssl;
+	if (session->input_begin < session->input_end)
+		return take_input(session, buffer, size);
+	if (session->drained) {
+		/* Whatever has come since then wakes the loop. */
+		session->drained = false;
+		return WOLFSSL_CBIO_ERR_WANT_READ;
+	}
 	do {
-		got = recv(session->fd, buffer, (size_t)size, 0);
+		got = recv(session->fd, session->input, sizeof(session->input), 0);
 	} while (got < 0 && errno == EINTR);
-	if (got > 0)
-		return (int)got;
+	if (got > 0) {
+		session->input_begin = 0;
+		session->input_end = (size_t)got;
+		session->drained = (size_t)got < sizeof(session->input);
+		return take_input(session, buffer, size);
+	}
 	if (got == 0) {
 		session->ended = true;
 		return WOLFSSL_CBIO_ERR_CONN_CLOSE;
@@ -230,9 +259,19 @@ enum channel_tls_status channel_tls_read(struct channel_tls_session *session, ui
 	return CHANNEL_TLS_DONE;
 }
 
+/* Whether a whole record is here that wolfSSL has not asked for. It takes those behind each other, so the first byte that is
+ * left begins one; of one that is not whole the rest will wake the loop. */
+static bool has_record(const struct channel_tls_session *session)
+{
+	const uint8_t *record = (const uint8_t *)session->input + session->input_begin;
+	size_t left = session->input_end - session->input_begin;
+
+	return left >= RECORD_HEADER_LEN && left - RECORD_HEADER_LEN >= (size_t)(record[3] << 8 | record[4]);
+}
+
 bool channel_tls_pending(struct channel_tls_session *session)
 {
-	return wolfSSL_pending(session->ssl) > 0;
+	return wolfSSL_pending(session->ssl) > 0 || has_record(session);
 }
 
 enum channel_tls_status channel_tls_write(struct channel_tls_session *session, const uint8_t *bytes, size_t len)

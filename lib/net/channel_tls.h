@@ -39,7 +39,7 @@ const char *channel_tls_peer_name(struct channel_tls_session *session, const cha
 /* Reads at most <size> bytes to <bytes> and stores in <*len> how many they are. */
 enum channel_tls_status channel_tls_read(struct channel_tls_session *session, uint8_t *bytes, size_t size, size_t *len);
 
-/* True if bytes are decrypted already and wait for channel_tls_read(). */
+/* True if channel_tls_read() has something to give that the poller knows nothing of. */
 bool channel_tls_pending(struct channel_tls_session *session);
 
 /* Writes <len> bytes, 1..CHANNEL_TLS_PIECE_MAX: all of them if DONE. */

@@ -2,22 +2,43 @@
 #include "ticket.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/random.h>
 
 static const char digits[] = "0123456789abcdef";
 
-int ticket_generate(struct ticket *ticket)
+/* Of one thread, which has no fork() behind it: bytes for several tickets, each used once. */
+static _Thread_local struct {
+	uint8_t bytes[32 * TICKET_LEN];
+	size_t left;
+} spare;
+
+static int fill_spare(void)
 {
 	size_t filled = 0;
 
-	while (filled < TICKET_LEN) {
-		ssize_t got = getrandom(ticket->bytes + filled, TICKET_LEN - filled, 0);
+	while (filled < sizeof(spare.bytes)) {
+		ssize_t got = getrandom(spare.bytes + filled, sizeof(spare.bytes) - filled, 0);
 
 		if (got < 0 && errno != EINTR)
 			return -1;
 		if (got > 0)
 			filled += (size_t)got;
 	}
+	spare.left = sizeof(spare.bytes);
+	return 0;
+}
+
+int ticket_generate(struct ticket *ticket)
+{
+	uint8_t *bytes;
+
+	if (!spare.left && fill_spare() < 0)
+		return -1;
+	spare.left -= TICKET_LEN;
+	bytes = spare.bytes + spare.left;
+	memcpy(ticket->bytes, bytes, TICKET_LEN);
+	memset(bytes, 0, TICKET_LEN);
 	return 0;
 }
 
