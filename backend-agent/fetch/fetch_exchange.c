@@ -65,8 +65,9 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 		return "the origin does not tell the body's length";
 	if (!answer->is_pinned)
 		return "the origin gives no strong validator";
-	if (answer->origin && answer->status == 206 && !answer->origin->has_range)
-		return "the origin does not tell where in its object the body begins";
+	if (answer->origin && answer->status == 206 &&
+	    (!answer->origin->has_range || answer->origin->range_length != answer->length))
+		return "the origin does not tell which bytes of its object the body is";
 	if (answer->length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
 		return "the body needs more records than one lease may seal";
 	if (!answer->origin &&

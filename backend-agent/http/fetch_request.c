@@ -164,14 +164,28 @@ static enum fetch_request_status parser_fault(struct fetch_request *request, con
 	return refuse(request, FETCH_REQUEST_MALFORMED, http_errno_description(error));
 }
 
+/* Whether a Connection field takes <name> away from what is passed on to an origin (RFC 9110 7.6.1). */
+static bool is_taken_away(const struct fetch_request *request, const char *name)
+{
+	for (unsigned i = 0; i < request->field_count; i++)
+		if (text_span_is_word(request->fields[i].name, "Connection") &&
+		    text_span_lists(request->fields[i].value, (struct text_span){name, strlen(name)}))
+			return true;
+	return false;
+}
+
 /* The text of a proof has one line for each of these fields, empty if it is absent: it cannot tell an empty field from
- * none, nor two from one. */
+ * none, nor two from one, nor one that counts from one that does not. */
 static bool is_ambiguous(const struct head *head)
 {
-	const struct text_span *fields[] = {&head->range, &head->if_range, &head->if_match};
+	const struct {
+		const char *name;
+		struct text_span value;
+	} fields[] = {{"Range", head->range}, {"If-Range", head->if_range}, {"If-Match", head->if_match}};
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		if (text_span_is_set(*fields[i]) && !fields[i]->len)
+		if ((text_span_is_set(fields[i].value) && !fields[i].value.len) ||
+		    is_taken_away(head->request, fields[i].name))
 			return true;
 	return head->range_twice;
 }

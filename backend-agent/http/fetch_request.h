@@ -23,9 +23,9 @@ struct fetch_request {
 	bool keep_alive;     /* the client lets the connection be used again */
 	bool has_ticket;
 	struct ticket_header ticket; /* Disc-Ticket */
-	bool ambiguous;              /* Range, If-Range or If-Match is there twice or empty: no proof says so */
-	const char *method_name;     /* static */
-	struct text_span target;     /* spans lie in the bytes that were parsed */
+	bool ambiguous; /* Range, If-Range or If-Match is there twice, empty or listed in Connection: no proof says so */
+	const char *method_name; /* static */
+	struct text_span target; /* spans lie in the bytes that were parsed */
 	struct text_span range;
 	struct conditional_headers conditions;
 	bool chunked_body;    /* of unknown length */

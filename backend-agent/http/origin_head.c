@@ -116,21 +116,34 @@ static void take_etag(struct origin_head *head, struct text_span value)
 	}
 }
 
-/* "bytes FIRST-..." */
+/* Reads a decimal number without leading zeros at <*at>, and moves behind it. Returns false if there is none of 18 digits or
+ * fewer. */
+static bool take_number(struct text_span value, size_t *at, uint64_t *number)
+{
+	size_t begin = *at;
+
+	*number = 0;
+	for (; *at < value.len && *at - begin < 19 && value.data[*at] >= '0' && value.data[*at] <= '9'; ++*at)
+		*number = 10 * *number + (uint64_t)(value.data[*at] - '0');
+	return *at > begin && *at - begin < 19 && (value.data[begin] != '0' || *at == begin + 1);
+}
+
+/* "bytes FIRST-LAST/...", as HAProxy will compare it with the announcement. */
 static void take_range(struct origin_head *head, struct text_span value)
 {
-	uint64_t first = 0;
+	uint64_t first, last;
 	size_t at = 6;
 
 	head->has_range = false;
-	if (head->ranges++ > 0 || value.len < 8 || strncasecmp(value.data, "bytes ", 6) != 0)
+	if (head->ranges++ > 0 || value.len < at || memcmp(value.data, "bytes ", at) != 0)
 		return;
-	for (; at < value.len && at < 24 && value.data[at] >= '0' && value.data[at] <= '9'; at++)
-		first = 10 * first + (uint64_t)(value.data[at] - '0');
-	if (at == 6 || at == value.len || value.data[at] != '-')
+	if (!take_number(value, &at, &first) || at == value.len || value.data[at++] != '-')
+		return;
+	if (!take_number(value, &at, &last) || at == value.len || value.data[at] != '/' || last < first)
 		return;
 	head->has_range = true;
 	head->range_first = first;
+	head->range_length = last - first + 1;
 }
 
 static bool is_dropped(struct text_span name)

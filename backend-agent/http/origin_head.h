@@ -23,7 +23,7 @@ struct origin_head {
 	bool has_strong_etag;                /* exactly one ETag, not weak (RFC 9110 8.8.3) */
 	char etag[ORIGIN_HEAD_ETAG_MAX + 1]; /* it, if it is no longer than that; else empty */
 	bool has_range;                      /* exactly one Content-Range that says where the body begins (14.4) */
-	uint64_t range_first;
+	uint64_t range_first, range_length;  /* bytes */
 	unsigned ranges;
 	bool has_date;
 	unsigned etags;

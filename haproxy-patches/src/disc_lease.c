@@ -26,6 +26,7 @@ void disc_lease_init(struct disc_lease *lease, void *ssl)
 	memset(lease, 0, sizeof(*lease));
 	lease->ssl = ssl;
 	lease->closed_first = 1; /* empty */
+	lease->passed_gen = UINT32_MAX;
 	disc_wolf_secret(ssl, lease->secret);
 	disc_wolf_forget_blocked(ssl);
 }
@@ -357,6 +358,13 @@ const uint8_t *disc_lease_export(struct disc_lease *lease)
 		return NULL;
 	lease->exported = 1;
 	return lease->wire;
+}
+
+/* Notes that the TX state which was exported reached nobody, and never will. */
+void disc_lease_unexport(struct disc_lease *lease)
+{
+	if (lease->state == DISC_LS_LEASED)
+		lease->exported = 0;
 }
 
 /* Writes the proof of <len> bytes at <text> under the lease to <proof>, as hexadecimal

@@ -66,8 +66,8 @@ uint64_t disc_wolf_seq(void *p)
 }
 
 /* Fills <tx> with the current write state. Returns 1 on success, or 0 with <tx>
- * wiped if this session cannot be leased: the handshake is not finished or a
- * shutdown began, the suite is none of TLS 1.3's AES-GCM and ChaCha20 ones nor
+ * wiped if this session cannot be leased: the handshake is not finished, a
+ * shutdown began or an alert waits, the suite is none of TLS 1.3's AES-GCM and ChaCha20 ones nor
  * of TLS 1.2's AES-GCM ones, or records shorter than 16 KB were negotiated (RFC
  * 6066 4).
  */
@@ -80,7 +80,7 @@ int disc_wolf_tx_get(void *p, struct disc_tx *tx)
 	    ssl->options.handShakeState != HANDSHAKE_DONE)
 		return 0;
 	if (ssl->options.sentNotify || ssl->options.isClosed || ssl->options.connReset ||
-	    ssl->options.dtls)
+	    ssl->options.dtls || ssl->pendingAlert.level != alert_none)
 		return 0;
 	if (ssl->specs.cipher_type != aead || ssl->version.major != SSLv3_MAJOR)
 		return 0;

@@ -352,6 +352,8 @@ static int flt_disc_http_headers(struct stream *s, struct filter *filter, struct
 		http_follow_save_cookies(s, htx);
 		if ((ds->rules & FLT_DISC_LEASE) && !objt_applet(s->target))
 			http_disc_forward_request(s, htx);
+		else if (ds->rules & FLT_DISC_LEASE)
+			flt_disc_replied(s);
 		return 1;
 	}
 	if (ds->rules & FLT_DISC_FOLLOW)
@@ -366,12 +368,6 @@ static int flt_disc_http_headers(struct stream *s, struct filter *filter, struct
 	return ret;
 }
 
-/* Called when HAProxy itself answers, in place of whatever a server may have sent. */
-static void flt_disc_http_reply(struct stream *s, struct filter *filter, short status, const struct buffer *msg)
-{
-	http_disc_replied(s);
-}
-
 static struct flt_ops flt_disc_ops = {
 	.attach                = flt_disc_attach,
 	.detach                = flt_disc_detach,
@@ -381,7 +377,6 @@ static struct flt_ops flt_disc_ops = {
 	.channel_end_analyze   = flt_disc_end_analyze,
 	.http_headers          = flt_disc_http_headers,
 	.http_reset            = flt_disc_http_reset,
-	.http_reply            = flt_disc_http_reply,
 };
 
 /*
@@ -395,6 +390,22 @@ void flt_disc_retry(struct stream *s)
 	http_disc_retry(s);
 	http_follow_retry(s);
 }
+
+#ifdef USE_OPENSSL_WOLFSSL
+/* Called when HAProxy itself is about to answer, in place of a server. */
+void flt_disc_replied(struct stream *s)
+{
+	http_disc_replied(s);
+}
+
+/* Called when a message of <size> bytes at <area>, which was encoded for an agent, will not be
+ * sent.
+ */
+void flt_disc_unsent(struct stream *s, const void *area, size_t size)
+{
+	http_disc_unsent(s, area, size);
+}
+#endif
 
 /* Called before the body of a response is looked at. Returns 1 if there is nothing to be
  * done with it, since its end depends on the agent (direct path), otherwise 0.

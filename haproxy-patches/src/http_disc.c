@@ -42,6 +42,7 @@
 #include <haproxy/stats.h>
 #include <haproxy/stream.h>
 #include <haproxy/ticks.h>
+#include <haproxy/tools.h>
 #include <haproxy/vars.h>
 #include <haproxy/xprt_disc.h>
 
@@ -213,6 +214,25 @@ static int http_disc_is_threatened(struct stream *s)
 	return lease && c_data(&s->res) && !disc_lease_survives_write(lease);
 }
 
+/* Notes that the lease which <s> held has ended, and how. One that is not there any more
+ * ended when something was sent, or with its connection.
+ */
+static void http_disc_end(struct stream *s)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+	const struct connection *conn = http_disc_conn(s);
+	const struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
+
+	ALREADY_CHECKED(disc);
+	disc->fate = (lease && lease->id == disc->lease_id && lease->fate == DISC_LF_RETURNED) ? DISC_LF_RETURNED
+	                                                                                       : DISC_LF_UNKNOWN;
+	disc->lease_id = 0;
+	if (disc->fate == DISC_LF_RETURNED)
+		DISC_COUNT(s, returned, 1);
+	else
+		DISC_COUNT(s, unknown, 1);
+}
+
 /* Takes a lease of <keys> for the current request of stream <s>. Returns NULL, or the
  * reason why there is none, which was noted for the logs then.
  */
@@ -230,6 +250,8 @@ const char *http_disc_take_lease(struct stream *s, enum disc_keys keys)
 	disc = ds->txn;
 	if (http_disc_lease(s))
 		return NULL; /* rule evaluated twice */
+	if (disc->lease_id && !(disc->flags & DISC_TF_PASSED))
+		http_disc_end(s); /* something was sent meanwhile */
 
 	why = http_disc_refusal(s);
 	if (!why) {
@@ -251,25 +273,6 @@ const char *http_disc_take_lease(struct stream *s, enum disc_keys keys)
 		DISC_COUNT(s, leases, 1);
 	}
 	return why;
-}
-
-/* Notes that the lease which <s> held has ended, and how. One that is not there any more
- * ended when something was sent, or with its connection.
- */
-static void http_disc_end(struct stream *s)
-{
-	struct disc_txn *disc = http_disc_txn(s);
-	const struct connection *conn = http_disc_conn(s);
-	const struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
-
-	ALREADY_CHECKED(disc);
-	disc->fate = (lease && lease->id == disc->lease_id && lease->fate == DISC_LF_RETURNED) ? DISC_LF_RETURNED
-	                                                                                       : DISC_LF_UNKNOWN;
-	disc->lease_id = 0;
-	if (disc->fate == DISC_LF_RETURNED)
-		DISC_COUNT(s, returned, 1);
-	else
-		DISC_COUNT(s, unknown, 1);
 }
 
 /* Sets <smp> to the variable <name> of <s>. Returns non-zero if it has one of type <type>. */
@@ -314,14 +317,32 @@ static void http_disc_give_up(struct stream *s, struct ist reason)
 }
 
 /* Called when HAProxy itself answers to the request of <s>: before this is sent, a lease
- * that nobody can use is taken back.
+ * that nobody can use is taken back, and one of a response that is replaced ends.
  */
 void http_disc_replied(struct stream *s)
 {
 	struct disc_txn *disc = http_disc_txn(s);
+	struct connection *conn = http_disc_conn(s);
+	struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
 
-	if (disc && !(disc->flags & DISC_TF_PASSED))
+	if (!disc)
+		return;
+	if (!(disc->flags & DISC_TF_PASSED))
 		http_disc_give_up(s, ist("ended"));
+	else if (lease && lease->state == DISC_LS_ACCEPTED && lease->id == disc->lease_id)
+		disc_lease_give_up(lease, now_ms);
+}
+
+/* Called when a message of <size> bytes at <area> will not reach the agent that it was
+ * encoded for: if it has the TX state of the lease of <s>, which is given away once, nobody
+ * got that.
+ */
+void http_disc_unsent(struct stream *s, const void *area, size_t size)
+{
+	struct disc_lease *lease = http_disc_lease(s);
+
+	if (lease && lease->exported && my_memmem(area, size, lease->wire, sizeof(lease->wire)))
+		disc_lease_unexport(lease);
 }
 
 /* Releases what <s>, for which a rule was evaluated, holds. */
@@ -446,8 +467,10 @@ void http_disc_forward_request(struct stream *s, struct htx *htx)
 		disc_lease_wipe_wire(lease);
 
 	if (disc && disc->lease_id) {
-		if (!tickets)
+		if (!tickets) {
 			http_disc_set_agent_reason(s);
+			why = disc->reason[0] ? disc->reason : "no-ticket";
+		}
 		else if (tickets > 1 || !http_disc_is_ticket(ticket))
 			why = "bad-ticket";
 		else if (!lease || !disc_lease_usable(lease, now_ms))
@@ -461,15 +484,15 @@ void http_disc_forward_request(struct stream *s, struct htx *htx)
 			disc->ticket[DISC_TICKET_LEN] = 0;
 			why = http_disc_prove_request(lease, htx, &ctx, ist2(disc->ticket, DISC_TICKET_LEN));
 		}
-		if (why)
-			http_disc_set_reason(s, ist(why));
-		if (!disc->reason[0]) {
+		if (!why) {
 			disc->flags |= DISC_TF_REPLAY;
 			/* keep a copy: without DiSC, the request could be served */
 			s->txn->flags |= TX_L7_RETRY;
 			return;
 		}
-		http_disc_give_up(s, IST_NULL);
+		if (tickets)
+			http_disc_set_reason(s, ist(why));
+		http_disc_give_up(s, ist(why));
 	}
 	if (tickets)
 		http_disc_clean_headers(htx);

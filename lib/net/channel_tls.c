@@ -17,9 +17,9 @@
 
 #include "secret.h"
 
-#define GENERAL_NAME_DNS 2 /* dNSName, RFC 5280 4.2.1.6 */
+#define GENERAL_NAME_DNS 2   /* dNSName, RFC 5280 4.2.1.6 */
 #define RECORD_HEADER_LEN 5u /* RFC 8446 5.1 */
-#define INPUT_SIZE 32768u  /* bytes: one call gets a record with its header, and those behind it */
+#define INPUT_SIZE 32768u    /* bytes: one call gets a record with its header, and those behind it */
 
 struct channel_tls {
 	WOLFSSL_CTX *contexts[2]; /* by enum channel_tls_side */

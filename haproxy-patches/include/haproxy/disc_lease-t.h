@@ -97,7 +97,7 @@ struct disc_lease {
 	uint32_t lease_gen;             /* generation leased */
 	uint32_t closed_first;          /* closed generations; none if first > last */
 	uint32_t closed_last;
-	uint32_t passed_gen;            /* last closed generation whose records all passed through; 0 if none */
+	uint32_t passed_gen;            /* last closed generation whose records all passed through; UINT32_MAX if none */
 	uint64_t exit_seq;              /* in a closed generation in use: what is left to us */
 	uint8_t secret[DISC_SECRET_MAX];/* identifies the keys of <gen> */
 	uint8_t ku_next;                /* next slot of <ku_date> to reuse */

@@ -24,6 +24,7 @@ void disc_lease_wipe(struct disc_lease *lease);
 
 const char *disc_lease_take(struct disc_lease *lease, enum disc_keys keys, uint64_t id, uint32_t now);
 const uint8_t *disc_lease_export(struct disc_lease *lease);
+void disc_lease_unexport(struct disc_lease *lease);
 void disc_lease_wipe_wire(struct disc_lease *lease);
 void disc_lease_give_up(struct disc_lease *lease, uint32_t now);
 void disc_lease_return(struct disc_lease *lease, uint32_t now);

@@ -57,4 +57,12 @@ static inline void flt_disc_wipe(const struct stream *s, void *area, size_t size
 		memset(area, 0, size);
 }
 
+#ifdef USE_OPENSSL_WOLFSSL
+void flt_disc_replied(struct stream *s);
+void flt_disc_unsent(struct stream *s, const void *area, size_t size);
+#else
+static inline void flt_disc_replied(struct stream *s) { }
+static inline void flt_disc_unsent(struct stream *s, const void *area, size_t size) { }
+#endif
+
 #endif /* _HAPROXY_FLT_DISC_H */

@@ -35,6 +35,7 @@ void http_disc_fail_response(struct stream *s);
 int http_disc_hold_response(struct stream *s);
 void http_disc_count(struct stream *s);
 void http_disc_replied(struct stream *s);
+void http_disc_unsent(struct stream *s, const void *area, size_t size);
 void http_disc_not_direct(struct stream *s);
 void http_disc_retry(struct stream *s);
 int http_disc_replay(struct stream *s);
@@ -74,7 +75,6 @@ static inline int http_disc_accept_response(struct stream *s, struct htx *htx) {
 static inline void http_disc_fail_response(struct stream *s) { }
 static inline int http_disc_hold_response(struct stream *s) { return 0; }
 static inline void http_disc_count(struct stream *s) { }
-static inline void http_disc_replied(struct stream *s) { }
 static inline void http_disc_retry(struct stream *s) { }
 static inline int http_disc_replay(struct stream *s) { return 0; }
 static inline int http_disc_replay_failed(struct stream *s) { return 0; }

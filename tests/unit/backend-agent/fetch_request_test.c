@@ -232,7 +232,8 @@ static void ticket_fault_is_named(void **state)
 	assert_non_null(strstr(request.fault, "Disc-Ticket is not a ticket and a proof"));
 }
 
-/* One line of the proven text stands for each of these fields: it cannot say that there are two, or an empty one. */
+/* One line of the proven text stands for each of these fields: it cannot say that there are two, an empty one, or one that
+ * Connection keeps from an origin. */
 static void fields_that_no_proof_describes_are_told(void **state)
 {
 	static const struct {
@@ -248,6 +249,10 @@ static void fields_that_no_proof_describes_are_told(void **state)
 		{"Range:\r\n", true},
 		{"If-Range:  \t \r\n", true},
 		{"If-Match:\r\n", true},
+		{"Connection: keep-alive, x-range\r\nRange: bytes=0-1\r\n", false},
+		{"Connection: Range\r\nRange: bytes=0-1\r\n", true},
+		{"If-Range: \"a\"\r\nConnection: close, if-range\r\n", true},
+		{"Connection: close\r\nConnection: x,If-Match\r\nIf-Match: \"a\"\r\n", true},
 	};
 	struct fetch_request request;
 	char text[512];

@@ -3,6 +3,7 @@
  * DiSC's own goes on, and only a strong entity tag pins an object. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -140,6 +141,45 @@ static void only_one_strong_entity_tag_pins(void **state)
 	assert_false(is_pinned_by(OK "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"));
 }
 
+/* As HAProxy compares it with the announcement (RFC 9110 14.4). */
+static void place_of_a_part_is_told_exactly(void **state)
+{
+	static const char *const others[] = {
+		"Bytes 1-2/3",
+		"bytes=1-2/3",
+		"bytes 01-2/3",
+		"bytes 1-02/3",
+		"bytes 2-1/3",
+		"bytes 1-2",
+		"bytes -2/3",
+		"bytes 1-/3",
+		"bytes */3",
+		"bytes 1 -2/3",
+		"bytes 1234567890123456789-1234567890123456789/*",
+		"bytes ",
+	};
+	struct origin_head head;
+	char text[256];
+
+	(void)state;
+	assert_int_equal(take(&head, OK "Content-Range: bytes 10-19/30\r\n\r\n"), ORIGIN_HEAD_COMPLETE);
+	assert_true(head.has_range && head.range_first == 10 && head.range_length == 10);
+	origin_head_release(&head);
+	assert_int_equal(take(&head, OK "Content-Range: bytes 0-0/*\r\n\r\n"), ORIGIN_HEAD_COMPLETE);
+	assert_true(head.has_range && head.range_first == 0 && head.range_length == 1);
+	origin_head_release(&head);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		(void)snprintf(text, sizeof(text), OK "Content-Range: %s\r\n\r\n", others[i]);
+		assert_int_equal(take(&head, text), ORIGIN_HEAD_COMPLETE);
+		assert_false(head.has_range);
+		origin_head_release(&head);
+	}
+	assert_int_equal(take(&head, OK "Content-Range: bytes 1-2/3\r\nContent-Range: bytes 1-2/3\r\n\r\n"),
+			 ORIGIN_HEAD_COMPLETE);
+	assert_false(head.has_range);
+	origin_head_release(&head);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +189,7 @@ int main(void)
 		cmocka_unit_test(end_to_end_fields_go_on_and_others_do_not),
 		cmocka_unit_test(interim_responses_are_forgotten),
 		cmocka_unit_test(only_one_strong_entity_tag_pins),
+		cmocka_unit_test(place_of_a_part_is_told_exactly),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

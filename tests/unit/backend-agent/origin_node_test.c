@@ -557,7 +557,7 @@ static void body_that_is_not_pinned_is_none(void **state)
 		{OK "ETag: W/\"1\"\r\nContent-Length: 5000\r\n\r\n", "the origin gives no strong validator"},
 		{"HTTP/1.1 206 Partial Content\r\n" STRONG "Content-Type: multipart/byteranges; boundary=b\r\n"
 		 "Content-Length: 5000\r\n\r\n",
-		 "the origin does not tell where in its object the body begins"},
+		 "the origin does not tell which bytes of its object the body is"},
 		{"HTTP/1.1 404 No\r\n" STRONG "Content-Length: 5000\r\n\r\n",
 		 "the origin's status is neither 200 nor 206"},
 	};

@@ -219,6 +219,28 @@ static void alert_while_leased_poisons(void **unused)
 	}
 }
 
+/* The alert may not take the pivot, nor the answer to the client's KeyUpdate behind it the holder's first slot. */
+static void close_notify_leaves_a_closed_generation_first(void **unused)
+{
+	(void)unused;
+	for (int written = 0; written < 2; written++) {
+		struct leased_line line;
+
+		line_open(&line, LINE_TLS13, true, 0);
+		if (written)
+			line_expect_written(&line, 100);
+		assert_null(line_take(&line));
+		disc_lease_give_up(&line.lease, line.now);
+		assert_true(line_shut(&line));
+		assert_int_equal(line.update_count, 1);
+		assert_true(openssl_client_update_keys(line.client, true));
+		line_read_on(&line);
+		line_progress(&line);
+		assert_true(openssl_client_was_notified(line.client));
+		line_close(&line);
+	}
+}
+
 static void generation_in_use_for_long_is_left_for_a_lease(void **unused)
 {
 	struct leased_line line;
@@ -347,6 +369,7 @@ int main(int count, char **arguments)
 		cmocka_unit_test(counter_is_behind_the_records_before_the_first_one_leaves),
 		cmocka_unit_test(accepted_response_that_is_never_sent_leaves_an_unknown_fate),
 		cmocka_unit_test(alert_while_leased_poisons),
+		cmocka_unit_test(close_notify_leaves_a_closed_generation_first),
 		cmocka_unit_test(generation_in_use_for_long_is_left_for_a_lease),
 		cmocka_unit_test(no_lease_without_a_key_update_to_spare),
 		cmocka_unit_test(both_kinds_of_leases_take_turns),

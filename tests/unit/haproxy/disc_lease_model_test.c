@@ -185,6 +185,10 @@ static void finish(struct leased_line *line)
 	if (line->lease.state == DISC_LS_PASSING)
 		seen.closed_in_records++;
 	notified = line_shut(line);
+	if (below(2)) {
+		client_updates_keys(line);
+		line_read_on(line);
+	}
 	line->server.room = SIZE_MAX;
 	line_progress(line);
 	if (!openssl_client_was_alerted(line->client))

@@ -355,6 +355,13 @@ void line_read(struct leased_line *line)
 		line->dead = true;
 }
 
+void line_read_on(struct leased_line *line)
+{
+	carry_to_server(line);
+	if (line->lease.state == DISC_LS_NONE)
+		(void)wolfssl_server_read(&line->server);
+}
+
 void line_flush(struct leased_line *line)
 {
 	enum server_result result;

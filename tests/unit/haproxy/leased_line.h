@@ -81,6 +81,9 @@ void line_drain(struct leased_line *line);
 /* Lets the server read what the client sent, unless records are passing. */
 void line_read(struct leased_line *line);
 
+/* The same, also after line_shut(). */
+void line_read_on(struct leased_line *line);
+
 /* Flushes wolfSSL's output buffer behind the lease's back, as HAProxy's ssl_sock_handshake() would. */
 void line_flush(struct leased_line *line);
 
