@@ -252,13 +252,16 @@ def claims_none_with_its_proof_of_records(response, exchange):
 @on_response
 def claims_none_of_before(response, exchange):
     """The first of the pair was declined, truly; the second gets that announcement."""
-    ordinary(response, exchange.first_of_pair(response.get("Disc-Body")))
+    earlier = exchange.first_of_pair(response.get("Disc-Body"))
+    if earlier != response.get("Disc-Body"):
+        ordinary(response, earlier)
 
 
 @on_response
 def claims_none_with_proof_of_before(response, exchange):
-    proof = exchange.first_of_pair(response.proof())
-    ordinary(response, f"none; ticket={response.ticket()}; proof={proof}")
+    earlier = exchange.first_of_pair(response.proof())
+    if earlier != response.proof():
+        ordinary(response, f"none; ticket={response.ticket()}; proof={earlier}")
 
 
 @on_response
