@@ -128,7 +128,7 @@ swapped() {
 
 # --- fetches first with HAProxy's ticket ---
 
-# spoilt NAME: with a request whose proof is wrong: the attacker is told nothing about the lease.
+# spoilt NAME: with a request whose proof is wrong: the attacker learns nothing about the lease.
 spoilt() {
 	attacked "$1" unannounced
 	not grep "^apart $1: .*Disc-Body" "$LAB"/fake-n?.log

@@ -254,7 +254,7 @@ static void generation_in_use_for_long_is_left_for_a_lease(void **unused)
 	byte_queue_consume(&line.server.output, byte_queue_length(&line.server.output));
 	line_close(&line);
 
-	/* Not so many records under one key, by HAProxy or by a node. */
+	/* No more records under one key than RFC 8446 5.5 allows, by HAProxy and nodes together. */
 	line_open(&line, LINE_TLS13, true, 0);
 	wolfssl_server_set_sequence(&line.server, DISC_OWN_SEQ_MAX - 1);
 	assert_null(line_take(&line));
