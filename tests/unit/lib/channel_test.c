@@ -395,6 +395,27 @@ static void frames_may_be_cut_anywhere(void **state)
 	forger_close(&forger);
 }
 
+#define BURST 200u /* records: far more than are taken at a time */
+
+static bool has_burst(void *end)
+{
+	return ((struct end *)end)->frames == BURST;
+}
+
+/* They come out of the socket with one call, so nothing but the channel itself knows of those that wait for their turn. */
+static void records_that_arrive_together_are_all_delivered(void **state)
+{
+	struct pair *pair = *state;
+	struct forger forger;
+
+	forger_open(&forger, pair);
+	for (unsigned i = 0; i < BURST; i++)
+		forger_write(&forger, pair, "\x00\x00\x00\x01x", 5);
+	run_until(pair->loop, has_burst, &pair->node, "all frames arrive");
+	assert_int_equal(pair->node.bytes, BURST);
+	forger_close(&forger);
+}
+
 static void peer_that_hangs_up_later_closes_with_a_reason(void **state)
 {
 	struct pair *pair = *state;
@@ -484,6 +505,7 @@ int main(void)
 		channel_case(frame_longer_than_allowed_closes_with_a_reason),
 		channel_case(empty_frame_closes_with_a_reason),
 		channel_case(frames_may_be_cut_anywhere),
+		channel_case(records_that_arrive_together_are_all_delivered),
 		channel_case(peer_that_hangs_up_later_closes_with_a_reason),
 		channel_case(frames_out_of_bounds_are_not_sent),
 		channel_case(full_queue_refuses_and_then_drains),
