@@ -298,11 +298,25 @@ static int flt_disc_wait_response(struct stream *s)
 	return 1;
 }
 
+/* Makes the server's mux receive on, which waited for the headers of the response of <s>
+ * to be looked at.
+ */
+static void flt_disc_resume_recv(struct stream *s)
+{
+	struct stconn *sc = s->scb;
+	const struct connection *conn = sc_conn(sc);
+
+	if (conn && conn->mux && (sc->wait_event.events & SUB_RETRY_RECV)) {
+		conn->mux->unsubscribe(sc, SUB_RETRY_RECV, &sc->wait_event);
+		tasklet_wakeup(sc->wait_event.tasklet);
+	}
+}
+
 /* Called before http_wait_for_response(). Returns 1 if it is to be called, otherwise 0. */
 static int flt_disc_pre_response(struct stream *s, struct disc_stream *ds)
 {
 	struct htx *htx = htxbuf(&s->res.buf);
-	int ret;
+	int awaited, ret;
 
 	if ((htx->flags & HTX_FL_PARSING_ERROR) && http_disc_replay_failed(s))
 		return 1;
@@ -312,7 +326,10 @@ static int flt_disc_pre_response(struct stream *s, struct disc_stream *ds)
 		return flt_disc_wait_response(s);
 	if (htx_get_first_type(htx) != HTX_BLK_RES_SL)
 		return 1;
+	awaited = flt_disc_awaits_response(s);
 	ret = flt_disc_check_heads(s, ds, htx);
+	if (awaited && !flt_disc_awaits_response(s))
+		flt_disc_resume_recv(s);
 	if (ret == 0 && !http_disc_replay(s))
 		htx->flags |= HTX_FL_PARSING_ERROR;
 	else if (ret < 0)
@@ -404,6 +421,16 @@ void flt_disc_replied(struct stream *s)
 void flt_disc_unsent(struct stream *s, const void *area, size_t size)
 {
 	http_disc_unsent(s, area, size);
+}
+
+/* Returns non-zero if the request of <s> left with a ticket, and it is not known yet whether
+ * records follow the headers of its response.
+ */
+int flt_disc_awaits_response(const struct stream *s)
+{
+	const struct disc_txn *disc = http_disc_txn(s);
+
+	return disc && disc->ticket[0] && !(disc->flags & DISC_TF_ANNOUNCED);
 }
 #endif
 

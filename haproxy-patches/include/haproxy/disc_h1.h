@@ -2,8 +2,9 @@
  * include/haproxy/disc_h1.h
  * What the HTTP/1 mux does otherwise for a response whose payload is made of TLS records.
  *
- * The functions get the response's <lease>, which is NULL for all other responses: these
- * are not concerned.
+ * Most functions get the response's <lease>, which is NULL for all other responses: these
+ * are not concerned. Those which are called before the response is known get its stream
+ * connector.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,9 +13,13 @@
 #define _HAPROXY_DISC_H1_H
 
 #include <haproxy/disc_lease-t.h>
+#include <haproxy/flt_disc.h>
 #include <haproxy/h1.h>
 #include <haproxy/mux_h1-t.h>
+#include <haproxy/stconn.h>
 #include <haproxy/xprt_disc.h>
+
+#define DISC_H1_FIRST_RECV 2048 /* bytes: most heads fit, and what it reads of the body costs little to copy */
 
 /* Called when Content-Length was parsed to <h1m>: the client counts plaintext, the mux has
  * to count records. Returns non-zero, or 0 if it is not the length that was announced.
@@ -27,6 +32,35 @@ static inline int disc_h1_count_records(const struct disc_lease *lease, struct h
 		return 0;
 	h1m->curr_len = h1m->body_len = lease->ciphertext;
 	return 1;
+}
+
+/* Returns the stream whose server is behind <sc>, which may be NULL, or NULL. */
+static inline const struct stream *disc_h1_server_stream(const struct stconn *sc)
+{
+	return (sc && (sc->flags & SC_FL_ISBACK)) ? sc_strm(sc) : NULL;
+}
+
+/* Returns how much of the <max> bytes that there is room for may be received first of a
+ * response for <sc>. If records may follow, the headers and little else: the records are
+ * spliced then instead of being copied to buffers.
+ */
+static inline size_t disc_h1_first_recv(const struct stconn *sc, size_t max)
+{
+	const struct stream *s = disc_h1_server_stream(sc);
+
+	return (s && flt_disc(s) && flt_disc_awaits_response(s)) ? MIN(max, DISC_H1_FIRST_RECV) : max;
+}
+
+/* Returns non-zero if more may be received of the response <h1m> for <sc>. Its payload may
+ * not while its headers, all of which are there, were not looked at: they tell whether it
+ * is made of records. The stream has been woken up for that, and resumes the mux
+ * afterwards.
+ */
+static inline int disc_h1_may_recv(const struct stconn *sc, const struct h1m *h1m)
+{
+	const struct stream *s = unlikely(h1m->state > H1_MSG_LAST_LF) ? disc_h1_server_stream(sc) : NULL;
+
+	return !s || !flt_disc(s) || !flt_disc_awaits_response(s);
 }
 
 /* Called before payload is sent. The client of a handed-off connection gets its body from
