@@ -16,6 +16,7 @@ int result_queue_init(struct result_queue *queue)
 	}
 	queue->head = NULL;
 	queue->tail = &queue->head;
+	queue->urgent = false;
 	queue->loop = NULL;
 	return 0;
 }
@@ -28,6 +29,7 @@ static struct offload_result *take_all(struct result_queue *queue)
 	list = queue->head;
 	queue->head = NULL;
 	queue->tail = &queue->head;
+	queue->urgent = false;
 	pthread_mutex_unlock(&queue->lock);
 	return list;
 }
@@ -58,11 +60,29 @@ static void deliver(struct result_queue *queue)
 	}
 }
 
-static void on_wake(struct ev_loop *loop, ev_async *wake, int events)
+static void on_delay(struct ev_loop *loop, ev_timer *delay, int events)
 {
 	(void)loop;
 	(void)events;
-	deliver(wake->data);
+	deliver(delay->data);
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *wake, int events)
+{
+	struct result_queue *queue = wake->data;
+	bool urgent;
+
+	(void)events;
+	pthread_mutex_lock(&queue->lock);
+	urgent = queue->urgent;
+	pthread_mutex_unlock(&queue->lock);
+	if (urgent) {
+		ev_timer_stop(loop, &queue->delay);
+		deliver(queue);
+	} else if (!ev_is_active(&queue->delay)) {
+		ev_timer_set(&queue->delay, RESULT_DELAY_S, 0.);
+		ev_timer_start(loop, &queue->delay);
+	}
 }
 
 void result_queue_attach(struct result_queue *queue, struct ev_loop *loop,
@@ -71,7 +91,8 @@ void result_queue_attach(struct result_queue *queue, struct ev_loop *loop,
 	queue->receive = receive;
 	queue->context = context;
 	ev_async_init(&queue->wake, on_wake);
-	queue->wake.data = queue;
+	ev_init(&queue->delay, on_delay);
+	queue->wake.data = queue->delay.data = queue;
 	ev_async_start(loop, &queue->wake);
 	pthread_mutex_lock(&queue->lock);
 	queue->loop = loop;
@@ -88,11 +109,13 @@ void result_queue_detach(struct result_queue *queue)
 	queue->loop = NULL;
 	pthread_mutex_unlock(&queue->lock);
 	ev_async_stop(loop, &queue->wake);
+	ev_timer_stop(loop, &queue->delay);
 }
 
 void result_queue_push(struct result_queue *queue, const struct offload_result *result)
 {
 	struct offload_result *copy = malloc(sizeof(*copy));
+	bool first, failed = result->outcome != CONTROL_OUTCOME_SEALED;
 
 	if (!copy) {
 		log_error("out of memory: the result of an offload is not sent to its agent");
@@ -101,10 +124,12 @@ void result_queue_push(struct result_queue *queue, const struct offload_result *
 	*copy = *result;
 	copy->next = NULL;
 	pthread_mutex_lock(&queue->lock);
+	first = !queue->head;
 	*queue->tail = copy;
 	queue->tail = &copy->next;
+	queue->urgent = queue->urgent || failed;
 	/* Under the lock, so that the loop cannot go away between the look and the call. */
-	if (queue->loop)
+	if (queue->loop && (first || failed))
 		ev_async_send(queue->loop, &queue->wake);
 	pthread_mutex_unlock(&queue->lock);
 }

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Result queue: how offloads ended, from the threads that served them to the loop that holds the control channels. */
+/* Result queue: how offloads ended, from the threads that served them to the loop that holds the control channels.
+ *
+ * A body that went well is reported within RESULT_DELAY_S, together with others: that spares both sides a wake-up for each.
+ * What went wrong is reported at once, with all that waits. */
 #ifndef DISC_RESULT_QUEUE_H
 #define DISC_RESULT_QUEUE_H
 
 #include <ev.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "control.h"
 #include "ticket.h"
+
+#define RESULT_DELAY_S 0.02
 
 struct offload_result {
 	struct ticket ticket;
@@ -22,8 +28,10 @@ struct offload_result {
 struct result_queue {
 	pthread_mutex_t lock;
 	struct offload_result *head, **tail;
+	bool urgent;          /* one of them tells of a failure */
 	struct ev_loop *loop; /* NULL: nobody receives */
 	ev_async wake;
+	ev_timer delay;
 	void (*receive)(void *context, const struct offload_result *result);
 	void *context;
 };
@@ -32,7 +40,8 @@ struct result_queue {
 int result_queue_init(struct result_queue *queue);
 void result_queue_destroy(struct result_queue *queue);
 
-/* From now on <receive> is called on <loop>, in whose thread this is called, for each result in order. */
+/* From now on <receive> is called on <loop>, in whose thread this is called, for each result in order, when
+ * it is due. */
 void result_queue_attach(struct result_queue *queue, struct ev_loop *loop,
 			 void (*receive)(void *context, const struct offload_result *result), void *context);
 
