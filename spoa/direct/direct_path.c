@@ -22,8 +22,6 @@
 #define ERROR_MAX 256
 
 struct direct_path {
-	struct direct_path_owner owner;
-	struct handoff_environment environment;
 	struct handoff_table table;
 	struct node_link_listener listener;
 	struct dispatch_direct offers;
@@ -32,20 +30,9 @@ struct direct_path {
 	double drains_since[NODE_MAX]; /* by the nodes' index; loop time */
 	ev_timer look, count;
 	size_t leftovers;
-	bool ending;
 };
 
 /* --- handoffs --- */
-
-static void handoff_ended(void *context, struct handoff *handoff)
-{
-	struct direct_path *direct = context;
-
-	handoff_table_remove(&direct->table, handoff);
-	handoff_free(handoff);
-	if (direct->owner.settled && !direct->ending)
-		direct->owner.settled(direct->owner.context);
-}
 
 /* Refuses a parked connection, to which nothing was done: HAProxy goes on by the splice path. <fd> is -1 if the
  * descriptor did not get here; <handoff> is the ticket's, in OFFERED, or NULL; <why> is for the log. */
@@ -53,17 +40,17 @@ static void refuse_handoff(struct direct_path *direct, struct handoff_connection
 			   const struct handoff_message *message, int fd, struct handoff *handoff, const char *why)
 {
 	const struct handoff_message refused = {.type = HANDOFF_MESSAGE_REFUSED, .handoff = message->handoff};
-	struct handoff_environment *environment = &direct->environment;
+	struct handoff_table *table = &direct->table;
 	char digits[TICKET_TEXT_LEN + 1], note[LOG_LIMIT_NOTE_MAX];
 
 	ticket_format(digits, &message->ticket);
-	if (log_limit_allow(&environment->losses, ev_now(environment->loop), note))
+	if (log_limit_allow(&table->losses, ev_now(table->loop), note))
 		log_warning("ticket %.8s takes the splice path: %s%s", digits, why, note);
 	if (fd >= 0)
 		(void)close(fd);
 	if (handoff)
-		handoff_decline(handoff);
-	spoa_metrics_add(direct->owner.metrics, SPOA_HANDOFFS_REFUSED, 1);
+		handoff_feed(handoff, EVENT_DECLINE);
+	spoa_metrics_add(direct->table.metrics, SPOA_HANDOFFS_REFUSED, 1);
 	handoff_connection_send(connection, &refused);
 }
 
@@ -73,7 +60,7 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 	struct direct_path *direct = context;
 	struct handoff *handoff = handoff_table_find(&direct->table, &message->ticket);
 
-	if (fd < 0 && (!handoff || handoff->state == HANDOFF_OFFERED)) {
+	if (fd < 0 && (!handoff || handoff->machine.state == HANDOFF_OFFERED)) {
 		refuse_handoff(direct, connection, message, fd, handoff, "no descriptor is left for its connection");
 		return NULL;
 	}
@@ -81,12 +68,12 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 		refuse_handoff(direct, connection, message, fd, NULL, "it is unknown to this agent");
 		return NULL;
 	}
-	if (handoff->state != HANDOFF_OFFERED ||
+	if (handoff->machine.state != HANDOFF_OFFERED ||
 	    !handoff_table_number(&direct->table, handoff, connection, message->handoff)) {
 		if (fd >= 0)
 			(void)close(fd);
-		return handoff->state != HANDOFF_OFFERED ? "it parked two connections for one ticket"
-							 : "it used a number twice";
+		return handoff->machine.state != HANDOFF_OFFERED ? "it parked two connections for one ticket"
+								 : "it used a number twice";
 	}
 	handoff_parked(handoff, connection, message->handoff, message->bytes, fd);
 	return NULL;
@@ -97,49 +84,37 @@ static void on_abandon(void *context, struct handoff_connection *connection, uin
 	struct direct_path *direct = context;
 	struct handoff *handoff = handoff_table_find_number(&direct->table, connection, number);
 
-	if (!handoff)
-		return; /* it has ended, and HAProxy did not know yet */
-	handoff_table_unnumber(&direct->table, handoff);
-	handoff_abandon(handoff);
+	/* Else it has ended, and HAProxy did not know yet. */
+	if (handoff)
+		handoff_feed(handoff, EVENT_ABANDON);
 }
-
-struct haproxy {
-	struct direct_path *direct;
-	const struct handoff_connection *connection;
-};
 
 static void abandon_if_parked_by(void *context, struct handoff *handoff)
 {
-	const struct haproxy *haproxy = context;
-
-	if (!handoff->haproxy || handoff->haproxy != haproxy->connection)
-		return;
-	handoff_table_unnumber(&haproxy->direct->table, handoff);
-	handoff_abandon(handoff);
+	if (handoff->haproxy == context)
+		handoff_feed(handoff, EVENT_ABANDON);
 }
 
 static void on_haproxy_closed(void *context, struct handoff_connection *connection)
 {
-	struct haproxy haproxy = {context, connection};
+	struct direct_path *direct = context;
 
-	handoff_table_each(&haproxy.direct->table, abandon_if_parked_by, &haproxy);
+	handoff_table_each(&direct->table, abandon_if_parked_by, connection);
 }
 
 static void recall_if_parked_by(void *context, struct handoff *handoff)
 {
-	const struct haproxy *haproxy = context;
-
 	/* None that is only offered may be handed off any more, on whichever connection its PARKED comes. */
-	if (handoff->state == HANDOFF_OFFERED || (handoff->haproxy && handoff->haproxy == haproxy->connection))
-		handoff_recall_for_haproxy(handoff);
+	if (handoff->machine.state == HANDOFF_OFFERED || handoff->haproxy == context)
+		handoff_feed(handoff, EVENT_RECALL);
 }
 
 static void on_recall(void *context, struct handoff_connection *connection)
 {
-	struct haproxy haproxy = {context, connection};
+	struct direct_path *direct = context;
 
 	log_notice("HAProxy recalls its connections");
-	handoff_table_each(&haproxy.direct->table, recall_if_parked_by, &haproxy);
+	handoff_table_each(&direct->table, recall_if_parked_by, connection);
 }
 
 static const struct handoff_server_events handoff_server_events = {
@@ -184,31 +159,13 @@ static const char *on_node_message(void *context, struct node *node, const struc
 				  control_type_text(message->type));
 		return NULL;
 	}
-	switch (message->type) {
-	case CONTROL_PREPARED:
-		return handoff_prepared(handoff, &message->u.prepared);
-	case CONTROL_HANDOFF_REPLY:
-		return handoff_replied(handoff, &message->u.handoff_reply);
-	case CONTROL_PROGRESS:
-		return handoff_progressed(handoff, &message->u.progress);
-	case CONTROL_CLIENT_DATA:
-		return handoff_client_sent(handoff, &message->u.client_data);
-	case CONTROL_DRAINED:
-		return handoff_drained(handoff);
-	case CONTROL_HANDBACK:
-		return handoff_handed_back(handoff, &message->u.handback);
-	case CONTROL_GONE:
-		return handoff_gone(handoff, &message->u.gone);
-	default:
-		handoff_resulted(handoff);
-		return NULL;
-	}
+	return handoff_received(handoff, message);
 }
 
 static void node_lost_if_its(void *context, struct handoff *handoff)
 {
 	if (handoff->node == context)
-		handoff_node_lost(handoff);
+		handoff_feed(handoff, EVENT_NODE_LOST);
 }
 
 static void on_node_lost(void *context, struct node *node)
@@ -228,17 +185,17 @@ static void on_node_drains(void *context, struct node *node)
 {
 	struct direct_path *direct = context;
 
-	direct->drains_since[node->index] = ev_now(direct->owner.loop);
+	direct->drains_since[node->index] = ev_now(direct->table.loop);
 }
 
 /* Recalls what draining nodes have, after a moment: a node that begins to drain at the same time is no replica. */
 static void recall_from_draining(struct direct_path *direct)
 {
-	const struct spoa_config *config = direct->owner.config;
-	double now = ev_now(direct->owner.loop);
+	const struct spoa_config *config = direct->table.config;
+	double now = ev_now(direct->table.loop);
 
 	for (size_t i = 0; i < config->node_count; i++)
-		if (node_link_readiness(direct->owner.links[i]) == NODE_LINK_DRAINING &&
+		if (node_link_readiness(direct->table.links[i]) == NODE_LINK_DRAINING &&
 		    now - direct->drains_since[i] >= DRAIN_SETTLES_S)
 			handoff_table_each(&direct->table, recall_if_its, &config->nodes[i]);
 }
@@ -247,19 +204,19 @@ static void recall_from_draining(struct direct_path *direct)
 
 static void show(struct direct_path *direct, enum spoa_metric id, uint64_t value)
 {
-	atomic_store_explicit(&direct->owner.metrics->all[id].value, (int64_t)value, memory_order_relaxed);
+	atomic_store_explicit(&direct->table.metrics->all[id].value, (int64_t)value, memory_order_relaxed);
 }
 
 static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct direct_path *direct = timer->data;
-	const struct spoa_config *config = direct->owner.config;
+	const struct spoa_config *config = direct->table.config;
 
 	(void)loop;
 	(void)events;
 	show(direct, SPOA_NODES_UNREACHABLE,
-	     node_reach_find(&direct->routes, direct->environment.steering, config->nodes, config->node_count,
-			     direct->environment.routes));
+	     node_reach_find(&direct->routes, direct->table.steering, config->nodes, config->node_count,
+			     direct->table.routes));
 }
 
 static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
@@ -270,7 +227,7 @@ static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	recall_from_draining(direct);
-	steering_count(direct->environment.steering, &counters);
+	steering_count(direct->table.steering, &counters);
 	show(direct, SPOA_STEERING_FLOWS, counters.flows);
 	show(direct, SPOA_STEERING_REDIRECTED, counters.redirected);
 	show(direct, SPOA_STEERING_HELD, counters.held);
@@ -286,16 +243,15 @@ static bool can_be_direct(struct direct_path *direct, const struct control_offer
 			  const struct policy_route *route, const struct node *node,
 			  const struct client_address *client)
 {
-	struct handoff_environment *environment = &direct->environment;
+	struct handoff_table *table = &direct->table;
 	const size_t family = client->family == CLIENT_IPV6;
 
-	return route->path != POLICY_PATH_SPLICE && !environment->draining && client->family != CLIENT_UNKNOWN &&
+	return route->path != POLICY_PATH_SPLICE && !table->draining && client->family != CLIENT_UNKNOWN &&
 	       offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
-	       breaker_allows(&environment->breakers[route - environment->config->policy.routes],
-			      ev_now(environment->loop)) &&
-	       node_link_direct(environment->links[node->index]) &&
-	       node_reach_usable(&direct->routes, node, family, &environment->routes[node->index][family],
-				 ev_now(environment->loop));
+	       breaker_allows(&table->breakers[route - table->config->policy.routes], ev_now(table->loop)) &&
+	       node_link_direct(table->links[node->index]) &&
+	       node_reach_usable(&direct->routes, node, family, &table->routes[node->index][family],
+				 ev_now(table->loop));
 }
 
 /* If the direct path can be taken, keeps what a takeover needs and sets offer->direct_min. */
@@ -307,14 +263,14 @@ static void expect(void *context, struct control_offer *offer, const struct poli
 
 	if (!can_be_direct(direct, offer, route, node, client))
 		return;
-	handoff = handoff_new(&direct->environment, offer, route, node);
+	handoff = handoff_new(&direct->table, offer, route, node);
 	if (!handoff)
 		return;
 	if (!handoff_table_add(&direct->table, handoff)) {
 		handoff_free(handoff);
 		return;
 	}
-	offer->direct_min = route->path == POLICY_PATH_DIRECT ? 1 : direct->owner.config->direct.min_size;
+	offer->direct_min = route->path == POLICY_PATH_DIRECT ? 1 : direct->table.config->direct.min_size;
 }
 
 static void forget(void *context, const struct ticket *ticket)
@@ -343,7 +299,7 @@ static void on_leftover(void *context, const struct tcp_state *flow, const struc
 	struct tcp_fault fault;
 
 	direct->leftovers++;
-	spoa_metrics_add(direct->owner.metrics, SPOA_LEFTOVERS, 1);
+	spoa_metrics_add(direct->table.metrics, SPOA_LEFTOVERS, 1);
 	if (seen->any && tcp_reset(flow, seen->acknowledged, &fault) < 0)
 		log_debug("%s, left over by an earlier process, could not be reset: %s: %s",
 			  tcp_state_format(flow, text), fault.call, strerror(fault.error));
@@ -357,7 +313,7 @@ static void tell_off(const char *why)
 /* How many connections may be handed off at a time. Returns 0, or -1 after a line in the log. */
 static int check_needs(struct direct_path *direct)
 {
-	const struct spoa_config *config = direct->owner.config;
+	const struct spoa_config *config = direct->table.config;
 	char why[ERROR_MAX];
 
 	if (direct_needs_capabilities(why, sizeof(why)) == 0)
@@ -374,7 +330,7 @@ static int check_needs(struct direct_path *direct)
 
 static int open_steering(struct direct_path *direct)
 {
-	const struct spoa_config_direct *settings = &direct->owner.config->direct;
+	const struct spoa_config_direct *settings = &direct->table.config->direct;
 	const struct steering_settings wanted = {
 		.interfaces = settings->interfaces, .max_flows = settings->max_flows, .max_age = FLOW_AGE_S};
 	struct tcp_fault fault;
@@ -385,9 +341,8 @@ static int open_steering(struct direct_path *direct)
 		tell_off(error);
 		return -1;
 	}
-	direct->environment.steering =
-		steering_open(direct->owner.loop, &wanted, on_leftover, direct, error, sizeof(error));
-	if (!direct->environment.steering) {
+	direct->table.steering = steering_open(direct->table.loop, &wanted, on_leftover, direct, error, sizeof(error));
+	if (!direct->table.steering) {
 		tell_off(error);
 		return -1;
 	}
@@ -397,22 +352,21 @@ static int open_steering(struct direct_path *direct)
 	return 0;
 }
 
-static int make_environment(struct direct_path *direct)
+static int make_table(struct direct_path *direct, const struct direct_path_owner *owner)
 {
-	struct handoff_environment *environment = &direct->environment;
-	const struct spoa_config *config = direct->owner.config;
+	struct handoff_table *table = &direct->table;
 
-	environment->loop = direct->owner.loop;
-	environment->config = config;
-	environment->metrics = direct->owner.metrics;
-	environment->links = direct->owner.links;
-	environment->ended = handoff_ended;
-	environment->context = direct;
-	environment->leases = lease_store_new();
-	environment->breakers = calloc(config->policy.count + 1, sizeof(*environment->breakers));
-	environment->frozen = malloc(sizeof(*environment->frozen));
-	environment->frame = secret_alloc(CONTROL_MESSAGE_MAX);
-	if (environment->leases && environment->breakers && environment->frozen && environment->frame)
+	table->loop = owner->loop;
+	table->config = owner->config;
+	table->metrics = owner->metrics;
+	table->links = owner->links;
+	table->settled = owner->settled;
+	table->context = owner->context;
+	table->leases = lease_store_new();
+	table->breakers = calloc(table->config->policy.count + 1, sizeof(*table->breakers));
+	table->frozen = malloc(sizeof(*table->frozen));
+	table->frame = secret_alloc(CONTROL_MESSAGE_MAX);
+	if (table->leases && table->breakers && table->frozen && table->frame)
 		return 0;
 	log_error("the direct path is off: out of memory");
 	return -1;
@@ -423,16 +377,16 @@ static void start_timers(struct direct_path *direct)
 	ev_timer_init(&direct->look, on_look, ROUTES_S, ROUTES_S);
 	ev_timer_init(&direct->count, on_count, COUNT_S, COUNT_S);
 	direct->look.data = direct->count.data = direct;
-	ev_timer_start(direct->owner.loop, &direct->look);
-	ev_timer_start(direct->owner.loop, &direct->count);
-	on_look(direct->owner.loop, &direct->look, 0);
+	ev_timer_start(direct->table.loop, &direct->look);
+	ev_timer_start(direct->table.loop, &direct->count);
+	on_look(direct->table.loop, &direct->look, 0);
 }
 
 static int open_handoff_socket(struct direct_path *direct)
 {
-	const struct spoa_config_direct *settings = &direct->owner.config->direct;
+	const struct spoa_config_direct *settings = &direct->table.config->direct;
 
-	direct->server = handoff_server_new(direct->owner.loop, &settings->socket, &settings->owner,
+	direct->server = handoff_server_new(direct->table.loop, &settings->socket, &settings->owner,
 					    &handoff_server_events, direct);
 	return direct->server ? 0 : -1;
 }
@@ -455,10 +409,9 @@ struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 		keep_capabilities("");
 		return NULL;
 	}
-	direct->owner = *owner;
 	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
 	direct->offers = (struct dispatch_direct){expect, forget, direct, &direct->listener};
-	if (check_needs(direct) < 0 || make_environment(direct) < 0 || open_steering(direct) < 0 ||
+	if (make_table(direct, owner) < 0 || check_needs(direct) < 0 || open_steering(direct) < 0 ||
 	    open_handoff_socket(direct) < 0) {
 		/* Detaching takes a capability: what was attached, and what an earlier process left, which nobody else
 		 * will. One that still drains beside us loses its own, as when this path does open. */
@@ -475,41 +428,41 @@ struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 static void give_up(void *context, struct handoff *handoff)
 {
 	(void)context;
-	handoff_give_up(handoff);
+	handoff_feed(handoff, EVENT_AGENT_ENDS);
 }
 
 void direct_path_free(struct direct_path *direct)
 {
-	struct handoff_environment *environment;
+	struct handoff_table *table;
 
 	if (!direct)
 		return;
-	environment = &direct->environment;
-	direct->ending = true;
-	handoff_table_each(&direct->table, give_up, NULL);
+	table = &direct->table;
+	table->settled = NULL;
+	handoff_table_each(table, give_up, NULL);
 	handoff_server_free(direct->server);
-	ev_timer_stop(direct->owner.loop, &direct->look);
-	ev_timer_stop(direct->owner.loop, &direct->count);
-	if (environment->steering)
-		steering_close(environment->steering);
-	lease_store_free(environment->leases);
-	free(environment->breakers);
-	free(environment->frozen);
-	secret_free(environment->frame, CONTROL_MESSAGE_MAX);
+	ev_timer_stop(direct->table.loop, &direct->look);
+	ev_timer_stop(direct->table.loop, &direct->count);
+	if (table->steering)
+		steering_close(table->steering);
+	lease_store_free(table->leases);
+	free(table->breakers);
+	free(table->frozen);
+	secret_free(table->frame, CONTROL_MESSAGE_MAX);
 	free(direct);
 }
 
 static void recall(void *context, struct handoff *handoff)
 {
 	(void)context;
-	handoff_recall(handoff);
+	handoff_feed(handoff, EVENT_AGENT_DRAINS);
 }
 
 void direct_path_drain(struct direct_path *direct)
 {
-	if (direct->environment.draining)
+	if (direct->table.draining)
 		return;
-	direct->environment.draining = true;
+	direct->table.draining = true;
 	handoff_server_drain(direct->server);
 	handoff_table_each(&direct->table, recall, NULL);
 }

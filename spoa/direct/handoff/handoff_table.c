@@ -3,7 +3,7 @@
 #define HASH_NONFATAL_OOM 1
 #include "handoff_table.h"
 
-#include <string.h>
+#include "handoff.h"
 
 bool handoff_table_add(struct handoff_table *table, struct handoff *handoff)
 {
@@ -65,7 +65,7 @@ size_t handoff_table_parked(const struct handoff_table *table)
 	size_t count = 0;
 
 	for (handoff = table->tickets; handoff; handoff = handoff->by_ticket.next)
-		count += handoff->state != HANDOFF_OFFERED;
+		count += handoff->machine.state != HANDOFF_OFFERED;
 	return count;
 }
 

@@ -1,17 +1,45 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Handoff table: handoffs by ticket and, from PARKED on, by connection of the handoff socket and number. It owns none
- * of them. Bounded. */
+/* Handoff table: the handoffs of this disc-spoa, by ticket and, from PARKED on, by connection of the handoff socket and
+ * number; with what they share. Bounded. */
 #ifndef DISC_HANDOFF_TABLE_H
 #define DISC_HANDOFF_TABLE_H
 
+#include <ev.h>
 #include <stdbool.h>
 
-#include "handoff.h"
+#include "breaker.h"
+#include "lease_store.h"
+#include "log_limit.h"
+#include "node_link.h"
+#include "node_reach.h"
+#include "spoa_config.h"
+#include "spoa_metrics.h"
+#include "steering.h"
+#include "tcp_freeze.h"
 
-/* Empty when all zero but <max>. */
+struct handoff;
+struct handoff_connection;
+
+/* Empty when all zero but what its owner, direct_path, fills in. */
 struct handoff_table {
 	struct handoff *tickets, *numbers; /* heads of the hashes */
 	size_t count, max;
+	size_t collected;                             /* bytes that takeovers collect at this time */
+	bool draining;                                /* nothing is handed off any more */
+	struct log_limit takeovers, losses, failures; /* lines of each kind */
+	/* The owner's. */
+	struct ev_loop *loop;
+	const struct spoa_config *config;
+	struct spoa_metrics *metrics;
+	struct node_link *const *links; /* by the nodes' index */
+	struct steering *steering;
+	struct lease_store *leases;
+	struct breaker *breakers;              /* one for each route of the policy */
+	struct node_route routes[NODE_MAX][2]; /* by the nodes' index; IPv4 and IPv6 */
+	struct tcp_frozen *frozen;             /* for the connection that is being frozen */
+	uint8_t *frame;                        /* room for one encoded message, secret_alloc()ed */
+	void (*settled)(void *context);        /* a handoff has ended and is freed; may be NULL */
+	void *context;
 };
 
 /* Adds <handoff>, whose ticket no other has. Returns false if the table is full or memory is exhausted. */

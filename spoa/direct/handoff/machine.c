@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "machine.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#define ONLY_ONCE "its body is an HTTP origin's, which is never sealed a second time"
+#define NOT_ACKNOWLEDGED "nothing that it sends is acknowledged by the client"
+#define NOT_HELD "its packets cannot be held"
+
+/* One event or one outcome, and what is done about it. */
+struct turn {
+	struct machine *machine;
+	const struct machine_event *event;
+	const struct machine_outcome *outcome;
+	struct machine_step step;
+};
+
+typedef void transition(struct turn *turn);
+
+const char *handoff_state_text(enum handoff_state state)
+{
+	static const char *const texts[] = {
+#define HANDOFF_STATE_TEXT(name, text) [HANDOFF_##name] = text,
+		HANDOFF_STATE_TABLE(HANDOFF_STATE_TEXT)
+#undef HANDOFF_STATE_TEXT
+	};
+
+	return texts[state];
+}
+
+/* --- actions --- */
+
+static void act(struct turn *turn, enum handoff_action action)
+{
+	assert(turn->step.count < MACHINE_ACTIONS_MAX);
+	turn->step.actions[turn->step.count++] = action;
+}
+
+static void ask(struct turn *turn, enum handoff_action question)
+{
+	act(turn, question);
+	turn->machine->asked = question;
+}
+
+static void set_timer(struct turn *turn, enum handoff_timer timer)
+{
+	act(turn, ACTION_SET_TIMER);
+	turn->step.timer = timer;
+}
+
+/* A node that is gone, or whose channel is closed, has dropped its clone by itself. */
+static void tell_node(struct turn *turn, enum handoff_action action)
+{
+	if (!turn->machine->node_gone)
+		act(turn, action);
+}
+
+static void count_failure(struct turn *turn, const char *why)
+{
+	act(turn, ACTION_COUNT_FAILURE);
+	turn->step.why = why;
+}
+
+/* --- the ends --- */
+
+static void end(struct turn *turn, const char *how)
+{
+	act(turn, ACTION_END);
+	turn->step.how = how;
+	turn->machine->state = HANDOFF_ENDED;
+}
+
+static void lose(struct turn *turn, enum handoff_loss loss, const char *why, const char *more)
+{
+	turn->step.loss = loss;
+	turn->step.why = why;
+	turn->step.more = more;
+	act(turn, ACTION_NOTE_LOSS);
+	if (turn->machine->state == HANDOFF_COMPLETING)
+		act(turn, ACTION_TELL_PROGRESS);
+	act(turn, ACTION_RESET);
+	if (turn->machine->state != HANDOFF_DISCARDING)
+		act(turn, ACTION_TELL_LOST);
+	end(turn, "lost");
+}
+
+static void refuse(struct turn *turn)
+{
+	assert(!turn->machine->taken);
+	tell_node(turn, ACTION_SEND_RECALL);
+	act(turn, ACTION_TELL_REFUSED);
+	end(turn, "refused");
+}
+
+static void give_back(struct turn *turn)
+{
+	act(turn, ACTION_TELL_RETURNED);
+	end(turn, "returned");
+}
+
+static void dispose(struct turn *turn)
+{
+	act(turn, ACTION_RESET);
+	end(turn, "abandoned");
+}
+
+/* --- ways that several states take --- */
+
+/* The connection is live here, or parked and TAKEN was sent. */
+static void continue_here(struct turn *turn)
+{
+	static const char *const words[] = {
+#define COMPLETION_CAUSE_WORD(name, word) [COMPLETION_CAUSE_##name] = word,
+		COMPLETION_CAUSE_TABLE(COMPLETION_CAUSE_WORD)
+#undef COMPLETION_CAUSE_WORD
+	};
+	enum completion_cause cause = turn->machine->cause;
+	bool by_node = cause == COMPLETION_CAUSE_CHANNEL || cause == COMPLETION_CAUSE_REFUSED ||
+		       cause == COMPLETION_CAUSE_RECALLED;
+
+	if (turn->machine->state == HANDOFF_WAITING)
+		tell_node(turn, ACTION_SEND_DISCARD);
+	if (!turn->machine->continuable) {
+		lose(turn, by_node ? HANDOFF_LOSS_NODE : HANDOFF_LOSS_AGENT, words[cause], ONLY_ONCE);
+		return;
+	}
+	act(turn, ACTION_COUNT_COMPLETION);
+	turn->step.cause = cause;
+	turn->machine->state = HANDOFF_COMPLETING;
+	set_timer(turn, TIMER_PROGRESS);
+	ask(turn, ACTION_CONTINUE);
+}
+
+/* This agent writes the continuation from byte <from> of the records on; or HAProxy goes on by the splice path, if it
+ * still can and no node could make the continuation. */
+static void complete(struct turn *turn, enum completion_cause cause, uint64_t from)
+{
+	turn->machine->cause = cause;
+	turn->machine->from = from;
+	if (turn->machine->state != HANDOFF_WAITING || turn->machine->taken)
+		continue_here(turn);
+	else if (turn->machine->continuable)
+		ask(turn, ACTION_TAKE_TO_COMPLETE);
+	else
+		refuse(turn);
+}
+
+static void take_over(struct turn *turn, const char *why)
+{
+	turn->machine->why = why;
+	ask(turn, ACTION_PLAN);
+}
+
+/* The node has the connection, and may not be asked for it, or not be able to keep it. */
+static void discard_and_take_over(struct turn *turn, const char *why)
+{
+	act(turn, ACTION_SEND_DISCARD);
+	take_over(turn, why);
+}
+
+/* In WAITING: hands the connection off if it is fit by now. */
+static void consider(struct turn *turn)
+{
+	if (!turn->machine->prepared)
+		return; /* TIMER_DEADLINE runs */
+	if (turn->machine->announced != turn->machine->ciphertext)
+		lose(turn, HANDOFF_LOSS_NODE, "the node told HAProxy of another length than this agent", NULL);
+	else if (turn->machine->draining)
+		complete(turn, COMPLETION_CAUSE_DRAIN, 0);
+	else if (turn->machine->recalled)
+		complete(turn, COMPLETION_CAUSE_RECALLED, 0);
+	else if (turn->machine->node_gone)
+		complete(turn, COMPLETION_CAUSE_CHANNEL, 0);
+	else
+		ask(turn, ACTION_LOOK);
+}
+
+/* In AWAY: asks for the connection. If only this node can make the body, it must finish it. Packets are not held yet:
+ * the node waits for acknowledgements until its tail is short, and sends Drained then. */
+static void recall(struct turn *turn)
+{
+	if (turn->machine->continuable)
+		ask(turn, ACTION_RECALL);
+}
+
+static bool is_wrong(struct turn *turn)
+{
+	if (!turn->event->wrong)
+		return false;
+	turn->step.verdict = MACHINE_FAULT;
+	turn->step.fault = turn->event->wrong;
+	return true;
+}
+
+/* --- OFFERED --- */
+
+static void park(struct turn *turn)
+{
+	turn->machine->announced = turn->event->bytes;
+	turn->machine->state = HANDOFF_WAITING;
+	if (!turn->machine->prepared)
+		set_timer(turn, TIMER_DEADLINE);
+	consider(turn);
+}
+
+static void prepare(struct turn *turn)
+{
+	if (is_wrong(turn))
+		return;
+	turn->machine->prepared = true;
+	turn->machine->ciphertext = turn->event->bytes;
+	turn->machine->continuable = turn->event->continuable;
+	if (turn->machine->state == HANDOFF_WAITING)
+		consider(turn);
+}
+
+static void decline(struct turn *turn)
+{
+	tell_node(turn, ACTION_SEND_RECALL);
+	end(turn, "declined");
+}
+
+static void expire(struct turn *turn)
+{
+	end(turn, "not handed off");
+}
+
+/* Without Prepared it was no direct body. With it, PARKED may still be under way: headers wait for the client. */
+static void linger(struct turn *turn)
+{
+	turn->machine->node_gone = true;
+	if (turn->machine->prepared)
+		set_timer(turn, TIMER_LINGER);
+	else
+		expire(turn);
+}
+
+/* --- WAITING --- */
+
+static void again(struct turn *turn)
+{
+	if (turn->machine->prepared)
+		consider(turn);
+	else
+		refuse(turn);
+}
+
+static void miss(struct turn *turn)
+{
+	turn->machine->node_gone = true;
+	again(turn);
+}
+
+static void abandon(struct turn *turn)
+{
+	if (turn->machine->taken) {
+		tell_node(turn, ACTION_SEND_DISCARD);
+		dispose(turn);
+		return;
+	}
+	/* HAProxy may go on with the connection: it is untouched. */
+	tell_node(turn, ACTION_SEND_RECALL);
+	end(turn, "abandoned untouched");
+}
+
+/* --- while the node has it, or is about to --- */
+
+static void redirect(struct turn *turn)
+{
+	turn->machine->state = HANDOFF_AWAY;
+	set_timer(turn, TIMER_LATE);
+	ask(turn, ACTION_REDIRECT);
+}
+
+static void undo(struct turn *turn)
+{
+	count_failure(turn, turn->event->why);
+	turn->machine->cause = COMPLETION_CAUSE_REFUSED;
+	ask(turn, ACTION_UNDO);
+}
+
+static void progress(struct turn *turn)
+{
+	if (!is_wrong(turn))
+		act(turn, ACTION_NOTE_PROGRESS);
+}
+
+static void keep(struct turn *turn)
+{
+	if (!is_wrong(turn))
+		ask(turn, ACTION_KEEP);
+}
+
+/* The node's answer to the first Recall, which found its tail short: packets are not held yet. */
+static void take_back(struct turn *turn)
+{
+	if (is_wrong(turn))
+		return;
+	turn->machine->from = turn->event->bytes;
+	ask(turn, ACTION_HOLD_AND_RESTORE);
+}
+
+static void restore(struct turn *turn)
+{
+	if (is_wrong(turn))
+		return;
+	turn->machine->from = turn->event->bytes;
+	ask(turn, ACTION_RESTORE);
+}
+
+static void judge(struct turn *turn)
+{
+	if (is_wrong(turn))
+		return;
+	act(turn, ACTION_NOTE_PROGRESS);
+	turn->machine->why = turn->event->why;
+	ask(turn, ACTION_JUDGE_GONE);
+}
+
+static void give_up(struct turn *turn)
+{
+	if (is_wrong(turn))
+		return;
+	act(turn, ACTION_NOTE_PROGRESS);
+	lose(turn, HANDOFF_LOSS_CLIENT, turn->event->why, NULL);
+}
+
+static void replace(struct turn *turn)
+{
+	if (is_wrong(turn))
+		return;
+	act(turn, ACTION_NOTE_PROGRESS);
+	take_over(turn, turn->event->why);
+}
+
+static void orphan(struct turn *turn)
+{
+	take_over(turn, "its control channel is closed");
+}
+
+/* The node may have sent something, so the frozen state is no longer that of the connection. */
+static void late(struct turn *turn)
+{
+	if (turn->machine->state == HANDOFF_HANDING)
+		count_failure(turn, "it did not answer in time");
+	discard_and_take_over(turn, "it is late");
+}
+
+static void tell(struct turn *turn)
+{
+	act(turn, ACTION_TELL_PROGRESS);
+}
+
+static void no_client(struct turn *turn)
+{
+	lose(turn, HANDOFF_LOSS_CLIENT, turn->event->why, NULL);
+}
+
+static void no_node(struct turn *turn)
+{
+	lose(turn, HANDOFF_LOSS_NODE, turn->event->why, NULL);
+}
+
+static void quit(struct turn *turn)
+{
+	lose(turn, HANDOFF_LOSS_AGENT, "this agent ends", NULL);
+}
+
+static void quit_away(struct turn *turn)
+{
+	act(turn, ACTION_SEND_DISCARD);
+	quit(turn);
+}
+
+#define ASKS(name, question)                  \
+	static void name(struct turn *turn)   \
+	{                                     \
+		ask(turn, ACTION_##question); \
+	}
+ASKS(hold, HOLD_AND_RECALL)
+ASKS(discard, HOLD_AND_DISCARD)
+ASKS(silence, JUDGE_LATE)
+ASKS(collect, COLLECT)
+ASKS(seat, SEAT)
+#undef ASKS
+
+/* --- answers without a transition --- */
+
+/* Nothing changes: the event came too late, or says what does not matter. */
+static void none(struct turn *turn)
+{
+	turn->step.verdict = MACHINE_IGNORES;
+}
+
+/* The node must not have sent it. */
+static void fault(struct turn *turn)
+{
+	static const char *const texts[EVENT_COUNT] = {
+		[EVENT_ACCEPTED] = "it sent HANDOFF_REPLY that nobody waits for",
+		[EVENT_REJECTED] = "it sent HANDOFF_REPLY that nobody waits for",
+		[EVENT_PROGRESS] = "it sent PROGRESS of a connection that it does not have",
+		[EVENT_CLIENT_DATA] = "it sent CLIENT_DATA of a connection that it does not have",
+		[EVENT_DRAINED] = "it sent DRAINED of a connection that it does not have",
+		[EVENT_HANDBACK] = "it sent HANDBACK that nobody asked for",
+	};
+
+	turn->step.verdict = MACHINE_FAULT;
+	turn->step.fault = texts[turn->event->event];
+}
+
+/* A defect of this program. */
+static void never(struct turn *turn)
+{
+	turn->step.verdict = MACHINE_IMPOSSIBLE;
+}
+
+/* The diagram: what every event does in every state. */
+/* clang-format off */
+static transition *const transitions[EVENT_COUNT][HANDOFF_STATE_COUNT] = {
+#define ON(event, offered, waiting, handing, away, recalling, returning, taking_over, completing, discarding)   \
+	[EVENT_##event] = {[HANDOFF_OFFERED] = offered,         [HANDOFF_WAITING] = waiting,                    \
+			   [HANDOFF_HANDING] = handing,         [HANDOFF_AWAY] = away,                          \
+			   [HANDOFF_RECALLING] = recalling,     [HANDOFF_RETURNING] = returning,                \
+			   [HANDOFF_TAKING_OVER] = taking_over, [HANDOFF_COMPLETING] = completing,              \
+			   [HANDOFF_DISCARDING] = discarding,   [HANDOFF_ENDED] = never},
+	/*                OFFERED  WAITING   HANDING    AWAY       RECALLING  RETURNING TAKING_OVER  COMPLETING DISCARDING */
+	ON(PARKED,        park,    never,    never,     never,     never,     never,     never,      never,     never)
+	ON(DECLINE,       decline, never,    never,     never,     never,     never,     never,      never,     never)
+	ON(RECALL,        decline, consider, none,      recall,    none,      none,      none,       none,      none)
+	ON(ABANDON,       never,   abandon,  discard,   discard,   discard,   discard,   dispose,    dispose,   never)
+	ON(PREPARED,      prepare, prepare,  none,      none,      none,      none,      none,       none,      none)
+	ON(ACCEPTED,      fault,   fault,    redirect,  fault,     fault,     fault,     none,       none,      none)
+	ON(REJECTED,      fault,   fault,    undo,      fault,     fault,     fault,     none,       none,      none)
+	ON(PROGRESS,      fault,   fault,    fault,     progress,  progress,  progress,  none,       none,      none)
+	ON(CLIENT_DATA,   fault,   fault,    fault,     keep,      keep,      keep,      none,       none,      none)
+	ON(DRAINED,       fault,   fault,    fault,     hold,      hold,      fault,     none,       none,      none)
+	ON(HANDBACK,      fault,   fault,    fault,     fault,     take_back, restore,   none,       none,      dispose)
+	/* GONE in HANDING: it stopped waiting while Handoff was under way, and refuses that, or the timer ends it. */
+	ON(GONE_CLIENT,   linger,  miss,     none,      judge,     judge,     give_up,   none,       none,      dispose)
+	ON(GONE_NODE,     linger,  miss,     none,      replace,   replace,   replace,   none,       none,      dispose)
+	ON(RESULT,        linger,  none,     none,      none,      none,      none,      none,       none,      none)
+	ON(NODE_LOST,     linger,  miss,     orphan,    orphan,    orphan,    orphan,    none,       none,      dispose)
+	ON(NODE_DRAINS,   none,    consider, none,      recall,    none,      none,      none,       none,      none)
+	ON(AGENT_DRAINS,  none,    consider, none,      recall,    none,      none,      none,       none,      none)
+	ON(AGENT_ENDS,    expire,  quit,     quit_away, quit_away, quit_away, quit_away, quit,       quit,      quit)
+	ON(TIMER,         expire,  again,    late,      silence,   none,      late,      collect,    tell,      dispose)
+	ON(COLLECTED,     never,   never,    never,     never,     never,     never,     seat,       never,     never)
+	ON(CONTINUED,     never,   never,    never,     never,     never,     never,     never,      give_back, never)
+	ON(CLIENT_FAILED, never,   never,    never,     never,     never,     never,     never,      no_client, never)
+	ON(NODES_FAILED,  never,   never,    never,     never,     never,     never,     no_node,    no_node,   never)
+#undef ON
+};
+/* clang-format on */
+
+struct machine_step machine_step(struct machine *machine, const struct machine_event *event)
+{
+	struct turn turn = {.machine = machine, .event = event, .step.before = machine->state};
+
+	if (machine->asked != ACTION_NONE) {
+		turn.step.verdict = MACHINE_IMPOSSIBLE;
+		return turn.step;
+	}
+	/* Both hold from now on, in whichever state. */
+	machine->draining |= event->event == EVENT_AGENT_DRAINS;
+	machine->recalled |= event->event == EVENT_RECALL;
+	transitions[event->event][machine->state](&turn);
+	return turn.step;
+}
+
+/* --- outcomes --- */
+
+static void take(struct turn *turn)
+{
+	if (turn->machine->taken)
+		ask(turn, ACTION_HAND);
+	else
+		ask(turn, ACTION_TAKE);
+}
+
+static void lose_broken(struct turn *turn)
+{
+	act(turn, ACTION_COUNT_FAILURE);
+	lose(turn, HANDOFF_LOSS_AGENT, turn->outcome->why, NULL);
+}
+
+static void restored(struct turn *turn)
+{
+	if (turn->machine->from != turn->machine->ciphertext) {
+		complete(turn, COMPLETION_CAUSE_RECALLED, turn->machine->from);
+		return;
+	}
+	act(turn, ACTION_COUNT_SUCCESS);
+	give_back(turn);
+}
+
+static void planned(struct turn *turn)
+{
+	const char *why = turn->machine->why;
+
+	if (turn->outcome->bytes < turn->machine->ciphertext && !turn->machine->continuable) {
+		lose(turn, HANDOFF_LOSS_NODE, why, ONLY_ONCE);
+		return;
+	}
+	act(turn, ACTION_NOTE_TAKEOVER);
+	turn->step.why = why;
+	turn->machine->why = NULL;
+	turn->machine->state = HANDOFF_TAKING_OVER;
+	ask(turn, ACTION_COLLECT);
+}
+
+static void seated(struct turn *turn)
+{
+	turn->machine->state = HANDOFF_COMPLETING;
+	turn->machine->from = turn->outcome->bytes;
+	if (turn->machine->from == turn->machine->ciphertext) {
+		give_back(turn);
+		return;
+	}
+	set_timer(turn, TIMER_PROGRESS);
+	ask(turn, ACTION_CONTINUE);
+}
+
+static void enter(struct turn *turn, enum handoff_state state, enum handoff_timer timer)
+{
+	turn->machine->state = state;
+	set_timer(turn, timer);
+}
+
+/* What follows from each outcome of each question. */
+static void answer(struct turn *turn, enum handoff_action question)
+{
+	struct machine *machine = turn->machine;
+
+#define IS(question, outcome) (ACTION_##question << 8 | OUTCOME_##outcome)
+	switch (question << 8 | turn->outcome->outcome) {
+	case IS(LOOK, OK):
+		take(turn);
+		break;
+	case IS(LOOK, PARKED_TWICE):
+		lose(turn, HANDOFF_LOSS_AGENT, "HAProxy has parked it twice", NULL);
+		break;
+	case IS(LOOK, NO_CLIENT):
+	case IS(HAND, NO_CLIENT):
+		lose(turn, HANDOFF_LOSS_CLIENT, "the connection is gone", NULL);
+		break;
+	case IS(LOOK, NOT_YET):
+	case IS(HAND, NOT_YET):
+		set_timer(turn, TIMER_POLL);
+		break;
+	case IS(LOOK, UNFIT):
+	case IS(LOOK, TOO_LATE):
+	case IS(HAND, UNFIT):
+	case IS(HAND, TOO_LATE):
+		complete(turn, COMPLETION_CAUSE_UNFIT, 0);
+		break;
+	case IS(LOOK, LEAVING):
+		complete(turn, COMPLETION_CAUSE_CHANNEL, 0);
+		break;
+	case IS(LOOK, NO_ROUTE):
+	case IS(HAND, NOT_HELD):
+		complete(turn, COMPLETION_CAUSE_STEERING, 0);
+		break;
+	case IS(TAKE, OK):
+		machine->taken = true;
+		ask(turn, ACTION_HAND);
+		break;
+	case IS(TAKE_TO_COMPLETE, OK):
+		machine->taken = true;
+		continue_here(turn);
+		break;
+	case IS(TAKE, BUSY):
+	case IS(TAKE_TO_COMPLETE, BUSY):
+		set_timer(turn, TIMER_TAKE_AGAIN);
+		break;
+	case IS(TAKE_TO_COMPLETE, NOBODY):
+		refuse(turn);
+		break;
+
+	case IS(HAND, OK):
+		enter(turn, HANDOFF_HANDING, TIMER_REPLY);
+		break;
+	case IS(HAND, NOT_SENT):
+		machine->cause = COMPLETION_CAUSE_CHANNEL;
+		ask(turn, ACTION_UNDO);
+		break;
+	case IS(UNDO, OK):
+		complete(turn, machine->cause, 0);
+		break;
+	case IS(HAND, NO_MEMORY):
+	case IS(RESTORE, NO_MEMORY):
+	case IS(HOLD_AND_RESTORE, NO_MEMORY):
+		lose(turn, HANDOFF_LOSS_AGENT, "out of memory", NULL);
+		break;
+	case IS(HAND, FAILED):
+	case IS(UNDO, FAILED):
+	case IS(RESTORE, FAILED):
+	case IS(HOLD_AND_RESTORE, FAILED):
+		lose_broken(turn);
+		break;
+
+	case IS(REDIRECT, OK):
+		if (machine->draining || machine->recalled)
+			recall(turn);
+		break;
+	case IS(REDIRECT, FAILED):
+		discard_and_take_over(turn, "its packets cannot be sent on any more");
+		break;
+	case IS(KEEP, OK):
+		break;
+	case IS(KEEP, LONG):
+		/* Once it is back nobody reads before the body's end, and so the client's window closes. */
+		if (machine->state == HANDOFF_AWAY)
+			recall(turn);
+		break;
+	case IS(KEEP, TOO_LONG):
+		act(turn, ACTION_SEND_DISCARD);
+		lose(turn, HANDOFF_LOSS_AGENT, "the client sends too much", NULL);
+		break;
+	case IS(JUDGE_LATE, REACHED):
+		break;
+	case IS(JUDGE_LATE, SLOW):
+		set_timer(turn, TIMER_LATE);
+		break;
+	case IS(JUDGE_LATE, UNREACHED):
+		count_failure(turn, NOT_ACKNOWLEDGED);
+		discard_and_take_over(turn, "it is late");
+		break;
+	case IS(JUDGE_GONE, REACHED):
+		lose(turn, HANDOFF_LOSS_CLIENT, machine->why, NULL);
+		break;
+	case IS(JUDGE_GONE, UNREACHED):
+		count_failure(turn, NOT_ACKNOWLEDGED);
+		take_over(turn, machine->why);
+		break;
+
+	case IS(RECALL, OK):
+		act(turn, ACTION_COUNT_RECALL);
+		act(turn, ACTION_STOP_TIMER);
+		machine->state = HANDOFF_RECALLING;
+		break;
+	case IS(HOLD_AND_RECALL, OK):
+		/* The flow is held, so the node can freeze the connection without losing a packet of the client. */
+		enter(turn, HANDOFF_RETURNING, TIMER_REPLY);
+		break;
+	case IS(RECALL, NOT_SENT):
+	case IS(HOLD_AND_RECALL, NOT_SENT):
+		take_over(turn, "its control channel takes no more");
+		break;
+	case IS(HOLD_AND_RECALL, NOT_HELD):
+	case IS(HOLD_AND_RESTORE, NOT_HELD):
+		discard_and_take_over(turn, NOT_HELD);
+		break;
+	case IS(RESTORE, OK):
+	case IS(HOLD_AND_RESTORE, OK):
+		restored(turn);
+		break;
+	case IS(HOLD_AND_DISCARD, OK):
+		enter(turn, HANDOFF_DISCARDING, TIMER_REPLY);
+		break;
+	case IS(HOLD_AND_DISCARD, FAILED):
+		dispose(turn);
+		break;
+
+	case IS(PLAN, OK):
+		planned(turn);
+		break;
+	case IS(PLAN, NOT_HELD):
+		lose(turn, HANDOFF_LOSS_AGENT, NOT_HELD, NULL);
+		break;
+	case IS(PLAN, FAILED):
+		lose(turn, HANDOFF_LOSS_CLIENT, machine->why, "it acknowledges what was never sent");
+		break;
+	case IS(COLLECT, OK):
+		act(turn, ACTION_STOP_TIMER);
+		break;
+	case IS(COLLECT, NOTHING):
+		ask(turn, ACTION_SEAT);
+		break;
+	case IS(COLLECT, NO_ROOM):
+		set_timer(turn, TIMER_TURN);
+		break;
+	case IS(SEAT, OK):
+		seated(turn);
+		break;
+	case IS(SEAT, FAILED):
+		lose(turn, HANDOFF_LOSS_AGENT, "the connection could not be restored", NULL);
+		break;
+	case IS(CONTINUE, OK):
+		break;
+	case IS(COLLECT, NO_MEMORY):
+	case IS(CONTINUE, NO_MEMORY):
+		lose(turn, HANDOFF_LOSS_AGENT, "out of memory or descriptors", NULL);
+		break;
+	default:
+		never(turn);
+	}
+#undef IS
+}
+
+struct machine_step machine_answer(struct machine *machine, const struct machine_outcome *outcome)
+{
+	struct turn turn = {.machine = machine, .outcome = outcome, .step.before = machine->state};
+	enum handoff_action question = machine->asked;
+
+	machine->asked = ACTION_NONE;
+	answer(&turn, question);
+	if (turn.step.verdict == MACHINE_IMPOSSIBLE)
+		machine->asked = question;
+	return turn.step;
+}
