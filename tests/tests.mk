@@ -16,7 +16,7 @@ $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_pro
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test): $(addprefix $(OUT)/tests/unit/,lib/channel_fixture.o \
 	backend-agent/direct_net.o backend-agent/direct_lab.o backend-agent/direct_lab_peers.o)
 $(addprefix $(OUT)/tests/unit/spoa/,machine_test machine_model_test): $(OUT)/tests/unit/spoa/machine_world.o
-$(OUT)/tests/unit/spoa/dispatch_test $(OUT)/tests/unit/spoa/handoff_server_test: $(OUT)/tests/unit/lib/channel_fixture.o
+$(addprefix $(OUT)/tests/unit/spoa/,dispatch_test handoff_server_test node_link_test): $(OUT)/tests/unit/lib/channel_fixture.o
 $(OUT)/tests/unit/lib/record_test: $(OUT)/tests/unit/lib/tls_peer.o
 $(addprefix $(OUT)/tests/unit/lib/,tcp_freeze_test tcp_mute_test): $(OUT)/tests/unit/lib/handoff_network.o
 $(OUT)/tests/unit/lib/config_test $(OUT)/tests/unit/lib/log_test: $(OUT)/tests/unit/lib/stderr_capture.o

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Guards: a control channel to a node is up after HELLO and not before, closes at messages that a node must not send, and
+ * hands on what concerns handed-off connections; what is lost with it is said once. Reconnecting takes longer each
+ * time. The node is a real channel on the same loop. What offers need of a link: dispatch_test.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lib/channel_fixture.h"
+#include "node_link.h"
+
+#define FAULT "the listener does not like it"
+#define OFFER "an offer is opaque here"
+
+static const char *const agent_names[] = {"agent.test", NULL};
+static char folder[64];
+
+struct fixture {
+	struct ev_loop *loop;
+	struct channel_tls *agent_tls, *node_tls;
+	struct spoa_metrics metrics;
+	struct node node;
+	struct node_link_owner owner;
+	struct node_link_listener listener;
+	struct node_link *link;
+	/* The node's end. */
+	struct end end;
+	struct acceptor acceptor;
+	bool silent; /* it says no HELLO by itself */
+	uint32_t draining;
+	unsigned pongs;
+	/* What the owner and the listener heard. */
+	unsigned settled, received, lost, drains;
+	enum control_type last;
+	const char *fault;                  /* received() returns it */
+	enum node_link_readiness readiness; /* when drains() was called */
+	size_t outstanding;                 /* when received() was called */
+};
+
+static int make_certificates(void **state)
+{
+	(void)state;
+	return certificates_make(folder);
+}
+
+static int remove_certificates(void **state)
+{
+	(void)state;
+	certificates_remove(folder);
+	return 0;
+}
+
+static void say(struct fixture *fixture, const struct control_message *message)
+{
+	uint8_t frame[1024];
+	size_t len;
+
+	assert_int_equal(control_encode(message, frame, sizeof(frame), &len), CONTROL_OK);
+	assert_int_equal(channel_send(fixture->end.channel, frame, len), 0);
+}
+
+static void say_hello(struct fixture *fixture)
+{
+	struct control_message hello = {.type = CONTROL_HELLO};
+
+	hello.u.hello.version_min = hello.u.hello.version_max = CONTROL_VERSION_MAX;
+	hello.u.hello.direct = 1;
+	say(fixture, &hello);
+}
+
+static void on_frame(struct end *end, const uint8_t *frame, size_t len)
+{
+	struct fixture *fixture = end->data;
+	struct control_message message, pong = {.type = CONTROL_PONG};
+
+	if (len == strlen(OFFER) && memcmp(frame, OFFER, len) == 0)
+		return;
+	assert_int_equal(control_decode(&message, frame, len), CONTROL_OK);
+	if (message.type == CONTROL_HELLO && !fixture->silent) {
+		say_hello(fixture);
+	} else if (message.type == CONTROL_PING) {
+		pong.u.pong = (struct control_pong){message.u.ping.nonce, 0, fixture->draining};
+		say(fixture, &pong);
+		fixture->pongs++;
+	}
+	control_release(&message);
+}
+
+static const char *on_received(void *context, struct node *node, const struct control_message *message)
+{
+	struct fixture *fixture = context;
+
+	assert_ptr_equal(node, &fixture->node);
+	fixture->received++;
+	fixture->last = message->type;
+	fixture->outstanding = node_link_outstanding(fixture->link);
+	return fixture->fault;
+}
+
+static void on_lost(void *context, struct node *node)
+{
+	struct fixture *fixture = context;
+
+	assert_ptr_equal(node, &fixture->node);
+	assert_int_equal(node_link_readiness(fixture->link), NODE_LINK_DOWN);
+	fixture->lost++;
+}
+
+static void on_drains(void *context, struct node *node)
+{
+	struct fixture *fixture = context;
+
+	assert_ptr_equal(node, &fixture->node);
+	fixture->drains++;
+	fixture->readiness = node_link_readiness(fixture->link);
+}
+
+static void on_settled(void *context)
+{
+	((struct fixture *)context)->settled++;
+}
+
+static void listen_again(struct fixture *fixture)
+{
+	memset(&fixture->end, 0, sizeof(fixture->end));
+	fixture->end.on_frame = on_frame;
+	fixture->end.data = fixture;
+	fixture->acceptor.end = &fixture->end;
+}
+
+static void open_fixture(struct fixture *fixture, bool silent)
+{
+	static const char *const names[] = {"n1"};
+
+	*fixture = (struct fixture){.loop = ev_loop_new(EVFLAG_AUTO), .silent = silent};
+	fixture->agent_tls = credentials(folder, "ca", "agent");
+	fixture->node_tls = credentials(folder, "ca", "node");
+	assert_int_equal(spoa_metrics_init(&fixture->metrics, names, 1), 0);
+	acceptor_open(&fixture->acceptor, fixture->loop, "127.0.0.1:0", fixture->node_tls, agent_names, &fixture->end);
+	listen_again(fixture);
+	node_init(&fixture->node, names[0], 0);
+	fixture->node.certificate_name = "node.test";
+	fixture->node.control = fixture->acceptor.address;
+	fixture->listener = (struct node_link_listener){on_received, on_lost, on_drains, fixture};
+	fixture->owner = (struct node_link_owner){.loop = fixture->loop,
+						  .tls = fixture->agent_tls,
+						  .metrics = &fixture->metrics,
+						  .settled = on_settled,
+						  .context = fixture,
+						  .listener = &fixture->listener};
+	fixture->link = node_link_new(&fixture->owner, &fixture->node);
+	assert_non_null(fixture->link);
+}
+
+static void close_fixture(struct fixture *fixture)
+{
+	node_link_free(fixture->link);
+	acceptor_close(&fixture->acceptor);
+	if (fixture->end.channel)
+		channel_close(fixture->end.channel, "test ends");
+	spoa_metrics_release(&fixture->metrics);
+	channel_tls_free(fixture->agent_tls);
+	channel_tls_free(fixture->node_tls);
+	ev_loop_destroy(fixture->loop);
+}
+
+static bool is_ready(void *data)
+{
+	return node_link_readiness(((struct fixture *)data)->link) == NODE_LINK_READY;
+}
+
+static bool is_down(void *data)
+{
+	return node_link_readiness(((struct fixture *)data)->link) == NODE_LINK_DOWN;
+}
+
+static bool has_drained(void *data)
+{
+	return ((struct fixture *)data)->drains > 0;
+}
+
+static bool has_ponged_thrice(void *data)
+{
+	return ((struct fixture *)data)->pongs >= 3;
+}
+
+static bool has_received(void *data)
+{
+	return ((struct fixture *)data)->received > 0;
+}
+
+static bool nothing_outstanding(void *data)
+{
+	return node_link_outstanding(((struct fixture *)data)->link) == 0;
+}
+
+static void come_up(struct fixture *fixture)
+{
+	open_fixture(fixture, false);
+	assert_false(node_link_direct(fixture->link));
+	run_until(fixture->loop, is_ready, fixture, "the link is ready");
+	assert_true(node_link_direct(fixture->link));
+	assert_true(node_link_is_fresh(fixture->link));
+}
+
+static void offer(struct fixture *fixture, uint8_t number)
+{
+	const struct ticket ticket = {.bytes = {number}};
+
+	assert_int_equal(node_link_offer(fixture->link, &ticket, number, (const uint8_t *)OFFER, strlen(OFFER)), 0);
+}
+
+/* The channel closes at <message>, which the node says first after the agent's HELLO, or second. */
+static void closes_at(const struct control_message *message, bool greeted)
+{
+	struct fixture fixture;
+
+	open_fixture(&fixture, true);
+	run_until(fixture.loop, end_is_open, &fixture.end, "the channel opens");
+	if (greeted)
+		say_hello(&fixture);
+	say(&fixture, message);
+	run_until(fixture.loop, end_is_closed, &fixture.end, "the agent closes it");
+	assert_int_equal(node_link_readiness(fixture.link), NODE_LINK_DOWN);
+	assert_int_equal(fixture.received, 0);
+	assert_int_equal(fixture.lost, greeted);
+	assert_int_equal(atomic_load(&fixture.node.links), 0);
+	close_fixture(&fixture);
+}
+
+static void messages_that_a_node_must_not_send_close_the_channel(void **state)
+{
+	struct control_message hello = {.type = CONTROL_HELLO,
+					.u.hello = {1, CONTROL_VERSION_MAX, {"n", 1}, {"s", 1}, 0}};
+	const struct control_message pong = {.type = CONTROL_PONG}, drained = {.type = CONTROL_DRAINED},
+				     result = {.type = CONTROL_RESULT, .u.result.outcome = CONTROL_OUTCOME_SEALED},
+				     ping = {.type = CONTROL_PING}, recall = {.type = CONTROL_RECALL};
+
+	(void)state;
+	closes_at(&pong, false);
+	closes_at(&drained, false);
+	closes_at(&result, false);
+	closes_at(&hello, true);
+	closes_at(&ping, true);
+	closes_at(&recall, true);
+	hello.u.hello.version_min = hello.u.hello.version_max = CONTROL_VERSION_MAX + 1;
+	closes_at(&hello, false);
+}
+
+static void what_concerns_connections_is_handed_on_and_may_close_the_channel(void **state)
+{
+	const struct control_message drained = {.type = CONTROL_DRAINED};
+	struct fixture fixture;
+
+	(void)state;
+	come_up(&fixture);
+	say(&fixture, &drained);
+	run_until(fixture.loop, has_received, &fixture, "the listener hears");
+	assert_int_equal(fixture.last, CONTROL_DRAINED);
+	assert_int_equal(node_link_readiness(fixture.link), NODE_LINK_READY);
+	fixture.fault = FAULT;
+	say(&fixture, &drained);
+	run_until(fixture.loop, end_is_closed, &fixture.end, "the agent closes it");
+	assert_int_equal(fixture.received, 2);
+	assert_int_equal(fixture.lost, 1);
+	close_fixture(&fixture);
+}
+
+static void a_result_reaches_the_listener_before_its_offer_ends(void **state)
+{
+	struct control_message result = {.type = CONTROL_RESULT, .u.result = {.ticket = {.bytes = {1}}}};
+	struct fixture fixture;
+
+	(void)state;
+	come_up(&fixture);
+	offer(&fixture, 1);
+	result.u.result.outcome = CONTROL_OUTCOME_SEALED;
+	say(&fixture, &result);
+	run_until(fixture.loop, nothing_outstanding, &fixture, "the offer ended");
+	assert_int_equal(fixture.received, 1);
+	assert_int_equal(fixture.outstanding, 1);
+	assert_int_equal(fixture.settled, 1);
+	close_fixture(&fixture);
+}
+
+static void a_drain_is_told_once_and_can_end(void **state)
+{
+	struct fixture fixture;
+	const struct ticket ticket = {.bytes = {1}};
+
+	(void)state;
+	come_up(&fixture);
+	fixture.draining = 1;
+	run_until(fixture.loop, has_drained, &fixture, "the node drains");
+	assert_int_equal(fixture.readiness, NODE_LINK_DRAINING);
+	fixture.pongs = 0;
+	run_until(fixture.loop, has_ponged_thrice, &fixture, "it says so again");
+	assert_int_equal(fixture.drains, 1);
+	assert_false(node_link_direct(fixture.link));
+	assert_int_equal(node_link_offer(fixture.link, &ticket, 1, (const uint8_t *)OFFER, strlen(OFFER)), -1);
+	assert_int_equal(node_link_outstanding(fixture.link), 0);
+	fixture.draining = 0;
+	run_until(fixture.loop, is_ready, &fixture, "it takes offloads again");
+	assert_int_equal(fixture.drains, 1);
+	close_fixture(&fixture);
+}
+
+static void what_is_lost_with_a_channel_is_told_once(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	come_up(&fixture);
+	offer(&fixture, 1);
+	offer(&fixture, 2);
+	channel_close(fixture.end.channel, "the node dies");
+	run_until(fixture.loop, is_down, &fixture, "the link is down");
+	assert_int_equal(fixture.lost, 1);
+	assert_int_equal(fixture.settled, 1);
+	assert_int_equal(node_link_outstanding(fixture.link), 0);
+	assert_int_equal(atomic_load(&fixture.metrics.all[SPOA_OFFERS_LOST].value), 2);
+	assert_int_equal(node_link_send(fixture.link, (const uint8_t *)"message", 7), -1);
+	listen_again(&fixture);
+	run_until(fixture.loop, is_ready, &fixture, "the link comes up again");
+	assert_int_equal(fixture.lost, 1);
+	close_fixture(&fixture);
+}
+
+static void an_agent_that_ends_tells_nobody_but_the_node(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	come_up(&fixture);
+	offer(&fixture, 1);
+	node_link_free(fixture.link);
+	fixture.link = NULL;
+	run_until(fixture.loop, end_is_closed, &fixture.end, "the node hears of it");
+	assert_int_equal(fixture.lost, 0);
+	assert_int_equal(fixture.settled, 0);
+	close_fixture(&fixture);
+}
+
+static void each_failure_to_connect_makes_the_next_try_later(void **state)
+{
+	const double least[] = {0.08, 0.16, 0.32}; /* seconds: 20 % less than 100 ms, twice, four times */
+	struct fixture fixture;
+	double since;
+
+	(void)state;
+	open_fixture(&fixture, true);
+	run_until(fixture.loop, end_is_open, &fixture.end, "the channel opens");
+	for (size_t i = 0; i < sizeof(least) / sizeof(least[0]); i++) {
+		channel_close(fixture.end.channel, "no HELLO");
+		since = ev_time();
+		listen_again(&fixture);
+		run_until(fixture.loop, end_is_open, &fixture.end, "the next try");
+		assert_true(ev_time() - since >= least[i]);
+	}
+	close_fixture(&fixture);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(messages_that_a_node_must_not_send_close_the_channel),
+		cmocka_unit_test(what_concerns_connections_is_handed_on_and_may_close_the_channel),
+		cmocka_unit_test(a_result_reaches_the_listener_before_its_offer_ends),
+		cmocka_unit_test(a_drain_is_told_once_and_can_end),
+		cmocka_unit_test(what_is_lost_with_a_channel_is_told_once),
+		cmocka_unit_test(an_agent_that_ends_tells_nobody_but_the_node),
+		cmocka_unit_test(each_failure_to_connect_makes_the_next_try_later),
+	};
+
+	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
+}
