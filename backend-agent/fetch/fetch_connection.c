@@ -39,12 +39,6 @@ struct fetch_connection {
 
 static void run(struct fetch_connection *connection);
 
-static bool has_exchange(const struct fetch_connection *connection)
-{
-	return connection->state == FETCH_ASKING || connection->state == FETCH_WAITING ||
-	       connection->state == FETCH_SENDING;
-}
-
 static void connection_free(struct fetch_connection *connection)
 {
 	struct fetch_service *service = connection->service;
@@ -69,7 +63,7 @@ static void connection_close(struct fetch_connection *connection, enum fetch_tra
 
 	if (log_enabled(level))
 		log_write(level, "fetch connection of %s closed: %s", address_format(&connection->peer, peer), why);
-	if (has_exchange(connection))
+	if (connection->exchange.stage != FETCH_EXCHANGE_ENDED)
 		fetch_exchange_end(&connection->exchange, status, why);
 	connection_free(connection);
 }
@@ -150,18 +144,26 @@ static int status_of_fault(enum fetch_request_status status)
 	return 400;
 }
 
-/* Enters what begin() decided. Returns true if there is more to do now. */
-static bool exchange_began(struct fetch_connection *connection, enum fetch_exchange_status status)
+/* Enters the state of the exchange's stage. Returns true if there is more to do now. */
+static bool exchange_began(struct fetch_connection *connection)
 {
-	/* From here on closing the connection also ends the exchange. */
-	set_state(connection, status == FETCH_EXCHANGE_ASKING    ? FETCH_ASKING
-			      : status == FETCH_EXCHANGE_WAITING ? FETCH_WAITING
-								 : FETCH_SENDING);
-	if (status == FETCH_EXCHANGE_FAILED) {
-		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_ERROR, "out of memory");
+	switch (connection->exchange.stage) {
+	case FETCH_EXCHANGE_ASKING:
+		set_state(connection, FETCH_ASKING);
 		return false;
+	case FETCH_EXCHANGE_WAITING:
+		set_state(connection, FETCH_WAITING);
+		return false;
+	case FETCH_EXCHANGE_OPEN:
+	case FETCH_EXCHANGE_SENDING:
+		set_state(connection, FETCH_SENDING);
+		return true;
+	case FETCH_EXCHANGE_ENDED:
+	case FETCH_EXCHANGE_FAILED:
+		break;
 	}
-	return status == FETCH_EXCHANGE_READY;
+	connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_ERROR, "out of memory");
+	return false;
 }
 
 static bool refuse_request(struct fetch_connection *connection, int status, const char *fault)
@@ -171,7 +173,8 @@ static bool refuse_request(struct fetch_connection *connection, int status, cons
 	log_info("fetch connection of %s: request refused with %d: %s", address_format(&connection->peer, peer), status,
 		 fault);
 	node_metrics_add(NODE_FETCH_FAULTS, 1);
-	return exchange_began(connection, fetch_exchange_begin_status(&connection->exchange, status));
+	fetch_exchange_begin_status(&connection->exchange, status);
+	return exchange_began(connection);
 }
 
 /* True if what was received since the last look can have completed a head or shown a fault: a line has ended, it is the
@@ -189,7 +192,6 @@ static bool take_request(struct fetch_connection *connection)
 {
 	const struct fetch_service *service = connection->service;
 	enum fetch_request_status status;
-	enum fetch_exchange_status began;
 	struct fetch_request request;
 	bool keep_alive;
 	size_t consumed;
@@ -212,9 +214,9 @@ static bool take_request(struct fetch_connection *connection)
 	keep_alive = request.keep_alive && !request.chunked_body && request.body_length <= SKIPPED_BODY_MAX &&
 		     !atomic_load_explicit(service->draining, memory_order_relaxed);
 	connection->skip = request.body_length;
-	began = fetch_exchange_begin(&connection->exchange, &request, keep_alive);
+	fetch_exchange_begin(&connection->exchange, &request, keep_alive);
 	drop_input(connection, consumed);
-	return exchange_began(connection, began);
+	return exchange_began(connection);
 }
 
 /* --- responses --- */
@@ -300,11 +302,11 @@ static void run(struct fetch_connection *connection)
 }
 
 /* The origin answered or the offer for the ticket came, see fetch_exchange.h. */
-static void on_exchange_began(void *context, enum fetch_exchange_status status)
+static void on_exchange_began(void *context)
 {
 	struct fetch_connection *connection = context;
 
-	if (exchange_began(connection, status))
+	if (exchange_began(connection))
 		run(connection);
 }
 
@@ -417,7 +419,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 		return;
 	}
 	connection->in_len += (size_t)n;
-	if (!has_exchange(connection))
+	if (connection->exchange.stage == FETCH_EXCHANGE_ENDED)
 		run(connection);
 }
 
@@ -438,7 +440,8 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int events)
 	case FETCH_ASKING:
 		break;
 	case FETCH_WAITING:
-		if (exchange_began(connection, fetch_exchange_give_up(&connection->exchange)))
+		fetch_exchange_give_up(&connection->exchange);
+		if (exchange_began(connection))
 			run(connection);
 		break;
 	case FETCH_SENDING:

@@ -11,6 +11,7 @@
 #include "node_metrics.h"
 #include "secret.h"
 
+#define NO_MEMORY "out of memory"
 #define TOO_SHORT "the body is shorter than offload.min-size"
 
 static void report(struct fetch_exchange *exchange, uint64_t channel, enum control_outcome outcome, const char *reason)
@@ -91,13 +92,13 @@ static int begin_transfer(struct fetch_exchange *exchange, uint64_t content_leng
 
 	fetch_answer_describe(&exchange->answer, &head);
 	head.date = time(NULL);
-	head.chunked = is_chunked(exchange) || exchange->has_clone;
+	head.chunked = is_chunked(exchange) || exchange->stage == FETCH_EXCHANGE_OPEN;
 	head.close = !exchange->keep_alive;
 	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
 	head.announcement = exchange->announcement[0] != '\0' ? exchange->announcement : NULL;
 	if (content_length)
 		head.content_length = content_length;
-	if (exchange->has_clone)
+	if (exchange->stage == FETCH_EXCHANGE_OPEN)
 		head.has_content_length = false;
 	len = response_head_format(bytes, RESPONSE_HEAD_MAX, &head);
 	if (!len)
@@ -107,32 +108,31 @@ static int begin_transfer(struct fetch_exchange *exchange, uint64_t content_leng
 	return fetch_transfer_init(&exchange->transfer, bytes, len);
 }
 
-/* Relays the body of the answer's source, which is the transfer's afterwards. */
-static enum fetch_exchange_status relay(struct fetch_exchange *exchange)
+/* Relays the body of the answer's source, which is the transfer's afterwards. Returns 0, or -1 if memory is exhausted. */
+static int relay(struct fetch_exchange *exchange)
 {
 	struct relayed_body *body = relayed_body_new(exchange->answer.source, is_chunked(exchange));
 
 	if (!body)
-		return FETCH_EXCHANGE_FAILED;
+		return -1;
 	exchange->answer.source = NULL;
 	exchange->answer.origin = NULL;
 	fetch_transfer_set_relayed(&exchange->transfer, body);
-	return FETCH_EXCHANGE_READY;
+	return 0;
 }
 
-static enum fetch_exchange_status respond_plainly(struct fetch_exchange *exchange)
+static void respond_plainly(struct fetch_exchange *exchange)
 {
 	struct fetch_answer *answer = &exchange->answer;
 
+	exchange->stage = FETCH_EXCHANGE_FAILED;
 	if (answer->has_body && !answer->has_length && exchange->http_1_0)
 		exchange->keep_alive = false;
-	if (begin_transfer(exchange, 0) < 0)
-		return FETCH_EXCHANGE_FAILED;
-	if (answer->has_body && answer->source)
-		return relay(exchange);
-	if (answer->has_body)
+	if (begin_transfer(exchange, 0) < 0 || (answer->has_body && answer->source && relay(exchange) < 0))
+		return;
+	if (answer->has_body && !exchange->transfer.relayed)
 		fetch_transfer_set_plain(&exchange->transfer, &answer->object, answer->offset, answer->length);
-	return FETCH_EXCHANGE_READY;
+	exchange->stage = FETCH_EXCHANGE_SENDING;
 }
 
 /* Whether another node may go on with this body, and seal its records again. A replica knows the object by its entity
@@ -192,12 +192,12 @@ static void on_settled(void *context, struct sealed_body *body)
 {
 	struct fetch_exchange *exchange = context;
 
-	exchange->has_clone = false;
+	exchange->stage = FETCH_EXCHANGE_SENDING;
 	if (!body) {
 		fetch_transfer_close(&exchange->transfer);
 	} else {
-		if (exchange->answered)
-			http_stream_redirect(exchange->answered, on_body_fed, exchange);
+		if (exchange->stream)
+			http_stream_redirect(exchange->stream, on_body_fed, exchange);
 		fetch_transfer_set_chunk(&exchange->transfer, body);
 	}
 	exchange->fed(exchange->context);
@@ -230,8 +230,7 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	if (!clone)
 		return false;
 	if (answer->origin)
-		http_stream_redirect(exchange->answered, on_clone_fed, clone);
-	exchange->has_clone = true;
+		http_stream_redirect(exchange->stream, on_clone_fed, clone);
 	return true;
 }
 
@@ -256,32 +255,36 @@ static int write_announcement(struct fetch_exchange *exchange, const struct tick
 }
 
 /* <body> was made for <offer>: announces it. Both are taken over. */
-static enum fetch_exchange_status announce(struct fetch_exchange *exchange, struct ticket_offer *offer,
-					   struct sealed_body *body)
+static void announce(struct fetch_exchange *exchange, struct ticket_offer *offer, struct sealed_body *body)
 {
 	struct fetch_answer *answer = &exchange->answer;
-	enum announcement_kind kind = make_clone(exchange, offer, body) ? ANNOUNCEMENT_DIRECT : ANNOUNCEMENT_SPLICE;
-	int begun = write_announcement(exchange, offer, body, kind);
+	bool has_clone = make_clone(exchange, offer, body);
+	int begun;
 
+	exchange->stage = has_clone ? FETCH_EXCHANGE_OPEN : FETCH_EXCHANGE_SENDING;
+	exchange->channel = offer->terms.channel;
+	begun = write_announcement(exchange, offer, body, has_clone ? ANNOUNCEMENT_DIRECT : ANNOUNCEMENT_SPLICE);
 	if (begun == 0)
 		begun = begin_transfer(exchange, sealed_body_layout(body)->ciphertext);
 	/* It is the body's now. */
 	answer->source = NULL;
 	answer->origin = NULL;
-	exchange->channel = offer->terms.channel;
-	if (begun < 0 && !exchange->has_clone) {
+	if (begun < 0 && !has_clone) {
+		exchange->stage = FETCH_EXCHANGE_FAILED;
 		sealed_body_free(body);
-		drop_offer(exchange, offer, "out of memory");
-		return FETCH_EXCHANGE_FAILED;
+		drop_offer(exchange, offer, NO_MEMORY);
+		return;
 	}
 	ticket_table_release(exchange->service->tickets, offer);
-	if (exchange->has_clone) {
+	if (begun < 0) {
+		exchange->stage = FETCH_EXCHANGE_FAILED;
+		clone_set_cancel(exchange->service->clones, &exchange->ticket, NO_MEMORY);
+	} else if (has_clone) {
 		fetch_transfer_set_open(&exchange->transfer);
-		return begun < 0 ? FETCH_EXCHANGE_FAILED : FETCH_EXCHANGE_READY;
+	} else {
+		fetch_transfer_set_sealed(&exchange->transfer, body);
+		node_metrics_add(NODE_OFFLOADS_ACTIVE, 1);
 	}
-	fetch_transfer_set_sealed(&exchange->transfer, body);
-	node_metrics_add(NODE_OFFLOADS_ACTIVE, 1);
-	return FETCH_EXCHANGE_READY;
 }
 
 /* Whether the request bears the proof that only those who hold the offer's key can compute. Its text is not needed
@@ -312,7 +315,7 @@ static void warn_bad_proof(struct fetch_exchange *exchange, const struct ticket_
 }
 
 /* The offer is here: announce records, or decline if they cannot be made. The offer is given back in every case. */
-static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange, struct ticket_offer *offer)
+static void respond_sealed(struct fetch_exchange *exchange, struct ticket_offer *offer)
 {
 	struct fetch_answer *answer = &exchange->answer;
 	const char *reason;
@@ -322,21 +325,23 @@ static enum fetch_exchange_status respond_sealed(struct fetch_exchange *exchange
 	if (!is_proven(exchange, offer)) {
 		warn_bad_proof(exchange, offer);
 		drop_offer(exchange, offer, "the proof of the fetch is wrong");
-		return respond_plainly(exchange);
+		respond_plainly(exchange);
+		return;
 	}
 	reason = reason_to_refuse(exchange, offer);
-	if (reason) {
-		decline(exchange, offer, reason);
-		return respond_plainly(exchange);
+	if (!reason) {
+		if (!answer->source)
+			answer->source = file_body_new(&answer->object, answer->offset, answer->length);
+		if (answer->source)
+			error = sealed_body_new(&body, answer->source, answer->length, &offer->state);
+		if (error == RECORD_OK) {
+			announce(exchange, offer, body);
+			return;
+		}
+		reason = record_error_text(error);
 	}
-	if (!answer->source)
-		answer->source = file_body_new(&answer->object, answer->offset, answer->length);
-	if (answer->source)
-		error = sealed_body_new(&body, answer->source, answer->length, &offer->state);
-	if (error == RECORD_OK)
-		return announce(exchange, offer, body);
-	decline(exchange, offer, record_error_text(error));
-	return respond_plainly(exchange);
+	decline(exchange, offer, reason);
+	respond_plainly(exchange);
 }
 
 /* The offer that the exchange waited for came. */
@@ -344,13 +349,13 @@ static void on_offer(struct ticket_waiter *waiter, struct ticket_offer *offer)
 {
 	struct fetch_exchange *exchange = waiter->context;
 
-	exchange->waiting = false;
-	exchange->began(exchange->context, respond_sealed(exchange, offer));
+	respond_sealed(exchange, offer);
+	exchange->began(exchange->context);
 }
 
 /* Every answer with a ticket needs the offer, also one that will not be sealed: "none" is the promise of the exchange
  * that took it out. So a fetch that came first waits in either case. */
-static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
+static void join_ticket(struct fetch_exchange *exchange)
 {
 	struct ticket_offer *offer;
 
@@ -362,10 +367,11 @@ static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
 	};
 	switch (ticket_table_claim(exchange->service->tickets, &exchange->waiter, &offer, ticket_clock())) {
 	case TICKET_CLAIM_JOINED:
-		return respond_sealed(exchange, offer);
+		respond_sealed(exchange, offer);
+		return;
 	case TICKET_CLAIM_WAITING:
-		exchange->waiting = true;
-		return FETCH_EXCHANGE_WAITING;
+		exchange->stage = FETCH_EXCHANGE_WAITING;
+		return;
 	case TICKET_CLAIM_USED:
 		node_metrics_add(NODE_TICKETS_REUSED, 1);
 		break;
@@ -373,7 +379,7 @@ static enum fetch_exchange_status join_ticket(struct fetch_exchange *exchange)
 		log_warning("too many tickets wait or are remembered: an offload is not served (offload.max-waiting)");
 		break;
 	}
-	return respond_plainly(exchange);
+	respond_plainly(exchange);
 }
 
 static void reset(struct fetch_exchange *exchange)
@@ -383,15 +389,18 @@ static void reset(struct fetch_exchange *exchange)
 	exchange->announcement[0] = '\0';
 	exchange->target = NULL;
 	exchange->proven_text = NULL;
-	exchange->waiting = exchange->has_clone = false;
-	exchange->stream = exchange->answered = NULL;
+	exchange->stream = NULL;
 	exchange->channel = 0;
+	exchange->stage = FETCH_EXCHANGE_FAILED;
 }
 
 /* The response is known; decide how to transfer its body. */
-static enum fetch_exchange_status respond(struct fetch_exchange *exchange)
+static void respond(struct fetch_exchange *exchange)
 {
-	return exchange->has_ticket ? join_ticket(exchange) : respond_plainly(exchange);
+	if (exchange->has_ticket)
+		join_ticket(exchange);
+	else
+		respond_plainly(exchange);
 }
 
 /* The origin's stream got on. */
@@ -400,7 +409,7 @@ static void on_stream(void *context)
 	struct fetch_exchange *exchange = context;
 	struct http_stream *stream = exchange->stream;
 
-	if (!stream) {
+	if (exchange->stage != FETCH_EXCHANGE_ASKING) {
 		exchange->fed(exchange->context);
 		return;
 	}
@@ -413,21 +422,22 @@ static void on_stream(void *context)
 	case HTTP_STREAM_FAILED:
 		fetch_answer_init_status(&exchange->answer, http_stream_failure_status(stream));
 		body_source_free(http_stream_body(stream));
+		exchange->stream = NULL;
 		break;
 	}
-	exchange->answered = stream;
-	exchange->stream = NULL;
 	log_debug("origin answered: %d, %llu bytes", exchange->answer.status,
 		  (unsigned long long)exchange->answer.length);
-	exchange->began(exchange->context, respond(exchange));
+	respond(exchange);
+	exchange->began(exchange->context);
 }
 
-static enum fetch_exchange_status ask_origin(struct fetch_exchange *exchange, const struct fetch_request *request)
+static void ask_origin(struct fetch_exchange *exchange, const struct fetch_request *request)
 {
 	/* For an end that comes before the answer. */
 	fetch_answer_init_status(&exchange->answer, 503);
 	exchange->stream = http_source_fetch(exchange->service->origin, request, on_stream, exchange);
-	return exchange->stream ? FETCH_EXCHANGE_ASKING : FETCH_EXCHANGE_FAILED;
+	if (exchange->stream)
+		exchange->stage = FETCH_EXCHANGE_ASKING;
 }
 
 /* Keeps what the offer will be compared with. Returns false if memory is exhausted. */
@@ -448,8 +458,7 @@ static bool keep_claim(struct fetch_exchange *exchange, const struct fetch_reque
 	return exchange->target && (exchange->proven_text || request->ambiguous);
 }
 
-enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request,
-						bool keep_alive)
+void fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_request *request, bool keep_alive)
 {
 	reset(exchange);
 	exchange->head_only = request->method == FETCH_HEAD;
@@ -460,41 +469,45 @@ enum fetch_exchange_status fetch_exchange_begin(struct fetch_exchange *exchange,
 	node_metrics_add(NODE_FETCHES, 1);
 	if (request->has_ticket && !keep_claim(exchange, request)) {
 		fetch_answer_init_status(&exchange->answer, 503);
-		return FETCH_EXCHANGE_FAILED;
+		return;
 	}
 	if (exchange->service->origin) {
 		log_debug("fetch %.*s%s", (int)request->target.len, request->target.data,
 			  request->has_ticket ? " with a ticket" : "");
-		if (request->method != FETCH_OTHER && !request->has_more_fields)
-			return ask_origin(exchange, request);
+		if (request->method != FETCH_OTHER && !request->has_more_fields) {
+			ask_origin(exchange, request);
+			return;
+		}
 		fetch_answer_init_status(&exchange->answer, request->method == FETCH_OTHER ? 405 : 431);
-		return respond(exchange);
+		respond(exchange);
+		return;
 	}
 	fetch_answer_init(&exchange->answer, exchange->service->content, request, time(NULL));
 	log_debug("fetch %.*s%s: %d, %llu bytes", (int)request->target.len, request->target.data,
 		  request->has_ticket ? " with a ticket" : "", exchange->answer.status,
 		  (unsigned long long)exchange->answer.length);
-	return respond(exchange);
+	respond(exchange);
 }
 
-enum fetch_exchange_status fetch_exchange_begin_status(struct fetch_exchange *exchange, int status)
+void fetch_exchange_begin_status(struct fetch_exchange *exchange, int status)
 {
 	reset(exchange);
 	fetch_answer_init_status(&exchange->answer, status);
-	return respond_plainly(exchange);
+	respond_plainly(exchange);
 }
 
-enum fetch_exchange_status fetch_exchange_give_up(struct fetch_exchange *exchange)
+void fetch_exchange_give_up(struct fetch_exchange *exchange)
 {
-	struct ticket_offer *offer;
+	struct ticket_offer *offer =
+		ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock());
 
-	exchange->waiting = false;
-	offer = ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock());
-	/* It came in the last moment: as good as one that came before. */
-	if (offer)
-		return respond_sealed(exchange, offer);
+	/* The offer raced with the timeout: it is used. */
+	if (offer) {
+		respond_sealed(exchange, offer);
+		return;
+	}
 	node_metrics_add(NODE_TICKETS_UNKNOWN, 1);
-	return respond_plainly(exchange);
+	respond_plainly(exchange);
 }
 
 static void report_sealed(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
@@ -514,19 +527,24 @@ static void report_sealed(struct fetch_exchange *exchange, enum fetch_transfer_s
 
 void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
 {
-	if (exchange->stream) {
+	switch (exchange->stage) {
+	case FETCH_EXCHANGE_ASKING:
 		body_source_free(http_stream_body(exchange->stream));
-		exchange->stream = NULL;
-	}
-	if (exchange->waiting) {
-		exchange->waiting = false;
+		break;
+	case FETCH_EXCHANGE_WAITING:
 		drop_offer(exchange,
 			   ticket_table_withdraw(exchange->service->tickets, &exchange->waiter, ticket_clock()),
 			   "the fetch went away");
-	}
-	if (exchange->has_clone)
+		break;
+	case FETCH_EXCHANGE_OPEN:
 		clone_set_cancel(exchange->service->clones, &exchange->ticket, "the fetch went away");
-	exchange->has_clone = false;
+		break;
+	case FETCH_EXCHANGE_ENDED:
+	case FETCH_EXCHANGE_SENDING:
+	case FETCH_EXCHANGE_FAILED:
+		break;
+	}
+	exchange->stage = FETCH_EXCHANGE_ENDED;
 	if (status == FETCH_TRANSFER_BROKEN)
 		node_metrics_add(NODE_FILES_CHANGED, 1);
 	if (exchange->transfer.kind == FETCH_BODY_SEALED)
