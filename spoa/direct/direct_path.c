@@ -34,6 +34,30 @@ struct direct_path {
 
 /* --- handoffs --- */
 
+/* An event of several handoffs: of those of one node, or that one connection of the handoff socket has parked. */
+struct selection {
+	enum handoff_event event;
+	const struct node *node;                  /* NULL: any */
+	const struct handoff_connection *haproxy; /* NULL: any */
+};
+
+static void feed_if_selected(void *context, struct handoff *handoff)
+{
+	const struct selection *selection = context;
+	/* None that is only offered may be handed off any more, on whichever connection its PARKED comes. */
+	bool any_haproxy =
+		!selection->haproxy || (selection->event == EVENT_RECALL && handoff->machine.state == HANDOFF_OFFERED);
+
+	if ((!selection->node || handoff->node == selection->node) &&
+	    (any_haproxy || handoff->haproxy == selection->haproxy))
+		handoff_feed(handoff, selection->event);
+}
+
+static void feed(struct direct_path *direct, struct selection selection)
+{
+	handoff_table_each(&direct->table, feed_if_selected, &selection);
+}
+
 /* Refuses a parked connection, to which nothing was done: HAProxy goes on by the splice path. <fd> is -1 if the
  * descriptor did not get here; <handoff> is the ticket's, in OFFERED, or NULL; <why> is for the log. */
 static void refuse_handoff(struct direct_path *direct, struct handoff_connection *connection,
@@ -89,32 +113,15 @@ static void on_abandon(void *context, struct handoff_connection *connection, uin
 		handoff_feed(handoff, EVENT_ABANDON);
 }
 
-static void abandon_if_parked_by(void *context, struct handoff *handoff)
-{
-	if (handoff->haproxy == context)
-		handoff_feed(handoff, EVENT_ABANDON);
-}
-
 static void on_haproxy_closed(void *context, struct handoff_connection *connection)
 {
-	struct direct_path *direct = context;
-
-	handoff_table_each(&direct->table, abandon_if_parked_by, connection);
-}
-
-static void recall_if_parked_by(void *context, struct handoff *handoff)
-{
-	/* None that is only offered may be handed off any more, on whichever connection its PARKED comes. */
-	if (handoff->machine.state == HANDOFF_OFFERED || handoff->haproxy == context)
-		handoff_feed(handoff, EVENT_RECALL);
+	feed(context, (struct selection){.event = EVENT_ABANDON, .haproxy = connection});
 }
 
 static void on_recall(void *context, struct handoff_connection *connection)
 {
-	struct direct_path *direct = context;
-
 	log_notice("HAProxy recalls its connections");
-	handoff_table_each(&direct->table, recall_if_parked_by, connection);
+	feed(context, (struct selection){.event = EVENT_RECALL, .haproxy = connection});
 }
 
 static const struct handoff_server_events handoff_server_events = {
@@ -162,23 +169,9 @@ static const char *on_node_message(void *context, struct node *node, const struc
 	return handoff_received(handoff, message);
 }
 
-static void node_lost_if_its(void *context, struct handoff *handoff)
-{
-	if (handoff->node == context)
-		handoff_feed(handoff, EVENT_NODE_LOST);
-}
-
 static void on_node_lost(void *context, struct node *node)
 {
-	struct direct_path *direct = context;
-
-	handoff_table_each(&direct->table, node_lost_if_its, node);
-}
-
-static void recall_if_its(void *context, struct handoff *handoff)
-{
-	if (handoff->node == context)
-		handoff_node_drains(handoff);
+	feed(context, (struct selection){.event = EVENT_NODE_LOST, .node = node});
 }
 
 static void on_node_drains(void *context, struct node *node)
@@ -197,7 +190,7 @@ static void recall_from_draining(struct direct_path *direct)
 	for (size_t i = 0; i < config->node_count; i++)
 		if (node_link_readiness(direct->table.links[i]) == NODE_LINK_DRAINING &&
 		    now - direct->drains_since[i] >= DRAIN_SETTLES_S)
-			handoff_table_each(&direct->table, recall_if_its, &config->nodes[i]);
+			feed(direct, (struct selection){.event = EVENT_NODE_DRAINS, .node = &config->nodes[i]});
 }
 
 /* --- what is done now and then --- */
@@ -425,12 +418,6 @@ struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 	return direct;
 }
 
-static void give_up(void *context, struct handoff *handoff)
-{
-	(void)context;
-	handoff_feed(handoff, EVENT_AGENT_ENDS);
-}
-
 void direct_path_free(struct direct_path *direct)
 {
 	struct handoff_table *table;
@@ -439,7 +426,7 @@ void direct_path_free(struct direct_path *direct)
 		return;
 	table = &direct->table;
 	table->settled = NULL;
-	handoff_table_each(table, give_up, NULL);
+	feed(direct, (struct selection){.event = EVENT_AGENT_ENDS});
 	handoff_server_free(direct->server);
 	ev_timer_stop(direct->table.loop, &direct->look);
 	ev_timer_stop(direct->table.loop, &direct->count);
@@ -452,19 +439,13 @@ void direct_path_free(struct direct_path *direct)
 	free(direct);
 }
 
-static void recall(void *context, struct handoff *handoff)
-{
-	(void)context;
-	handoff_feed(handoff, EVENT_AGENT_DRAINS);
-}
-
 void direct_path_drain(struct direct_path *direct)
 {
 	if (direct->table.draining)
 		return;
 	direct->table.draining = true;
 	handoff_server_drain(direct->server);
-	handoff_table_each(&direct->table, recall, NULL);
+	feed(direct, (struct selection){.event = EVENT_AGENT_DRAINS});
 }
 
 size_t direct_path_outstanding(const struct direct_path *direct)

@@ -46,6 +46,8 @@ void handoff_feed(struct handoff *handoff, enum handoff_event event)
 {
 	const struct machine_event parameterless = {.event = event};
 
+	if (event == EVENT_NODE_DRAINS && !mover_ready_nodes(handoff, false))
+		return;
 	if (event == EVENT_ABANDON) {
 		handoff_table_unnumber(handoff->table, handoff);
 		handoff->haproxy = NULL;
@@ -201,7 +203,7 @@ static void on_ended(void *context, enum continuation_end end, const char *fault
 {
 	static const enum handoff_event events[] = {
 		[CONTINUATION_DONE] = EVENT_CONTINUED,
-		[CONTINUATION_CLIENT] = EVENT_CLIENT_FAILED,
+		[CONTINUATION_CLIENT] = EVENT_UNWRITABLE,
 		[CONTINUATION_NODE] = EVENT_NODES_FAILED,
 	};
 	const struct machine_event event = {.event = events[end], .why = fault};
@@ -527,12 +529,6 @@ const char *handoff_received(struct handoff *handoff, const struct control_messa
 		event.event = EVENT_RESULT;
 	}
 	return run(handoff, &event, message);
-}
-
-void handoff_node_drains(struct handoff *handoff)
-{
-	if (mover_ready_nodes(handoff, false))
-		handoff_feed(handoff, EVENT_NODE_DRAINS);
 }
 
 /* --- life --- */

@@ -70,12 +70,9 @@ void handoff_free(struct handoff *handoff);
 void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes,
 		    int fd);
 
-/* DECLINE, RECALL, ABANDON, NODE_LOST, AGENT_DRAINS or AGENT_ENDS. */
+/* DECLINE, RECALL, ABANDON, NODE_LOST, NODE_DRAINS, AGENT_DRAINS or AGENT_ENDS. If no other node can make the
+ * continuation, NODE_DRAINS is none: a node that drains finishes what it has. */
 void handoff_feed(struct handoff *handoff, enum handoff_event event);
-
-/* The node drains. If another node can make the continuation, the connection comes back before the end of the body.
- * Otherwise it stays there: a node that drains finishes what it has. */
-void handoff_node_drains(struct handoff *handoff);
 
 /* The node's message about this handoff. Returns NULL, or a reason to close its channel with. */
 const char *handoff_received(struct handoff *handoff, const struct control_message *message);

@@ -6,17 +6,34 @@
 
 #define ONLY_ONCE "its body is an HTTP origin's, which is never sealed a second time"
 #define NOT_ACKNOWLEDGED "nothing that it sends is acknowledged by the client"
+#define CHANNEL_FULL "its control channel takes no more"
+#define LATE "it is late"
+#define NO_CLIENT "the connection is gone"
+#define NO_CONTINUATION "out of memory or descriptors"
+#define NO_MEMORY "out of memory"
 #define NOT_HELD "its packets cannot be held"
+#define NOT_SEATED "the connection could not be restored"
 
 /* One event or one outcome, and what is done about it. */
 struct turn {
 	struct machine *machine;
 	const struct machine_event *event;
 	const struct machine_outcome *outcome;
+	const struct rule *rule; /* for <outcome> */
 	struct machine_step step;
 };
 
 typedef void transition(struct turn *turn);
+
+/* What one outcome of one question leads to, and parameters of that. */
+struct rule {
+	transition *then;
+	enum handoff_state state;
+	enum handoff_timer timer;
+	enum handoff_loss loss;
+	enum completion_cause cause;
+	const char *why;
+};
 
 const char *handoff_state_text(enum handoff_state state)
 {
@@ -184,15 +201,6 @@ static void recall(struct turn *turn)
 		ask(turn, ACTION_RECALL);
 }
 
-static bool is_wrong(struct turn *turn)
-{
-	if (!turn->event->wrong)
-		return false;
-	turn->step.verdict = MACHINE_FAULT;
-	turn->step.fault = turn->event->wrong;
-	return true;
-}
-
 /* --- OFFERED --- */
 
 static void park(struct turn *turn)
@@ -206,8 +214,6 @@ static void park(struct turn *turn)
 
 static void prepare(struct turn *turn)
 {
-	if (is_wrong(turn))
-		return;
 	turn->machine->prepared = true;
 	turn->machine->ciphertext = turn->event->bytes;
 	turn->machine->continuable = turn->event->continuable;
@@ -282,37 +288,24 @@ static void undo(struct turn *turn)
 
 static void progress(struct turn *turn)
 {
-	if (!is_wrong(turn))
-		act(turn, ACTION_NOTE_PROGRESS);
-}
-
-static void keep(struct turn *turn)
-{
-	if (!is_wrong(turn))
-		ask(turn, ACTION_KEEP);
+	act(turn, ACTION_NOTE_PROGRESS);
 }
 
 /* The node's answer to the first Recall, which found its tail short: packets are not held yet. */
-static void take_back(struct turn *turn)
+static void receive(struct turn *turn)
 {
-	if (is_wrong(turn))
-		return;
 	turn->machine->from = turn->event->bytes;
 	ask(turn, ACTION_HOLD_AND_RESTORE);
 }
 
 static void restore(struct turn *turn)
 {
-	if (is_wrong(turn))
-		return;
 	turn->machine->from = turn->event->bytes;
 	ask(turn, ACTION_RESTORE);
 }
 
 static void judge(struct turn *turn)
 {
-	if (is_wrong(turn))
-		return;
 	act(turn, ACTION_NOTE_PROGRESS);
 	turn->machine->why = turn->event->why;
 	ask(turn, ACTION_JUDGE_GONE);
@@ -320,16 +313,12 @@ static void judge(struct turn *turn)
 
 static void give_up(struct turn *turn)
 {
-	if (is_wrong(turn))
-		return;
 	act(turn, ACTION_NOTE_PROGRESS);
 	lose(turn, HANDOFF_LOSS_CLIENT, turn->event->why, NULL);
 }
 
 static void replace(struct turn *turn)
 {
-	if (is_wrong(turn))
-		return;
 	act(turn, ACTION_NOTE_PROGRESS);
 	take_over(turn, turn->event->why);
 }
@@ -344,7 +333,7 @@ static void late(struct turn *turn)
 {
 	if (turn->machine->state == HANDOFF_HANDING)
 		count_failure(turn, "it did not answer in time");
-	discard_and_take_over(turn, "it is late");
+	discard_and_take_over(turn, LATE);
 }
 
 static void tell(struct turn *turn)
@@ -367,7 +356,7 @@ static void quit(struct turn *turn)
 	lose(turn, HANDOFF_LOSS_AGENT, "this agent ends", NULL);
 }
 
-static void quit_away(struct turn *turn)
+static void leave(struct turn *turn)
 {
 	act(turn, ACTION_SEND_DISCARD);
 	quit(turn);
@@ -378,6 +367,7 @@ static void quit_away(struct turn *turn)
 	{                                     \
 		ask(turn, ACTION_##question); \
 	}
+ASKS(keep, KEEP)
 ASKS(hold, HOLD_AND_RECALL)
 ASKS(discard, HOLD_AND_DISCARD)
 ASKS(silence, JUDGE_LATE)
@@ -424,31 +414,31 @@ static transition *const transitions[EVENT_COUNT][HANDOFF_STATE_COUNT] = {
 			   [HANDOFF_RECALLING] = recalling,     [HANDOFF_RETURNING] = returning,                \
 			   [HANDOFF_TAKING_OVER] = taking_over, [HANDOFF_COMPLETING] = completing,              \
 			   [HANDOFF_DISCARDING] = discarding,   [HANDOFF_ENDED] = never},
-	/*                OFFERED  WAITING   HANDING    AWAY       RECALLING  RETURNING TAKING_OVER  COMPLETING DISCARDING */
-	ON(PARKED,        park,    never,    never,     never,     never,     never,     never,      never,     never)
-	ON(DECLINE,       decline, never,    never,     never,     never,     never,     never,      never,     never)
-	ON(RECALL,        decline, consider, none,      recall,    none,      none,      none,       none,      none)
-	ON(ABANDON,       never,   abandon,  discard,   discard,   discard,   discard,   dispose,    dispose,   never)
-	ON(PREPARED,      prepare, prepare,  none,      none,      none,      none,      none,       none,      none)
-	ON(ACCEPTED,      fault,   fault,    redirect,  fault,     fault,     fault,     none,       none,      none)
-	ON(REJECTED,      fault,   fault,    undo,      fault,     fault,     fault,     none,       none,      none)
-	ON(PROGRESS,      fault,   fault,    fault,     progress,  progress,  progress,  none,       none,      none)
-	ON(CLIENT_DATA,   fault,   fault,    fault,     keep,      keep,      keep,      none,       none,      none)
-	ON(DRAINED,       fault,   fault,    fault,     hold,      hold,      fault,     none,       none,      none)
-	ON(HANDBACK,      fault,   fault,    fault,     fault,     take_back, restore,   none,       none,      dispose)
+	/*               OFFERED  WAITING   HANDING   AWAY      RECALLING RETURNING TAKING_OVER COMPLETING DISCARDING */
+	ON(PARKED,       park,    never,    never,    never,    never,    never,    never,      never,     never)
+	ON(DECLINE,      decline, never,    never,    never,    never,    never,    never,      never,     never)
+	ON(RECALL,       decline, consider, none,     recall,   none,     none,     none,       none,      none)
+	ON(ABANDON,      never,   abandon,  discard,  discard,  discard,  discard,  dispose,    dispose,   never)
+	ON(PREPARED,     prepare, prepare,  none,     none,     none,     none,     none,       none,      none)
+	ON(ACCEPTED,     fault,   fault,    redirect, fault,    fault,    fault,    none,       none,      none)
+	ON(REJECTED,     fault,   fault,    undo,     fault,    fault,    fault,    none,       none,      none)
+	ON(PROGRESS,     fault,   fault,    fault,    progress, progress, progress, none,       none,      none)
+	ON(CLIENT_DATA,  fault,   fault,    fault,    keep,     keep,     keep,     none,       none,      none)
+	ON(DRAINED,      fault,   fault,    fault,    hold,     hold,     fault,    none,       none,      none)
+	ON(HANDBACK,     fault,   fault,    fault,    fault,    receive,  restore,  none,       none,      dispose)
 	/* GONE in HANDING: it stopped waiting while Handoff was under way, and refuses that, or the timer ends it. */
-	ON(GONE_CLIENT,   linger,  miss,     none,      judge,     judge,     give_up,   none,       none,      dispose)
-	ON(GONE_NODE,     linger,  miss,     none,      replace,   replace,   replace,   none,       none,      dispose)
-	ON(RESULT,        linger,  none,     none,      none,      none,      none,      none,       none,      none)
-	ON(NODE_LOST,     linger,  miss,     orphan,    orphan,    orphan,    orphan,    none,       none,      dispose)
-	ON(NODE_DRAINS,   none,    consider, none,      recall,    none,      none,      none,       none,      none)
-	ON(AGENT_DRAINS,  none,    consider, none,      recall,    none,      none,      none,       none,      none)
-	ON(AGENT_ENDS,    expire,  quit,     quit_away, quit_away, quit_away, quit_away, quit,       quit,      quit)
-	ON(TIMER,         expire,  again,    late,      silence,   none,      late,      collect,    tell,      dispose)
-	ON(COLLECTED,     never,   never,    never,     never,     never,     never,     seat,       never,     never)
-	ON(CONTINUED,     never,   never,    never,     never,     never,     never,     never,      give_back, never)
-	ON(CLIENT_FAILED, never,   never,    never,     never,     never,     never,     never,      no_client, never)
-	ON(NODES_FAILED,  never,   never,    never,     never,     never,     never,     no_node,    no_node,   never)
+	ON(GONE_CLIENT,  linger,  miss,     none,     judge,    judge,    give_up,  none,       none,      dispose)
+	ON(GONE_NODE,    linger,  miss,     none,     replace,  replace,  replace,  none,       none,      dispose)
+	ON(RESULT,       linger,  none,     none,     none,     none,     none,     none,       none,      none)
+	ON(NODE_LOST,    linger,  miss,     orphan,   orphan,   orphan,   orphan,   none,       none,      dispose)
+	ON(NODE_DRAINS,  none,    consider, none,     recall,   none,     none,     none,       none,      none)
+	ON(AGENT_DRAINS, none,    consider, none,     recall,   none,     none,     none,       none,      none)
+	ON(AGENT_ENDS,   expire,  quit,     leave,    leave,    leave,    leave,    quit,       quit,      quit)
+	ON(TIMER,        expire,  again,    late,     silence,  none,     late,     collect,    tell,      dispose)
+	ON(COLLECTED,    never,   never,    never,    never,    never,    never,    seat,       never,     never)
+	ON(CONTINUED,    never,   never,    never,    never,    never,    never,    never,      give_back, never)
+	ON(UNWRITABLE,   never,   never,    never,    never,    never,    never,    never,      no_client, never)
+	ON(NODES_FAILED, never,   never,    never,    never,    never,    never,    no_node,    no_node,   never)
 #undef ON
 };
 /* clang-format on */
@@ -456,32 +446,122 @@ static transition *const transitions[EVENT_COUNT][HANDOFF_STATE_COUNT] = {
 struct machine_step machine_step(struct machine *machine, const struct machine_event *event)
 {
 	struct turn turn = {.machine = machine, .event = event, .step.before = machine->state};
+	transition *follow = transitions[event->event][machine->state];
+	bool node_has = machine->state == HANDOFF_AWAY || machine->state == HANDOFF_RECALLING ||
+			machine->state == HANDOFF_RETURNING;
 
-	if (machine->asked != ACTION_NONE) {
-		turn.step.verdict = MACHINE_IMPOSSIBLE;
+	if (machine->asked != ACTION_NONE)
+		follow = never;
+	/* Of a connection that the node does not have any more nothing is looked at. */
+	if (event->wrong && follow != none && follow != fault && (node_has || follow == prepare)) {
+		turn.step.verdict = MACHINE_FAULT;
+		turn.step.fault = event->wrong;
 		return turn.step;
 	}
 	/* Both hold from now on, in whichever state. */
 	machine->draining |= event->event == EVENT_AGENT_DRAINS;
 	machine->recalled |= event->event == EVENT_RECALL;
-	transitions[event->event][machine->state](&turn);
+	follow(&turn);
 	return turn.step;
 }
 
 /* --- outcomes --- */
 
-static void take(struct turn *turn)
+static void nothing(struct turn *turn)
 {
-	if (turn->machine->taken)
-		ask(turn, ACTION_HAND);
-	else
-		ask(turn, ACTION_TAKE);
+	turn->step.count = 0;
 }
 
-static void lose_broken(struct turn *turn)
+static void not_handed(struct turn *turn)
+{
+	turn->machine->cause = COMPLETION_CAUSE_CHANNEL;
+	ask(turn, ACTION_UNDO);
+}
+
+static void wait(struct turn *turn)
+{
+	set_timer(turn, turn->rule->timer);
+}
+
+static void enter(struct turn *turn)
+{
+	turn->machine->state = turn->rule->state;
+	set_timer(turn, turn->rule->timer);
+}
+
+static void complete_all(struct turn *turn)
+{
+	complete(turn, turn->rule->cause, 0);
+}
+
+static void lost(struct turn *turn)
+{
+	lose(turn, turn->rule->loss, turn->rule->why, NULL);
+}
+
+/* The socket is in no known state any more. */
+static void broken(struct turn *turn)
 {
 	act(turn, ACTION_COUNT_FAILURE);
 	lose(turn, HANDOFF_LOSS_AGENT, turn->outcome->why, NULL);
+}
+
+static void take_it_over(struct turn *turn)
+{
+	take_over(turn, turn->rule->why);
+}
+
+static void discard_it(struct turn *turn)
+{
+	discard_and_take_over(turn, turn->rule->why);
+}
+
+static void take_if_not_taken(struct turn *turn)
+{
+	ask(turn, turn->machine->taken ? ACTION_HAND : ACTION_TAKE);
+}
+
+static void taken_to_hand(struct turn *turn)
+{
+	turn->machine->taken = true;
+	ask(turn, ACTION_HAND);
+}
+
+static void taken_to_complete(struct turn *turn)
+{
+	turn->machine->taken = true;
+	continue_here(turn);
+}
+
+static void undone(struct turn *turn)
+{
+	complete(turn, turn->machine->cause, 0);
+}
+
+static void redirected(struct turn *turn)
+{
+	if (turn->machine->draining || turn->machine->recalled)
+		recall(turn);
+}
+
+/* Once it is back nobody reads before the body's end, and so the client's window closes. */
+static void kept_much(struct turn *turn)
+{
+	if (turn->machine->state == HANDOFF_AWAY)
+		recall(turn);
+}
+
+static void kept_too_much(struct turn *turn)
+{
+	act(turn, ACTION_SEND_DISCARD);
+	lose(turn, HANDOFF_LOSS_AGENT, "the client sends too much", NULL);
+}
+
+static void recalled(struct turn *turn)
+{
+	act(turn, ACTION_COUNT_RECALL);
+	act(turn, ACTION_STOP_TIMER);
+	turn->machine->state = HANDOFF_RECALLING;
 }
 
 static void restored(struct turn *turn)
@@ -492,6 +572,23 @@ static void restored(struct turn *turn)
 	}
 	act(turn, ACTION_COUNT_SUCCESS);
 	give_back(turn);
+}
+
+static void not_reached_in_time(struct turn *turn)
+{
+	count_failure(turn, NOT_ACKNOWLEDGED);
+	discard_and_take_over(turn, LATE);
+}
+
+static void client_is_gone(struct turn *turn)
+{
+	lose(turn, HANDOFF_LOSS_CLIENT, turn->machine->why, turn->rule->why);
+}
+
+static void not_reached_at_all(struct turn *turn)
+{
+	count_failure(turn, NOT_ACKNOWLEDGED);
+	take_over(turn, turn->machine->why);
 }
 
 static void planned(struct turn *turn)
@@ -509,6 +606,11 @@ static void planned(struct turn *turn)
 	ask(turn, ACTION_COLLECT);
 }
 
+static void stop_timer(struct turn *turn)
+{
+	act(turn, ACTION_STOP_TIMER);
+}
+
 static void seated(struct turn *turn)
 {
 	turn->machine->state = HANDOFF_COMPLETING;
@@ -521,191 +623,89 @@ static void seated(struct turn *turn)
 	ask(turn, ACTION_CONTINUE);
 }
 
-static void enter(struct turn *turn, enum handoff_state state, enum handoff_timer timer)
-{
-	turn->machine->state = state;
-	set_timer(turn, timer);
-}
+/* What every outcome of every question leads to; those that are missing cannot be. */
+/* clang-format off */
+static const struct rule rules[ACTION_COUNT][OUTCOME_COUNT] = {
+#define IF(question, outcome) [ACTION_##question][OUTCOME_##outcome]
+	IF(LOOK, OK)                      = {take_if_not_taken},
+	IF(LOOK, NOT_YET)                 = {wait, .timer = TIMER_POLL},
+	IF(LOOK, TOO_LATE)                = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
+	IF(LOOK, UNFIT)                   = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
+	IF(LOOK, LEAVING)                 = {complete_all, .cause = COMPLETION_CAUSE_CHANNEL},
+	IF(LOOK, NO_ROUTE)                = {complete_all, .cause = COMPLETION_CAUSE_STEERING},
+	IF(LOOK, NO_CLIENT)               = {lost, .loss = HANDOFF_LOSS_CLIENT, .why = NO_CLIENT},
+	IF(LOOK, PARKED_TWICE)            = {lost, .loss = HANDOFF_LOSS_AGENT, .why = "HAProxy has parked it twice"},
+	IF(TAKE, OK)                      = {taken_to_hand},
+	IF(TAKE, BUSY)                    = {wait, .timer = TIMER_TAKE_AGAIN},
+	IF(TAKE_TO_COMPLETE, OK)          = {taken_to_complete},
+	IF(TAKE_TO_COMPLETE, BUSY)        = {wait, .timer = TIMER_TAKE_AGAIN},
+	IF(TAKE_TO_COMPLETE, NOBODY)      = {refuse},
 
-/* What follows from each outcome of each question. */
-static void answer(struct turn *turn, enum handoff_action question)
-{
-	struct machine *machine = turn->machine;
+	IF(HAND, OK)                      = {enter, .state = HANDOFF_HANDING, .timer = TIMER_REPLY},
+	IF(HAND, NOT_YET)                 = {wait, .timer = TIMER_POLL},
+	IF(HAND, TOO_LATE)                = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
+	IF(HAND, UNFIT)                   = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
+	IF(HAND, NOT_HELD)                = {complete_all, .cause = COMPLETION_CAUSE_STEERING},
+	IF(HAND, NO_CLIENT)               = {lost, .loss = HANDOFF_LOSS_CLIENT, .why = NO_CLIENT},
+	IF(HAND, NO_MEMORY)               = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NO_MEMORY},
+	IF(HAND, FAILED)                  = {broken},
+	IF(HAND, NOT_SENT)                = {not_handed},
+	IF(UNDO, OK)                      = {undone},
+	IF(UNDO, FAILED)                  = {broken},
+	IF(REDIRECT, OK)                  = {redirected},
+	IF(REDIRECT, FAILED)              = {discard_it, .why = "its packets cannot be sent on any more"},
 
-#define IS(question, outcome) (ACTION_##question << 8 | OUTCOME_##outcome)
-	switch (question << 8 | turn->outcome->outcome) {
-	case IS(LOOK, OK):
-		take(turn);
-		break;
-	case IS(LOOK, PARKED_TWICE):
-		lose(turn, HANDOFF_LOSS_AGENT, "HAProxy has parked it twice", NULL);
-		break;
-	case IS(LOOK, NO_CLIENT):
-	case IS(HAND, NO_CLIENT):
-		lose(turn, HANDOFF_LOSS_CLIENT, "the connection is gone", NULL);
-		break;
-	case IS(LOOK, NOT_YET):
-	case IS(HAND, NOT_YET):
-		set_timer(turn, TIMER_POLL);
-		break;
-	case IS(LOOK, UNFIT):
-	case IS(LOOK, TOO_LATE):
-	case IS(HAND, UNFIT):
-	case IS(HAND, TOO_LATE):
-		complete(turn, COMPLETION_CAUSE_UNFIT, 0);
-		break;
-	case IS(LOOK, LEAVING):
-		complete(turn, COMPLETION_CAUSE_CHANNEL, 0);
-		break;
-	case IS(LOOK, NO_ROUTE):
-	case IS(HAND, NOT_HELD):
-		complete(turn, COMPLETION_CAUSE_STEERING, 0);
-		break;
-	case IS(TAKE, OK):
-		machine->taken = true;
-		ask(turn, ACTION_HAND);
-		break;
-	case IS(TAKE_TO_COMPLETE, OK):
-		machine->taken = true;
-		continue_here(turn);
-		break;
-	case IS(TAKE, BUSY):
-	case IS(TAKE_TO_COMPLETE, BUSY):
-		set_timer(turn, TIMER_TAKE_AGAIN);
-		break;
-	case IS(TAKE_TO_COMPLETE, NOBODY):
-		refuse(turn);
-		break;
+	IF(KEEP, OK)                      = {nothing},
+	IF(KEEP, LONG)                    = {kept_much},
+	IF(KEEP, TOO_LONG)                = {kept_too_much},
+	IF(JUDGE_LATE, REACHED)           = {nothing},
+	IF(JUDGE_LATE, SLOW)              = {wait, .timer = TIMER_LATE},
+	IF(JUDGE_LATE, UNREACHED)         = {not_reached_in_time},
+	IF(JUDGE_GONE, REACHED)           = {client_is_gone},
+	IF(JUDGE_GONE, UNREACHED)         = {not_reached_at_all},
 
-	case IS(HAND, OK):
-		enter(turn, HANDOFF_HANDING, TIMER_REPLY);
-		break;
-	case IS(HAND, NOT_SENT):
-		machine->cause = COMPLETION_CAUSE_CHANNEL;
-		ask(turn, ACTION_UNDO);
-		break;
-	case IS(UNDO, OK):
-		complete(turn, machine->cause, 0);
-		break;
-	case IS(HAND, NO_MEMORY):
-	case IS(RESTORE, NO_MEMORY):
-	case IS(HOLD_AND_RESTORE, NO_MEMORY):
-		lose(turn, HANDOFF_LOSS_AGENT, "out of memory", NULL);
-		break;
-	case IS(HAND, FAILED):
-	case IS(UNDO, FAILED):
-	case IS(RESTORE, FAILED):
-	case IS(HOLD_AND_RESTORE, FAILED):
-		lose_broken(turn);
-		break;
+	IF(RECALL, OK)                    = {recalled},
+	IF(RECALL, NOT_SENT)              = {take_it_over, .why = CHANNEL_FULL},
+	IF(HOLD_AND_RECALL, OK)           = {enter, .state = HANDOFF_RETURNING, .timer = TIMER_REPLY},
+	IF(HOLD_AND_RECALL, NOT_HELD)     = {discard_it, .why = NOT_HELD},
+	IF(HOLD_AND_RECALL, NOT_SENT)     = {take_it_over, .why = CHANNEL_FULL},
+	IF(RESTORE, OK)                   = {restored},
+	IF(RESTORE, NO_MEMORY)            = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NO_MEMORY},
+	IF(RESTORE, FAILED)               = {broken},
+	IF(HOLD_AND_RESTORE, OK)          = {restored},
+	IF(HOLD_AND_RESTORE, NOT_HELD)    = {discard_it, .why = NOT_HELD},
+	IF(HOLD_AND_RESTORE, NO_MEMORY)   = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NO_MEMORY},
+	IF(HOLD_AND_RESTORE, FAILED)      = {broken},
+	IF(HOLD_AND_DISCARD, OK)          = {enter, .state = HANDOFF_DISCARDING, .timer = TIMER_REPLY},
+	IF(HOLD_AND_DISCARD, FAILED)      = {dispose},
 
-	case IS(REDIRECT, OK):
-		if (machine->draining || machine->recalled)
-			recall(turn);
-		break;
-	case IS(REDIRECT, FAILED):
-		discard_and_take_over(turn, "its packets cannot be sent on any more");
-		break;
-	case IS(KEEP, OK):
-		break;
-	case IS(KEEP, LONG):
-		/* Once it is back nobody reads before the body's end, and so the client's window closes. */
-		if (machine->state == HANDOFF_AWAY)
-			recall(turn);
-		break;
-	case IS(KEEP, TOO_LONG):
-		act(turn, ACTION_SEND_DISCARD);
-		lose(turn, HANDOFF_LOSS_AGENT, "the client sends too much", NULL);
-		break;
-	case IS(JUDGE_LATE, REACHED):
-		break;
-	case IS(JUDGE_LATE, SLOW):
-		set_timer(turn, TIMER_LATE);
-		break;
-	case IS(JUDGE_LATE, UNREACHED):
-		count_failure(turn, NOT_ACKNOWLEDGED);
-		discard_and_take_over(turn, "it is late");
-		break;
-	case IS(JUDGE_GONE, REACHED):
-		lose(turn, HANDOFF_LOSS_CLIENT, machine->why, NULL);
-		break;
-	case IS(JUDGE_GONE, UNREACHED):
-		count_failure(turn, NOT_ACKNOWLEDGED);
-		take_over(turn, machine->why);
-		break;
-
-	case IS(RECALL, OK):
-		act(turn, ACTION_COUNT_RECALL);
-		act(turn, ACTION_STOP_TIMER);
-		machine->state = HANDOFF_RECALLING;
-		break;
-	case IS(HOLD_AND_RECALL, OK):
-		/* The flow is held, so the node can freeze the connection without losing a packet of the client. */
-		enter(turn, HANDOFF_RETURNING, TIMER_REPLY);
-		break;
-	case IS(RECALL, NOT_SENT):
-	case IS(HOLD_AND_RECALL, NOT_SENT):
-		take_over(turn, "its control channel takes no more");
-		break;
-	case IS(HOLD_AND_RECALL, NOT_HELD):
-	case IS(HOLD_AND_RESTORE, NOT_HELD):
-		discard_and_take_over(turn, NOT_HELD);
-		break;
-	case IS(RESTORE, OK):
-	case IS(HOLD_AND_RESTORE, OK):
-		restored(turn);
-		break;
-	case IS(HOLD_AND_DISCARD, OK):
-		enter(turn, HANDOFF_DISCARDING, TIMER_REPLY);
-		break;
-	case IS(HOLD_AND_DISCARD, FAILED):
-		dispose(turn);
-		break;
-
-	case IS(PLAN, OK):
-		planned(turn);
-		break;
-	case IS(PLAN, NOT_HELD):
-		lose(turn, HANDOFF_LOSS_AGENT, NOT_HELD, NULL);
-		break;
-	case IS(PLAN, FAILED):
-		lose(turn, HANDOFF_LOSS_CLIENT, machine->why, "it acknowledges what was never sent");
-		break;
-	case IS(COLLECT, OK):
-		act(turn, ACTION_STOP_TIMER);
-		break;
-	case IS(COLLECT, NOTHING):
-		ask(turn, ACTION_SEAT);
-		break;
-	case IS(COLLECT, NO_ROOM):
-		set_timer(turn, TIMER_TURN);
-		break;
-	case IS(SEAT, OK):
-		seated(turn);
-		break;
-	case IS(SEAT, FAILED):
-		lose(turn, HANDOFF_LOSS_AGENT, "the connection could not be restored", NULL);
-		break;
-	case IS(CONTINUE, OK):
-		break;
-	case IS(COLLECT, NO_MEMORY):
-	case IS(CONTINUE, NO_MEMORY):
-		lose(turn, HANDOFF_LOSS_AGENT, "out of memory or descriptors", NULL);
-		break;
-	default:
-		never(turn);
-	}
-#undef IS
-}
+	IF(PLAN, OK)                      = {planned},
+	IF(PLAN, NOT_HELD)                = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NOT_HELD},
+	IF(PLAN, FAILED)                  = {client_is_gone, .why = "it acknowledges what was never sent"},
+	IF(COLLECT, OK)                   = {stop_timer},
+	IF(COLLECT, NOTHING)              = {seat},
+	IF(COLLECT, NO_ROOM)              = {wait, .timer = TIMER_TURN},
+	IF(COLLECT, NO_MEMORY)            = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NO_CONTINUATION},
+	IF(SEAT, OK)                      = {seated},
+	IF(SEAT, FAILED)                  = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NOT_SEATED},
+	IF(CONTINUE, OK)                  = {nothing},
+	IF(CONTINUE, NO_MEMORY)           = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NO_CONTINUATION},
+#undef IF
+};
+/* clang-format on */
 
 struct machine_step machine_answer(struct machine *machine, const struct machine_outcome *outcome)
 {
-	struct turn turn = {.machine = machine, .outcome = outcome, .step.before = machine->state};
-	enum handoff_action question = machine->asked;
+	struct turn turn = {.machine = machine,
+			    .outcome = outcome,
+			    .rule = &rules[machine->asked][outcome->outcome],
+			    .step.before = machine->state};
 
+	if (!turn.rule->then) {
+		never(&turn);
+		return turn.step;
+	}
 	machine->asked = ACTION_NONE;
-	answer(&turn, question);
-	if (turn.step.verdict == MACHINE_IMPOSSIBLE)
-		machine->asked = question;
+	turn.rule->then(&turn);
 	return turn.step;
 }

@@ -76,11 +76,11 @@ enum handoff_state {
 	/* this agent */                                                              \
 	X(AGENT_DRAINS)                                                               \
 	X(AGENT_ENDS)                                                                 \
-	X(TIMER)         /* the one that was set last */                              \
-	X(COLLECTED)     /* all that may be under way is here again */                \
-	X(CONTINUED)     /* the continuation is written */                            \
-	X(CLIENT_FAILED) /* the continuation cannot be written, <why> */              \
-	X(NODES_FAILED)  /* no node can make the continuation, <why> */
+	X(TIMER)        /* the one that was set last */                               \
+	X(COLLECTED)    /* all that may be under way is here again */                 \
+	X(CONTINUED)    /* the continuation is written */                             \
+	X(UNWRITABLE)   /* the continuation cannot be written, <why> */               \
+	X(NODES_FAILED) /* no node can make the continuation, <why> */
 
 enum handoff_event {
 #define HANDOFF_EVENT_ENUM(name) EVENT_##name,

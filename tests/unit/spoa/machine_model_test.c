@@ -270,9 +270,7 @@ static void step(struct walk *walk)
 		if (world->collecting)
 			feed_named(walk, below(6) ? EVENT_COLLECTED : EVENT_NODES_FAILED);
 		else if (world->writing)
-			feed_named(walk, below(4)   ? EVENT_CONTINUED
-					 : below(2) ? EVENT_CLIENT_FAILED
-						    : EVENT_NODES_FAILED);
+			feed_named(walk, below(4) ? EVENT_CONTINUED : below(2) ? EVENT_UNWRITABLE : EVENT_NODES_FAILED);
 		return;
 	case 6:
 		if (below(6) == 0)

@@ -54,7 +54,7 @@ static void every_event_has_an_answer_in_every_state(void **state)
 		{EVENT_NODE_LOST, "++++++..+-"},    {EVENT_NODE_DRAINS, ".+.+.....-"},
 		{EVENT_AGENT_DRAINS, ".+.+.....-"}, {EVENT_AGENT_ENDS, "+++++++++-"},
 		{EVENT_TIMER, "++++.++++-"},        {EVENT_COLLECTED, "------+---"},
-		{EVENT_CONTINUED, "-------+--"},    {EVENT_CLIENT_FAILED, "-------+--"},
+		{EVENT_CONTINUED, "-------+--"},    {EVENT_UNWRITABLE, "-------+--"},
 		{EVENT_NODES_FAILED, "------++--"},
 	};
 	unsigned seen = 0;
@@ -209,12 +209,13 @@ static void all_that_can_happen_keeps_connections_and_answers(void **state)
 
 /* --- the order of actions on the main ways --- */
 
-/* Feeds <event> and answers questions with OK. Returns the actions' names, in order. */
-static const char *ways(struct machine *machine, enum handoff_event name, uint64_t bytes)
+/* Feeds <event>, answers the first question with <first> and others with OK. Returns the actions' names, in order. */
+static const char *ways_after(struct machine *machine, enum handoff_event name, uint64_t bytes,
+			      enum handoff_outcome first)
 {
 	static char text[512];
 	const struct machine_event event = {.event = name, .why = "why", .bytes = bytes, .continuable = true};
-	struct machine_outcome ok = {.outcome = OUTCOME_OK, .why = "why", .bytes = bytes};
+	struct machine_outcome outcome = {.outcome = first, .why = "why", .bytes = bytes};
 	struct machine_step step = machine_step(machine, &event);
 
 	text[0] = '\0';
@@ -226,8 +227,14 @@ static const char *ways(struct machine *machine, enum handoff_event name, uint64
 		}
 		if (machine->asked == ACTION_NONE)
 			return text;
-		step = machine_answer(machine, &ok);
+		step = machine_answer(machine, &outcome);
+		outcome.outcome = OUTCOME_OK;
 	}
+}
+
+static const char *ways(struct machine *machine, enum handoff_event name, uint64_t bytes)
+{
+	return ways_after(machine, name, bytes, OUTCOME_OK);
 }
 
 static void a_body_goes_away_and_comes_back(void **state)
@@ -264,7 +271,42 @@ static void what_comes_back_early_is_completed_here(void **state)
 	assert_string_equal(ways(&machine, EVENT_DRAINED, 0), "HOLD_AND_RECALL SET_TIMER");
 	assert_string_equal(ways(&machine, EVENT_HANDBACK, WORLD_PART), "RESTORE COUNT_COMPLETION SET_TIMER CONTINUE");
 	assert_int_equal(machine.from, WORLD_PART);
-	assert_string_equal(ways(&machine, EVENT_CLIENT_FAILED, 0), "NOTE_LOSS TELL_PROGRESS RESET TELL_LOST END");
+	assert_string_equal(ways(&machine, EVENT_UNWRITABLE, 0), "NOTE_LOSS TELL_PROGRESS RESET TELL_LOST END");
+}
+
+static void what_fails_on_the_way_leads_elsewhere(void **state)
+{
+	static const char taken_over[] = "PLAN NOTE_TAKEOVER COLLECT STOP_TIMER",
+			  lost[] = "NOTE_LOSS RESET TELL_LOST END";
+	static const struct {
+		enum handoff_state state;
+		enum handoff_event event;
+		enum handoff_outcome outcome;
+		const char *first, *then;
+	} ways_out[] = {
+		{HANDOFF_AWAY, EVENT_AGENT_DRAINS, OUTCOME_NOT_SENT, "RECALL", taken_over},
+		{HANDOFF_AWAY, EVENT_DRAINED, OUTCOME_NOT_SENT, "HOLD_AND_RECALL", taken_over},
+		{HANDOFF_AWAY, EVENT_DRAINED, OUTCOME_NOT_HELD, "HOLD_AND_RECALL SEND_DISCARD", taken_over},
+		{HANDOFF_HANDING, EVENT_ACCEPTED, OUTCOME_FAILED, "SET_TIMER REDIRECT SEND_DISCARD", taken_over},
+		{HANDOFF_AWAY, EVENT_TIMER, OUTCOME_UNREACHED, "JUDGE_LATE COUNT_FAILURE SEND_DISCARD", taken_over},
+		{HANDOFF_AWAY, EVENT_GONE_CLIENT, OUTCOME_UNREACHED, "NOTE_PROGRESS JUDGE_GONE COUNT_FAILURE",
+		 taken_over},
+		{HANDOFF_AWAY, EVENT_GONE_CLIENT, OUTCOME_REACHED, "NOTE_PROGRESS JUDGE_GONE", lost},
+		{HANDOFF_AWAY, EVENT_NODE_LOST, OUTCOME_FAILED, "PLAN", lost},
+		{HANDOFF_AWAY, EVENT_NODE_LOST, OUTCOME_NOT_HELD, "PLAN", lost},
+		{HANDOFF_HANDING, EVENT_REJECTED, OUTCOME_FAILED, "COUNT_FAILURE UNDO COUNT_FAILURE", lost},
+		{HANDOFF_RETURNING, EVENT_HANDBACK, OUTCOME_FAILED, "RESTORE COUNT_FAILURE", lost},
+		{HANDOFF_TAKING_OVER, EVENT_COLLECTED, OUTCOME_FAILED, "SEAT", lost},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ways_out) / sizeof(ways_out[0]); i++) {
+		struct machine machine = machine_in(ways_out[i].state);
+		char expected[256];
+
+		(void)snprintf(expected, sizeof(expected), "%s %s", ways_out[i].first, ways_out[i].then);
+		assert_string_equal(ways_after(&machine, ways_out[i].event, WORLD_PART, ways_out[i].outcome), expected);
+	}
 }
 
 static void an_abandoned_connection_is_reset_when_the_node_has_dropped_it(void **state)
@@ -298,6 +340,7 @@ int main(void)
 		cmocka_unit_test(a_body_goes_away_and_comes_back),
 		cmocka_unit_test(a_node_that_dies_is_taken_over_from),
 		cmocka_unit_test(what_comes_back_early_is_completed_here),
+		cmocka_unit_test(what_fails_on_the_way_leads_elsewhere),
 		cmocka_unit_test(an_abandoned_connection_is_reset_when_the_node_has_dropped_it),
 		cmocka_unit_test(a_drain_while_handing_recalls_as_soon_as_the_node_has_it),
 	};

@@ -44,7 +44,7 @@ bool world_allows(const struct world *world, enum handoff_event event)
 	case EVENT_COLLECTED:
 		return world->collecting;
 	case EVENT_CONTINUED:
-	case EVENT_CLIENT_FAILED:
+	case EVENT_UNWRITABLE:
 		return world->writing;
 	case EVENT_NODES_FAILED:
 		return world->collecting || world->writing;
@@ -221,7 +221,7 @@ static void note_event(struct world *world, enum handoff_event event)
 	case EVENT_CONTINUED:
 		world->written = true;
 		/* fall through */
-	case EVENT_CLIENT_FAILED:
+	case EVENT_UNWRITABLE:
 		world->writing = false;
 		break;
 	case EVENT_NODES_FAILED:
