@@ -15,6 +15,7 @@
 #include "log.h"
 #include "secret.h"
 #include "spoa_config.h"
+#include "tracking_watch.h"
 #include "version.h"
 
 #define DEFAULT_FILE "/etc/disc/disc-spoa.conf"
@@ -36,6 +37,18 @@ static void print_version(void)
 		     wolfSSL_lib_version(), ev_version_major(), ev_version_minor(), protobuf_c_version());
 }
 
+/* What a valid configuration meets on this host. */
+static void note_tracking(void)
+{
+	struct connection_tracking tracking;
+	char why[512];
+
+	connection_tracking_open(&tracking);
+	if (tracking_watch_check(&tracking, why, sizeof(why)) < 0)
+		(void)fprintf(stderr, "disc-spoa: note: direct: %s\n", why);
+	connection_tracking_close(&tracking);
+}
+
 static int run(const char *file, bool check)
 {
 	struct spoa_config config;
@@ -44,6 +57,8 @@ static int run(const char *file, bool check)
 	if (spoa_config_load(&config, file) < 0)
 		return EXIT_FAILURE;
 	if (check) {
+		if (config.direct.enabled && !config.direct.ignore_tracking)
+			note_tracking();
 		(void)printf("disc-spoa: %s is valid\n", file);
 	} else if (secret_harden_process() < 0) {
 		log_error("cannot forbid core dumps: %s", strerror(errno));

@@ -30,6 +30,7 @@ cfg_opt_t direct_options[] = {
 	CFG_FLOAT("retry-after", 30.0, CFGF_NONE),
 	CFG_FLOAT("handoff-timeout", 2.0, CFGF_NONE),
 	CFG_FLOAT("grace", 30.0, CFGF_NONE),
+	CFG_STR("connection-tracking", "exempt", CFGF_NONE),
 	CFG_END(),
 };
 
@@ -118,6 +119,16 @@ static int read_numbers(struct spoa_config_direct *settings, cfg_t *section)
 	return result;
 }
 
+static int read_tracking(struct spoa_config_direct *settings, cfg_t *section)
+{
+	const char *text = cfg_getstr(section, "connection-tracking");
+
+	settings->ignore_tracking = strcmp(text, "ignore") == 0;
+	if (settings->ignore_tracking || strcmp(text, "exempt") == 0)
+		return 0;
+	return config_fault(section, "connection-tracking", "\"%s\" is neither exempt nor ignore", text);
+}
+
 int spoa_config_direct_read(struct spoa_config_direct *settings, cfg_t *root)
 {
 	cfg_t *section = cfg_size(root, "direct") ? cfg_getsec(root, "direct") : NULL;
@@ -130,6 +141,7 @@ int spoa_config_direct_read(struct spoa_config_direct *settings, cfg_t *root)
 	result |= spoa_config_direct_read_owner(&settings->owner, section);
 	result |= read_interfaces(settings, section);
 	result |= read_numbers(settings, section);
+	result |= read_tracking(settings, section);
 	if (cfg_getint(root, "workers") != 1)
 		result = config_fault(
 			root, "workers",

@@ -24,6 +24,7 @@ struct spoa_config_direct {
 	struct breaker_settings breaker;
 	double grace;           /* seconds for connections that are still handed off when this agent ends */
 	double handoff_timeout; /* seconds: for the tail to get short, and for a node's answer */
+	bool ignore_tracking;   /* what connection tracking makes of connections is the operator's business */
 };
 
 extern cfg_opt_t direct_options[];

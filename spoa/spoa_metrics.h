@@ -49,6 +49,10 @@
 	X(HANDOFFS_LOST_AGENT, COUNTER, "disc_spoa_handoffs_lost_total{cause=\"agent\"}",                              \
 	  "connections that were lost")                                                                                \
 	X(BREAKERS_OPEN, GAUGE, "disc_spoa_breakers_open", "routes that the direct path is kept from after failures")  \
+	X(TRACKING_JUDGES, GAUGE, "disc_spoa_tracking_judges",                                                         \
+	  "1: connection tracking on this host keeps connections from being handed off")                               \
+	X(TRACKING_EXEMPTED, COUNTER, "disc_spoa_tracking_exempted_total",                                             \
+	  "connections that connection tracking was told not to judge, because they were handed off")                  \
 	X(NODES_UNREACHABLE, GAUGE, "disc_spoa_nodes_unreachable",                                                     \
 	  "nodes with an address that clients' packets cannot be sent to")                                             \
 	X(LEFTOVERS, COUNTER, "disc_spoa_leftovers_total", "flows of an earlier process, whose clients were reset")    \

@@ -61,6 +61,14 @@ static void settle(struct clone_announcer announcer, struct sealed_body *body)
 		announcer.settled(announcer.context, body);
 }
 
+/* Connection tracking would not see the end of <fd> here, and keep it for days. */
+static void forget(struct clone *clone, int fd)
+{
+	if (clone->tracked)
+		connection_tracking_remove(clone->shared->tracking, fd);
+	clone->tracked = false;
+}
+
 /* The last word was posted, but for the Result. */
 static void end(struct clone *clone, enum control_outcome outcome, const char *reason)
 {
@@ -75,6 +83,7 @@ static void end(struct clone *clone, enum control_outcome outcome, const char *r
 		ev_io_stop(shared->loop, &clone->reader);
 		ev_io_stop(shared->loop, &clone->writer);
 		ev_timer_stop(shared->loop, &clone->poll);
+		forget(clone, clone->fd);
 		tcp_close_mute(clone->fd);
 		clone->fd = -1;
 		node_metrics_add(NODE_CLONES, -1);
@@ -461,8 +470,30 @@ static void explain(const struct tcp_state *state, const struct tcp_fault *fault
 		(void)snprintf(reason, REASON_MAX, "%s: %s", fault->call, strerror(fault->error));
 }
 
+/* Tells connection tracking, if it is active, of a connection whose beginning it did not see. Returns 0, or -1 with
+ * <reason>. */
+static int make_known(struct clone *clone, const struct tcp_state *state, char reason[static REASON_MAX])
+{
+	struct connection_tracking_host host;
+	int error;
+
+	if (clone->shared->settings->ignore_tracking || !connection_tracking_is_active())
+		return 0;
+	clone->tracked = connection_tracking_add(clone->shared->tracking, state) == 0;
+	error = errno;
+	if (clone->tracked)
+		return 0;
+	connection_tracking_look(&host);
+	if (host.loose)
+		return 0;
+	(void)snprintf(reason, REASON_MAX,
+		       "connection tracking cannot be told of it (%s), and nf_conntrack_tcp_loose is 0",
+		       strerror(error));
+	return -1;
+}
+
 /* Returns the live socket, or -1 with <reason>. */
-static int restore(const struct clone *clone, const struct tcp_frozen *frozen, char reason[static REASON_MAX])
+static int restore(struct clone *clone, const struct tcp_frozen *frozen, char reason[static REASON_MAX])
 {
 	const struct direct_settings *settings = clone->shared->settings;
 	int unsent = UNSENT_MAX, fd;
@@ -479,11 +510,16 @@ static int restore(const struct clone *clone, const struct tcp_frozen *frozen, c
 		explain(&frozen->state, &fault, reason);
 		return -1;
 	}
+	if (make_known(clone, &frozen->state, reason) < 0) {
+		tcp_close_mute(fd);
+		return -1;
+	}
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)) < 0)
 		fault = (struct tcp_fault){.call = "setsockopt(TCP_NOTSENT_LOWAT)", .error = errno};
 	else if (tcp_go(fd, frozen, &fault) == 0)
 		return fd;
 	explain(&frozen->state, &fault, reason);
+	forget(clone, fd);
 	tcp_close_mute(fd);
 	return -1;
 }

@@ -25,6 +25,7 @@
 #include <uthash.h>
 
 #include "agent_outbox.h"
+#include "connection_tracking.h"
 #include "direct_settings.h"
 #include "sealed_body.h"
 #include "tcp_freeze.h"
@@ -66,6 +67,7 @@ struct clone_shared {
 	const struct direct_settings *settings;
 	struct agent_outbox *outbox;
 	struct tcp_frozen *frozen; /* for the one that is being frozen */
+	struct connection_tracking *tracking;
 	/* <clone> has ended: forget it and free() it. */
 	void (*ended)(void *context, struct clone *clone);
 	void *context;
@@ -82,6 +84,7 @@ struct clone {
 	struct sealed_body *body; /* owned; NULL once all of it is written */
 	uint64_t records, sealed; /* of the body: records sealed, and the plaintext in them */
 	int fd;                   /* -1 while WAITING */
+	bool tracked;             /* connection tracking was told of it */
 	bool client_closed;       /* the client sends nothing more */
 	ev_io reader, writer;
 	ev_timer poll;         /* until the tail fits */

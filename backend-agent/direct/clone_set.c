@@ -9,6 +9,7 @@
 
 struct clone_set {
 	struct clone_shared shared;
+	struct connection_tracking tracking;
 	struct clone_inbox inbox;
 	ev_timer tick; /* runs while there are clones */
 	struct clone *clones;
@@ -98,7 +99,9 @@ struct clone_set *clone_set_new(struct ev_loop *loop, struct direct_service *ser
 		free(set);
 		return NULL;
 	}
-	set->shared = (struct clone_shared){loop, service->settings, &service->outbox, frozen, on_ended, set};
+	set->shared =
+		(struct clone_shared){loop, service->settings, &service->outbox, frozen, &set->tracking, on_ended, set};
+	connection_tracking_open(&set->tracking);
 	set->max = max_clones;
 	set->ended = ended;
 	set->context = context;
@@ -121,6 +124,7 @@ void clone_set_free(struct clone_set *set)
 	HASH_ITER (hh, set->clones, clone, next)
 		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED, "the node ends");
 	clone_inbox_close(&set->inbox);
+	connection_tracking_close(&set->tracking);
 	free(set->shared.frozen);
 	free(set);
 }

@@ -21,6 +21,7 @@ cfg_opt_t direct_settings_options[] = {
 	CFG_INT("send-buffer", 4194304, CFGF_NONE),
 	CFG_FLOAT("handoff-wait", 5.0, CFGF_NONE),
 	CFG_FLOAT("client-timeout", 60.0, CFGF_NONE),
+	CFG_STR("connection-tracking", "exempt", CFGF_NONE),
 	CFG_END(),
 };
 
@@ -93,6 +94,7 @@ static int need_seconds(cfg_t *section, const char *field, double min, double ma
 int direct_settings_check(struct direct_settings *settings, cfg_t *section)
 {
 	const char *congestion = cfg_getstr(section, "congestion-control");
+	const char *tracking = cfg_getstr(section, "connection-tracking");
 	int faults = check_vips(settings, section) + check_interfaces(settings, section);
 	long buffer = 0;
 
@@ -103,6 +105,9 @@ int direct_settings_check(struct direct_settings *settings, cfg_t *section)
 	settings->send_buffer = (int)buffer;
 	faults -= need_seconds(section, "handoff-wait", 0.1, 60, &settings->handoff_wait);
 	faults -= need_seconds(section, "client-timeout", 0.5, 3600, &settings->client_timeout);
+	settings->ignore_tracking = strcmp(tracking, "ignore") == 0;
+	if (!settings->ignore_tracking && strcmp(tracking, "exempt") != 0)
+		faults -= config_fault(section, "connection-tracking", "\"%s\" is neither exempt nor ignore", tracking);
 	return faults;
 }
 

@@ -19,6 +19,7 @@ struct direct_settings {
 	int send_buffer;         /* SO_SNDBUF of a clone, bytes */
 	double handoff_wait;     /* seconds that a prepared body waits for its connection */
 	double client_timeout;   /* seconds without an acknowledgement from the client */
+	bool ignore_tracking;    /* what connection tracking makes of connections is the operator's business */
 };
 
 extern cfg_opt_t direct_settings_options[];

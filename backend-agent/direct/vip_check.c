@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "capabilities.h"
+#include "connection_tracking.h"
 #include "interface_sysctl.h"
 #include "route_lookup.h"
 #include "tcp_freeze.h"
@@ -305,6 +306,25 @@ static void check_congestion(struct checking *checking)
 	close(fd);
 }
 
+/* A connection is tracked here from its middle on, unless this host is strict and cannot be told of it. */
+static void check_tracking(struct checking *checking)
+{
+	struct connection_tracking tracking;
+	struct connection_tracking_host host;
+
+	connection_tracking_look(&host);
+	if (checking->check->settings->ignore_tracking || !host.active)
+		return;
+	connection_tracking_open(&tracking);
+	if (connection_tracking_works(&tracking) < 0)
+		report(checking, host.loose ? VIP_CHECK_NOTE : VIP_CHECK_FAULT,
+		       "connection tracking is active and cannot be told of connections (%s): sysctl -w "
+		       "net.netfilter.nf_conntrack_tcp_loose=1 net.netfilter.nf_conntrack_tcp_be_liberal=1, and let "
+		       "packets to the VIP in that belong to no known connection",
+		       strerror(errno));
+	connection_tracking_close(&tracking);
+}
+
 /* The guard itself is not tried: that would take the place of one that is at work. */
 static void check_process(struct checking *checking)
 {
@@ -339,5 +359,6 @@ unsigned vip_check_run(const struct vip_check *check)
 			check_routes(&checking, &settings->vips[i]);
 	freeifaddrs(all);
 	check_process(&checking);
+	check_tracking(&checking);
 	return checking.faults;
 }

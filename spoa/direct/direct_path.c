@@ -14,6 +14,7 @@
 #include "node_reach.h"
 #include "secret.h"
 #include "steering_leftover.h"
+#include "tracking_watch.h"
 
 #define ROUTES_S 5.0        /* how often routes to nodes are looked up */
 #define COUNT_S 1.0         /* how often steering is asked for its counters */
@@ -27,6 +28,7 @@ struct direct_path {
 	struct dispatch_direct offers;
 	struct handoff_server *server;
 	struct node_reach routes;
+	struct tracking_watch tracking;
 	double drains_since[NODE_MAX]; /* by the nodes' index; loop time */
 	ev_timer look, count;
 	size_t leftovers;
@@ -83,6 +85,7 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 {
 	struct direct_path *direct = context;
 	struct handoff *handoff = handoff_table_find(&direct->table, &message->ticket);
+	const char *why;
 
 	if (fd < 0 && (!handoff || handoff->machine.state == HANDOFF_OFFERED)) {
 		refuse_handoff(direct, connection, message, fd, handoff, "no descriptor is left for its connection");
@@ -90,6 +93,10 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 	}
 	if (!handoff) {
 		refuse_handoff(direct, connection, message, fd, NULL, "it is unknown to this agent");
+		return NULL;
+	}
+	if (handoff->machine.state == HANDOFF_OFFERED && (why = tracking_watch_exempt(&direct->tracking, fd))) {
+		refuse_handoff(direct, connection, message, fd, handoff, why);
 		return NULL;
 	}
 	if (handoff->machine.state != HANDOFF_OFFERED ||
@@ -207,6 +214,7 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
+	tracking_watch_look(&direct->tracking);
 	show(direct, SPOA_NODES_UNREACHABLE,
 	     node_reach_find(&direct->routes, direct->table.steering, config->nodes, config->node_count,
 			     direct->table.routes));
@@ -239,8 +247,9 @@ static bool can_be_direct(struct direct_path *direct, const struct control_offer
 	struct handoff_table *table = &direct->table;
 	const size_t family = client->family == CLIENT_IPV6;
 
-	return route->path != POLICY_PATH_SPLICE && !table->draining && client->family != CLIENT_UNKNOWN &&
-	       offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
+	return route->path != POLICY_PATH_SPLICE && !table->draining && !direct->tracking.judges &&
+	       client->family != CLIENT_UNKNOWN && offer->method.len == 3 &&
+	       memcmp(offer->method.data, "GET", 3) == 0 &&
 	       breaker_allows(&table->breakers[route - table->config->policy.routes], ev_now(table->loop)) &&
 	       node_link_direct(table->links[node->index]) &&
 	       node_reach_usable(&direct->routes, node, family, &table->routes[node->index][family],
@@ -402,6 +411,7 @@ struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 		keep_capabilities("");
 		return NULL;
 	}
+	tracking_watch_open(&direct->tracking, owner->metrics, owner->config->direct.ignore_tracking);
 	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
 	direct->offers = (struct dispatch_direct){expect, forget, direct, &direct->listener};
 	if (make_table(direct, owner) < 0 || check_needs(direct) < 0 || open_steering(direct) < 0 ||
@@ -432,6 +442,7 @@ void direct_path_free(struct direct_path *direct)
 	ev_timer_stop(direct->table.loop, &direct->count);
 	if (table->steering)
 		steering_close(table->steering);
+	tracking_watch_close(&direct->tracking);
 	lease_store_free(table->leases);
 	free(table->breakers);
 	free(table->frozen);

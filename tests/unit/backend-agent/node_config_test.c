@@ -291,11 +291,13 @@ static void direct_path_is_checked(void **state)
 		      "%:5: interface: \"interface-of-long-name\" is not an interface's name\n");
 	assert_faults(GOOD
 		      "direct { vip = {\"192.0.2.1\"} interface = {\"eth0\"}\n congestion-control = "
-		      "\"a-name-of-16-byte\"\n send-buffer = 65535\n handoff-wait = 0.0\n client-timeout = 4000.0 }\n",
+		      "\"a-name-of-16-byte\"\n send-buffer = 65535\n handoff-wait = 0.0\n client-timeout = 4000.0\n "
+		      "connection-tracking = \"\" }\n",
 		      "%:5: congestion-control: \"a-name-of-16-byte\" is not the name of one\n"
 		      "%:6: send-buffer: 65535 is not between 65536 and 4194304\n"
 		      "%:7: handoff-wait: 0 is not between 0.1 and 60 seconds\n"
-		      "%:8: client-timeout: 4000 is not between 0.5 and 3600 seconds\n");
+		      "%:8: client-timeout: 4000 is not between 0.5 and 3600 seconds\n"
+		      "%:9: connection-tracking: \"\" is neither exempt nor ignore\n");
 }
 
 static void direct_path_means_what_it_says(void **state)
@@ -317,6 +319,7 @@ static void direct_path_means_what_it_says(void **state)
 	assert_null(config.direct.congestion);
 	assert_int_equal(config.direct.send_buffer, 4194304);
 	assert_true(config.direct.handoff_wait == 5 && config.direct.client_timeout == 60);
+	assert_false(config.direct.ignore_tracking);
 	node_config_release(&config);
 	write_config(GOOD "direct { vip = {\"192.0.2.1\"} interface = {\"eth0\"} congestion-control = \"cubic\" }\n");
 	assert_int_equal(load(&config), 0);

@@ -139,7 +139,7 @@ static void faults_of_the_direct_section_come_together(void **state)
 		"workers = 2\n" SPOP
 		"direct {\n\tsocket = \"handoff.sock\"\n\tmode = \"0888\"\n\tinterface = {\"eth0\", \"an interface\"}\n"
 		"\tmin-size = 0\n\tmax-flows = 0\n\tmax-failures = 0\n\tretry-after = -1.0\n"
-		"\thandoff-timeout = 0.0\n\tgrace = 1.0\n}\n",
+		"\thandoff-timeout = 0.0\n\tgrace = 1.0\n\tconnection-tracking = \"off\"\n}\n",
 		"F:4: socket: \"handoff.sock\": not an absolute path\n"
 		"F:5: mode: \"0888\" is not an octal mode between 0 and 0777\n"
 		"F:6: interface: \"an interface\" is not the name of an interface\n"
@@ -149,6 +149,7 @@ static void faults_of_the_direct_section_come_together(void **state)
 		"F:10: retry-after: -1 is not between 0 and 86400 seconds\n"
 		"F:11: handoff-timeout: 0 is not between 0.05 and 60 seconds\n"
 		"F:12: grace: 1 is not between 5 and 3600 seconds\n"
+		"F:13: connection-tracking: \"off\" is neither exempt nor ignore\n"
 		"F:1: workers: must be 1 with a direct section: one loop has all connections that are handed off\n");
 	assert_faults(SPOP "direct {\n}\n",
 		      "F:3: interface: must name at least one interface that clients come in by\n");
@@ -200,7 +201,8 @@ static void valid_configuration_is_read_as_written(void **state)
 		"workers = 1\nspop {\n listen = {\"127.0.0.1:9000\", \"unix:/run/x.sock\"}\n mode = \"0600\"\n"
 		" max-frame-size = 1024\n max-connections = 7\n}\nadmin { listen = \"127.0.0.1:9901\" }\n"
 		"log { level = \"warning\" }\n"
-		"direct { interface = {\"eth0\", \"eth1\"} min-size = 4096 handoff-timeout = 0.5 }\n"
+		"direct { interface = {\"eth0\", \"eth1\"} min-size = 4096 handoff-timeout = 0.5 connection-tracking = "
+		"\"ignore\" }\n"
 		"route \"a\" { host = {\"*.example\"} client = {\"10.0.0.0/8\", \"::1\"} action = \"pass\" }\n"
 		"route \"b\" { path-prefix = {\"/x/\", \"/y/\"} path-suffix = {\".iso\"} method = {} action = \"pass\" "
 		"}\n";
@@ -221,6 +223,7 @@ static void valid_configuration_is_read_as_written(void **state)
 	assert_null(config.direct.interfaces[2]);
 	assert_int_equal(config.direct.min_size, 4096);
 	assert_int_equal(config.direct.max_flows, 262144);
+	assert_true(config.direct.ignore_tracking);
 	assert_int_equal(config.direct.breaker.max_failures, 3);
 	assert_true(config.direct.breaker.retry_after == 30. && config.direct.handoff_timeout == 0.5);
 	assert_int_equal(config.max_frame_size, 1024);
