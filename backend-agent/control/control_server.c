@@ -161,8 +161,10 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 				 .length = offer->continuation_length},
 	};
 	enum ticket_offer_status status;
+	const struct control_text *peer;
 
-	(void)ip_address_parse(&terms.client, offer->client.data, offer->client.len);
+	peer = offer->peer.len ? &offer->peer : &offer->client;
+	(void)ip_address_parse(&terms.client, peer->data, peer->len);
 	status = ticket_table_offer(agent->server->settings->tickets, &offer->ticket, &offer->state, &terms,
 				    ticket_clock());
 	node_metrics_add(NODE_OFFERS, 1);

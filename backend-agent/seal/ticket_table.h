@@ -40,7 +40,7 @@ struct ticket_terms {
 	uint64_t lease_id;        /* HAProxy's, for logs */
 	uint64_t channel;         /* number of the control channel it came on */
 	uint64_t direct_min;      /* bytes of plaintext from which "direct" may be announced; 0: never */
-	struct ip_address client; /* whose connection it is */
+	struct ip_address client; /* other end of the connection */
 	/* For an Offer of a continuation: what it must be of. */
 	struct ticket_continuation {
 		struct text_span etag;   /* the entity tag that its object must have; empty: no continuation */

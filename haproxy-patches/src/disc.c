@@ -5,6 +5,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <sys/socket.h>
 #include <syslog.h>
 
 #include <haproxy/action.h>
@@ -179,6 +180,33 @@ static int disc_fetch_direct(const struct arg *args, struct sample *smp, const c
 	return 1;
 }
 
+/* disc_peer: address of the other end of the client's TCP connection, whatever a PROXY
+ * header or "set-src" made of the client's address. Fails if the connection could not be
+ * handed off.
+ */
+static int disc_fetch_peer(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct connection *conn = smp->sess ? objt_conn(smp->sess->origin) : NULL;
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	if (!conn || !conn_ctrl_ready(conn) || !disc_handoff_ready(conn) ||
+	    getpeername(conn->handle.fd, (struct sockaddr *)&peer, &len) == -1)
+		return 0;
+	if (peer.ss_family == AF_INET) {
+		smp->data.type = SMP_T_IPV4;
+		smp->data.u.ipv4 = ((struct sockaddr_in *)&peer)->sin_addr;
+	}
+	else if (peer.ss_family == AF_INET6) {
+		smp->data.type = SMP_T_IPV6;
+		smp->data.u.ipv6 = ((struct sockaddr_in6 *)&peer)->sin6_addr;
+	}
+	else
+		return 0;
+	smp->flags = SMP_F_VOL_SESS;
+	return 1;
+}
+
 /* disc_records: integer, records that this response's body is made of */
 static int disc_fetch_records(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
@@ -195,6 +223,7 @@ static struct sample_fetch_kw_list disc_fetches = {ILH, {
 	{ "disc_lease",    disc_fetch_lease,    0, NULL, SMP_T_BIN,  SMP_USE_L5CLI },
 	{ "disc_lease_id", disc_fetch_lease_id, 0, NULL, SMP_T_SINT, SMP_USE_L5CLI },
 	{ "disc_path",     disc_fetch_path,     0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
+	{ "disc_peer",     disc_fetch_peer,     0, NULL, SMP_T_ADDR, SMP_USE_L5CLI },
 	{ "disc_reason",   disc_fetch_reason,   0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
 	{ "disc_records",  disc_fetch_records,  0, NULL, SMP_T_SINT, SMP_USE_L5CLI },
 	{ "disc_state",    disc_fetch_state,    0, NULL, SMP_T_STR,  SMP_USE_L5CLI },

@@ -79,7 +79,7 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	enum control_error error;
 
 	if (!text_fits(offer->method) || !text_fits(offer->host) || !text_fits(offer->target) ||
-	    !text_fits(offer->client) || offer->continuation_etag.len > CONTROL_ETAG_MAX)
+	    !text_fits(offer->client) || !text_fits(offer->peer) || offer->continuation_etag.len > CONTROL_ETAG_MAX)
 		return CONTROL_BAD_FIELD;
 	tx_state_encode(state, &offer->state);
 	packed.ticket = pack_ticket(&offer->ticket);
@@ -89,6 +89,7 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	packed.host = pack_text(offer->host);
 	packed.target = pack_text(offer->target);
 	packed.client = pack_text(offer->client);
+	packed.peer = pack_text(offer->peer);
 	packed.direct_min = offer->direct_min;
 	packed.continuation_etag = pack_text(offer->continuation_etag);
 	packed.continuation_offset = offer->continuation_offset;
@@ -196,6 +197,7 @@ static enum control_error decode_offer(struct control_offer *offer, const Disc__
 	offer->continuation_length = packed->continuation_length;
 	if (!unpack_text(&offer->method, packed->method) || !unpack_text(&offer->host, packed->host) ||
 	    !unpack_text(&offer->target, packed->target) || !unpack_text(&offer->client, packed->client) ||
+	    !unpack_text(&offer->peer, packed->peer) ||
 	    !unpack_text(&offer->continuation_etag, packed->continuation_etag) ||
 	    offer->continuation_etag.len > CONTROL_ETAG_MAX)
 		return CONTROL_BAD_FIELD;

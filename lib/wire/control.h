@@ -66,7 +66,8 @@ struct control_offer {
 	struct tx_state state;
 	/* As HAProxy saw the request; target is path and query. For a continuation: as the node must see it. */
 	struct control_text method, host, target;
-	struct control_text client;            /* numeric address of the client */
+	struct control_text client;            /* numeric address of the client, as HAProxy was told */
+	struct control_text peer;              /* of the other end of its TCP connection; empty: that of <client> */
 	uint64_t lease_id;                     /* HAProxy's, for logs */
 	uint64_t direct_min;                   /* bytes of plaintext from which "direct" may be announced; 0: never */
 	struct control_text continuation_etag; /* entity tag of a continuation's object; empty: no continuation */

@@ -241,15 +241,13 @@ static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
 /* --- offers --- */
 
 static bool can_be_direct(struct direct_path *direct, const struct control_offer *offer,
-			  const struct policy_route *route, const struct node *node,
-			  const struct client_address *client)
+			  const struct policy_route *route, const struct node *node, const struct client_address *peer)
 {
 	struct handoff_table *table = &direct->table;
-	const size_t family = client->family == CLIENT_IPV6;
+	const size_t family = peer->family == CLIENT_IPV6;
 
 	return route->path != POLICY_PATH_SPLICE && !table->draining && !direct->tracking.judges &&
-	       client->family != CLIENT_UNKNOWN && offer->method.len == 3 &&
-	       memcmp(offer->method.data, "GET", 3) == 0 &&
+	       peer->family != CLIENT_UNKNOWN && offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
 	       breaker_allows(&table->breakers[route - table->config->policy.routes], ev_now(table->loop)) &&
 	       node_link_direct(table->links[node->index]) &&
 	       node_reach_usable(&direct->routes, node, family, &table->routes[node->index][family],
@@ -258,12 +256,12 @@ static bool can_be_direct(struct direct_path *direct, const struct control_offer
 
 /* If the direct path can be taken, keeps what a takeover needs and sets offer->direct_min. */
 static void expect(void *context, struct control_offer *offer, const struct policy_route *route, struct node *node,
-		   const struct client_address *client)
+		   const struct client_address *peer)
 {
 	struct direct_path *direct = context;
 	struct handoff *handoff;
 
-	if (!can_be_direct(direct, offer, route, node, client))
+	if (!can_be_direct(direct, offer, route, node, peer))
 		return;
 	handoff = handoff_new(&direct->table, offer, route, node);
 	if (!handoff)

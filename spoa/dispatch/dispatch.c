@@ -136,7 +136,7 @@ static enum offered offer_to_node(struct dispatch *dispatch, struct control_offe
 
 	offer->direct_min = 0;
 	if (dispatch->direct && request->direct)
-		dispatch->direct->expect(dispatch->direct->context, offer, route, node, &request->client);
+		dispatch->direct->expect(dispatch->direct->context, offer, route, node, &request->peer);
 	len = encode_offer(dispatch, offer);
 	if (len)
 		result = node_link_offer(dispatch->links[node->index], &offer->ticket, offer->lease_id, dispatch->offer,
@@ -188,7 +188,7 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	struct dispatch_answer answer = {.node = NULL};
 	struct policy_decision decision;
 	char note[LOG_LIMIT_NOTE_MAX];
-	char client[CLIENT_ADDRESS_TEXT_MAX];
+	char client[CLIENT_ADDRESS_TEXT_MAX], peer[CLIENT_ADDRESS_TEXT_MAX];
 	struct control_offer offer;
 	uint64_t draw;
 
@@ -211,6 +211,8 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	};
 	offer.client.data = client_address_format(&request->client, client);
 	offer.client.len = strlen(client);
+	offer.peer.data = client_address_format(&request->peer, peer);
+	offer.peer.len = strlen(peer);
 	answer.node = offer_to_pool(dispatch, &offer, request, decision.route, &answer.reason);
 	secret_wipe(&offer, sizeof(offer));
 	return answer;

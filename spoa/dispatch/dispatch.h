@@ -22,10 +22,10 @@ struct dispatch_answer {
 
 /* The direct path's part in an offer. */
 struct dispatch_direct {
-	/* Decides about the direct path for <offer>, which is about to be made to <node>, for a client at <client>:
-	 * sets offer->direct_min if it can be taken, else leaves it 0. */
+	/* Decides about the direct path for <offer>, which is about to be made to <node>, whose TCP connection
+	 * ends at <peer>: sets offer->direct_min if it can be taken, else leaves it 0. */
 	void (*expect)(void *context, struct control_offer *offer, const struct policy_route *route, struct node *node,
-		       const struct client_address *client);
+		       const struct client_address *peer);
 	/* The offer for <ticket>, whose direct_min was set, was not made. */
 	void (*forget)(void *context, const struct ticket *ticket);
 	void *context;

@@ -19,11 +19,11 @@ static bool read_text(struct control_text *text, const struct spop_value *value)
 	return true;
 }
 
-static bool read_client(struct request *request, const struct spop_value *value)
+static bool read_address(struct client_address *address, const struct spop_value *value)
 {
 	if (value->type != SPOP_DATA_IPV4 && value->type != SPOP_DATA_IPV6)
 		return false;
-	client_address_set(&request->client, value->bytes.data, value->bytes.len);
+	client_address_set(address, value->bytes.data, value->bytes.len);
 	return true;
 }
 
@@ -61,10 +61,11 @@ static bool read_direct(struct request *request, const struct spop_value *value)
 }
 
 /* Returns false if the argument is a known one of a wrong type. */
-static bool read_argument(struct request *request, const struct spop_item *argument)
+static bool read_argument(struct request *request, const struct spop_item *argument, bool *has_peer)
 {
 	struct control_text target;
 
+	*has_peer |= spop_slice_is(argument->name, "peer");
 	if (argument->value.type == SPOP_DATA_NULL)
 		return true;
 	if (spop_slice_is(argument->name, "lease"))
@@ -78,7 +79,9 @@ static bool read_argument(struct request *request, const struct spop_item *argum
 	if (spop_slice_is(argument->name, "direct"))
 		return read_direct(request, &argument->value);
 	if (spop_slice_is(argument->name, "client"))
-		return read_client(request, &argument->value);
+		return read_address(&request->client, &argument->value);
+	if (spop_slice_is(argument->name, "peer"))
+		return read_address(&request->peer, &argument->value);
 	if (!spop_slice_is(argument->name, "target"))
 		return true;
 	if (!read_text(&target, &argument->value))
@@ -92,6 +95,7 @@ bool request_read(struct request *request, struct spop_slice payload)
 	struct spop_notify notify;
 	struct spop_item item;
 	unsigned messages = 0;
+	bool has_peer = false;
 
 	memset(request, 0, sizeof(*request));
 	spop_notify_begin(&notify, payload);
@@ -101,10 +105,13 @@ bool request_read(struct request *request, struct spop_slice payload)
 			messages++;
 			break;
 		case SPOP_STEP_ARGUMENT:
-			if (messages == 1 && !read_argument(request, &item))
+			if (messages == 1 && !read_argument(request, &item, &has_peer))
 				request->mistyped = true;
 			break;
 		case SPOP_STEP_END:
+			/* A configuration from before there was this argument. */
+			if (!has_peer)
+				request->peer = request->client;
 			return messages != 0;
 		case SPOP_STEP_FAULT:
 			return false;

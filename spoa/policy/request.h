@@ -13,8 +13,9 @@
 struct request {
 	struct control_text method, host, target; /* empty if HAProxy sent none */
 	struct control_text path;                 /* <target> up to its query */
-	struct client_address client;
-	const uint8_t *lease; /* TX state in wire form, NULL if HAProxy has no lease */
+	struct client_address client; /* as HAProxy was told, perhaps by a proxy in front: policy goes by it */
+	struct client_address peer;   /* other end of the TCP connection: the direct path goes by it */
+	const uint8_t *lease;         /* TX state in wire form, NULL if HAProxy has no lease */
 	size_t lease_len;
 	bool has_lease; /* HAProxy has one, though it may have come with a wrong type */
 	bool has_lease_id;

@@ -41,7 +41,7 @@ static unsigned touch_texts(const struct control_message *message)
 		return touch(message->u.hello.name) + touch(message->u.hello.software);
 	case CONTROL_OFFER:
 		return touch(message->u.offer.method) + touch(message->u.offer.host) + touch(message->u.offer.target) +
-		       touch(message->u.offer.client);
+		       touch(message->u.offer.client) + touch(message->u.offer.peer);
 	case CONTROL_RESULT:
 		return touch(message->u.result.reason);
 	case CONTROL_PREPARED:

@@ -3,10 +3,11 @@
  * reading in pieces, going away in the middle, telling a clean end of the stream from a cut one.
  *
  *   tls_client [--tls12] [--no-keyupdate] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--fragment CODE]
- *              [--session FILE] [--header LINE]... NAME ADDRESS PORT STEP...
+ *              [--session FILE] [--proxy ADDRESS] [--header LINE]... NAME ADDRESS PORT STEP...
  *
  * --no-keyupdate takes a KeyUpdate for a fatal error, as mbedTLS does: prints "refused keyupdate", closes, exit 6.
  * --fragment asks for short records: a code of RFC 6066 section 4, 1 for 512 bytes to 4 for 4096.
+ * --proxy claims to be a proxy for a client at this IPv4 address (the PROXY protocol, version 1).
  * --session resumes the session in FILE if there is one ("resumed 1" is printed), and leaves the newest one there.
  *
  * Steps, done in order; each prints one line:
@@ -482,7 +483,7 @@ int main(int argc, char **argv)
 {
 	static struct client client;
 	int version = TLS1_3_VERSION, rcvbuf = 0, i = 1;
-	const char *ciphers = NULL, *ca = NULL, *session = NULL;
+	const char *ciphers = NULL, *ca = NULL, *session = NULL, *proxied = NULL;
 	uint8_t fragment = TLSEXT_max_fragment_length_DISABLED;
 
 	for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
@@ -498,6 +499,8 @@ int main(int argc, char **argv)
 			rcvbuf = atoi(argv[++i]);
 		else if (strcmp(argv[i], "--session") == 0 && i + 1 < argc)
 			session = argv[++i];
+		else if (strcmp(argv[i], "--proxy") == 0 && i + 1 < argc)
+			proxied = argv[++i];
 		else if (strcmp(argv[i], "--fragment") == 0 && i + 1 < argc)
 			fragment = (uint8_t)atoi(argv[++i]);
 		else if (strcmp(argv[i], "--header") == 0 && i + 1 < argc && client.header_count < HEADERS_MAX)
@@ -513,6 +516,8 @@ int main(int argc, char **argv)
 	if (SSL_CTX_set_tlsext_max_fragment_length(context, fragment) != 1)
 		fail(1, "--fragment: no such code");
 	client.fd = connect_to(argv[i + 1], argv[i + 2], rcvbuf);
+	if (proxied != NULL && dprintf(client.fd, "PROXY TCP4 %s 192.0.2.100 40000 443\r\n", proxied) < 0)
+		fail(1, "--proxy: %s", strerror(errno));
 	client.ssl = SSL_new(context);
 	client.body_digest = EVP_MD_CTX_new();
 	if (client.ssl == NULL || client.body_digest == NULL || SSL_set_fd(client.ssl, client.fd) != 1 ||

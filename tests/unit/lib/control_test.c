@@ -55,6 +55,7 @@ static struct control_message make_offer(void)
 	offer->host = text("www.example.test:8443");
 	offer->target = text("/a?b=c%20\xff\xfe");
 	offer->client = text("2001:db8::1");
+	offer->peer = text("192.0.2.9");
 	offer->lease_id = UINT64_MAX;
 	offer->direct_min = 1ull << 40;
 	offer->continuation_etag = text("\"an entity tag\"");
@@ -110,6 +111,7 @@ static void offer_comes_out_as_it_went_in(void **unused)
 	expect_text(offer->host, sent.u.offer.host);
 	expect_text(offer->target, sent.u.offer.target);
 	expect_text(offer->client, sent.u.offer.client);
+	expect_text(offer->peer, sent.u.offer.peer);
 	assert_true(offer->lease_id == UINT64_MAX);
 	assert_true(offer->direct_min == 1ull << 40);
 	expect_text(offer->continuation_etag, sent.u.offer.continuation_etag);

@@ -47,13 +47,15 @@ static void assert_text(struct control_text text, const char *expected)
 static void arguments_are_found_in_any_order(void **state)
 {
 	static const uint8_t client[] = {SPOP_DATA_IPV4, 192, 0, 2, 1}, id[] = {SPOP_DATA_INT64, 42};
+	static const uint8_t peer[] = {SPOP_DATA_IPV4, 192, 0, 2, 2};
 	static const uint8_t lease[] = {SPOP_DATA_BINARY, 3, 1, 2, 3};
 	uint8_t payload[PAYLOAD_MAX];
 	struct spop_writer writer;
 	struct request request;
 
 	(void)state;
-	begin(&writer, payload, 7);
+	begin(&writer, payload, 8);
+	add_raw(&writer, "peer", peer, sizeof(peer));
 	add_raw(&writer, "client", client, sizeof(client));
 	add_text(&writer, "target", "/a/b?c=/d?e");
 	add_text(&writer, "later_addition", "ignored");
@@ -68,6 +70,8 @@ static void arguments_are_found_in_any_order(void **state)
 	assert_text(request.target, "/a/b?c=/d?e");
 	assert_text(request.path, "/a/b");
 	assert_int_equal(request.client.family, CLIENT_IPV4);
+	assert_int_equal(request.client.bytes[3], 1);
+	assert_int_equal(request.peer.bytes[3], 2);
 	assert_int_equal(request.lease_id, 42);
 	assert_true(request.has_lease && request.has_lease_id);
 	assert_int_equal(request.lease_len, 3);
@@ -94,10 +98,30 @@ static void null_and_missing_arguments_are_absent(void **state)
 	assert_int_equal(request.client.family, CLIENT_UNKNOWN);
 }
 
+static void the_peer_is_the_client_only_if_haproxy_does_not_name_one(void **state)
+{
+	static const uint8_t client[] = {SPOP_DATA_IPV4, 192, 0, 2, 1}, null[] = {SPOP_DATA_NULL};
+	uint8_t payload[PAYLOAD_MAX];
+	struct spop_writer writer;
+	struct request request;
+
+	(void)state;
+	begin(&writer, payload, 1);
+	add_raw(&writer, "client", client, sizeof(client));
+	assert_true(request_read(&request, end(&writer)));
+	assert_int_equal(request.peer.family, CLIENT_IPV4);
+	assert_int_equal(request.peer.bytes[3], 1);
+	begin(&writer, payload, 2);
+	add_raw(&writer, "peer", null, sizeof(null));
+	add_raw(&writer, "client", client, sizeof(client));
+	assert_true(request_read(&request, end(&writer)));
+	assert_int_equal(request.peer.family, CLIENT_UNKNOWN);
+}
+
 static void arguments_of_another_type_are_noted(void **state)
 {
 	static const uint8_t yes[] = {SPOP_DATA_BOOL | 0x10};
-	static const char *const names[] = {"lease", "lease_id", "method", "host", "target", "client"};
+	static const char *const names[] = {"lease", "lease_id", "method", "host", "target", "client", "peer"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -196,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(message_cut_at_every_byte_gives_no_request),
+		cmocka_unit_test(the_peer_is_the_client_only_if_haproxy_does_not_name_one),
 		cmocka_unit_test(arguments_of_another_type_are_noted),
 		cmocka_unit_test(only_a_connection_that_can_be_handed_off_is_direct),
 		cmocka_unit_test(lease_as_a_string_is_no_lease),
