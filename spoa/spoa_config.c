@@ -31,8 +31,10 @@ static cfg_opt_t tls_options[] = {
 };
 
 static cfg_opt_t node_options[] = {
-	CFG_STR("control", "", CFGF_NONE), CFG_STR("name", "", CFGF_NONE),          CFG_STR("server", "", CFGF_NONE),
-	CFG_STR("fetch", "", CFGF_NONE),   CFG_STR_LIST("direct", "{}", CFGF_NONE), CFG_END(),
+	CFG_STR("control", "", CFGF_NONE),       CFG_STR("name", "", CFGF_NONE),
+	CFG_STR("server", "", CFGF_NONE),        CFG_INT("server-id", 0, CFGF_NONE),
+	CFG_INT("weight", 1, CFGF_NONE),         CFG_STR("fetch", "", CFGF_NONE),
+	CFG_STR_LIST("direct", "{}", CFGF_NONE), CFG_END(),
 };
 
 static cfg_opt_t pool_options[] = {
@@ -131,6 +133,17 @@ static int check_name(cfg_t *section, const char *field, const char *name)
 	return 0;
 }
 
+/* By these HAProxy places a server on its hash ring. 0, the default of the id: as without `id` in HAProxy. */
+static int read_place(struct node *node, cfg_t *section)
+{
+	unsigned id = 0;
+	int result = read_range(section, "server-id", 0, INT32_MAX, &id);
+
+	if (id)
+		node->server_id = id;
+	return result | read_range(section, "weight", 1, HASH_RING_WEIGHT_MAX, &node->weight);
+}
+
 static int read_node(struct node *node, cfg_t *section, size_t index)
 {
 	const char *title = cfg_title(section), *server = cfg_getstr(section, "server");
@@ -142,6 +155,7 @@ static int read_node(struct node *node, cfg_t *section, size_t index)
 	result |= config_need_string(section, "name", &node->certificate_name);
 	if (*server)
 		result |= check_name(section, "server", server);
+	result |= read_place(node, section);
 	result |= spoa_config_direct_read_node(node, section);
 	return result;
 }
@@ -169,6 +183,20 @@ static struct node *find_node(struct spoa_config *config, const char *name)
 	return NULL;
 }
 
+/* HAProxy would refuse a backend with these servers. */
+static int check_server_ids(cfg_t *section, const struct node_pool *pool)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < pool->count; i++)
+		for (size_t k = 0; k < i; k++)
+			if (pool->members[i]->server_id == pool->members[k]->server_id)
+				result = config_fault(section, "nodes", "\"%s\" and \"%s\" have the same server-id, %u",
+						      pool->members[k]->name, pool->members[i]->name,
+						      pool->members[i]->server_id);
+	return result;
+}
+
 static int read_pool(struct spoa_config *config, struct node_pool *pool, cfg_t *section)
 {
 	const char *balance = cfg_getstr(section, "balance");
@@ -192,6 +220,9 @@ static int read_pool(struct spoa_config *config, struct node_pool *pool, cfg_t *
 		else
 			pool->members[pool->count++] = node;
 	}
+	result |= check_server_ids(section, pool);
+	if (node_pool_prepare(pool) < 0)
+		result = config_fault(section, "nodes", "out of memory");
 	return result;
 }
 
@@ -241,6 +272,8 @@ void spoa_config_release(struct spoa_config *config)
 {
 	spoa_config_routes_release(&config->policy);
 	spoa_config_direct_release(&config->direct);
+	for (size_t i = 0; config->pools && i < config->pool_count; i++)
+		node_pool_release(&config->pools[i]);
 	free(config->pools);
 	free(config->nodes);
 	free(config->listen);

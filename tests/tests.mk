@@ -20,6 +20,9 @@ $(addprefix $(OUT)/tests/unit/spoa/,dispatch_test handoff_server_test node_link_
 $(OUT)/tests/unit/lib/record_test: $(OUT)/tests/unit/lib/tls_peer.o
 $(addprefix $(OUT)/tests/unit/lib/,tcp_freeze_test tcp_mute_test): $(OUT)/tests/unit/lib/handoff_network.o
 $(OUT)/tests/unit/lib/config_test $(OUT)/tests/unit/lib/log_test: $(OUT)/tests/unit/lib/stderr_capture.o
+# Compares its choices with a real HAProxy's.
+$(OUT)/tests/unit/spoa/hash_ring_haproxy_test: | $(BUILD)/bin/haproxy
+$(OUT)/tests/unit/spoa/hash_ring_haproxy_test.o: CPPFLAGS += -DHAPROXY='"$(abspath $(BUILD))/bin/haproxy"'
 # Tests with networks of their own.
 STEERING_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/spoa/steering_*test.c))
 $(addprefix $(OUT)/tests/unit/,lib/tcp_freeze_test lib/capabilities_test backend-agent/egress_guard_test) $(STEERING_TESTS): \

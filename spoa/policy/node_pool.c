@@ -1,32 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "node_pool.h"
 
-#include <string.h>
-
-/* FNV-1a, 64 bits. */
-static uint64_t hash_bytes(uint64_t hash, const char *bytes, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ (uint8_t)bytes[i]) * 0x100000001b3u;
-	return hash;
-}
-
-/* FNV's high bits hardly depend on the last bytes, and scores are compared from their high bits down: mix them (the
- * finalizer of splitmix64). */
-static uint64_t mix(uint64_t hash)
-{
-	hash = (hash ^ hash >> 30) * 0xbf58476d1ce4e5b9u;
-	hash = (hash ^ hash >> 27) * 0x94d049bb133111ebu;
-	return hash ^ hash >> 31;
-}
-
-#define HASH_START 0xcbf29ce484222325u
-
 void node_init(struct node *node, const char *name, size_t index)
 {
 	node->name = name;
 	node->index = index;
-	node->seed = mix(hash_bytes(HASH_START, name, strlen(name)));
+	node->server_id = (uint32_t)index + 1;
+	node->weight = 1;
 }
 
 void node_add_own(struct node *node, int64_t delta)
@@ -59,24 +39,43 @@ node_set node_pool_members(const struct node_pool *pool)
 	return set;
 }
 
-struct node *node_pool_choose(const struct node_pool *pool, struct control_text path, node_set usable)
+int node_pool_prepare(struct node_pool *pool)
 {
-	uint64_t key = hash_bytes(HASH_START, path.data, path.len), best_score = 0;
-	int64_t best_load = 0;
-	struct node *best = NULL;
+	struct hash_ring_server servers[NODE_MAX];
+
+	for (size_t i = 0; i < pool->count; i++)
+		servers[i] = (struct hash_ring_server){pool->members[i]->server_id, pool->members[i]->weight};
+	return hash_ring_init(&pool->ring, servers, pool->count);
+}
+
+void node_pool_release(struct node_pool *pool)
+{
+	hash_ring_release(&pool->ring);
+}
+
+/* The members, by their places in <pool>, that are in <usable> and, if that is what it balances by, have the fewest
+ * offloads of these. */
+static uint64_t candidates(const struct node_pool *pool, node_set usable)
+{
+	int64_t fewest = 0;
+	uint64_t set = 0;
 
 	for (size_t i = 0; i < pool->count; i++) {
-		struct node *node = pool->members[i];
-		uint64_t score = mix(key ^ node->seed);
-		int64_t load = pool->balance == BALANCE_LEAST_ACTIVE ? node_load(node) : 0;
+		int64_t load = pool->balance == BALANCE_LEAST_ACTIVE ? node_load(pool->members[i]) : 0;
 
-		if (!(usable & node_bit(node)))
+		if (!(usable & node_bit(pool->members[i])) || (set && load > fewest))
 			continue;
-		if (best && (load > best_load || (load == best_load && score <= best_score)))
-			continue;
-		best = node;
-		best_score = score;
-		best_load = load;
+		if (load < fewest || !set)
+			set = 0;
+		fewest = load;
+		set |= (uint64_t)1 << i;
 	}
-	return best;
+	return set;
+}
+
+struct node *node_pool_choose(const struct node_pool *pool, struct control_text path, node_set usable)
+{
+	int index = hash_ring_choose(&pool->ring, hash_ring_place(path.data, path.len), candidates(pool, usable));
+
+	return index < 0 ? NULL : pool->members[index];
 }

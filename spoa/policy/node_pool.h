@@ -2,8 +2,8 @@
 /* Nodes and pools of them: which node of a pool a request goes to. The nodes' loads are process-wide atomics,
  * everything else is constant after start-up, so that all workers choose without a lock.
  *
- * Choice by path hash is rendezvous hashing: each node scores the path, the highest usable score wins. So all agents
- * choose alike, and a node that dies moves only its own paths, to a different node each.
+ * Choice by path hash is HAProxy's own (hash_ring.h): all agents choose alike, and as HAProxy does for what it proxies by
+ * itself, and a node that dies moves only its own paths, spread over the others.
  */
 #ifndef DISC_NODE_POOL_H
 #define DISC_NODE_POOL_H
@@ -15,6 +15,7 @@
 
 #include "address.h"
 #include "control.h"
+#include "hash_ring.h"
 #include "metrics.h"
 
 #define NODE_MAX 64u /* a set of nodes is a bit mask */
@@ -28,7 +29,8 @@ struct node {
 	struct address control;
 	struct address fetch;       /* where it answers HAProxy; <len> 0: not configured */
 	struct address direct[2];   /* IPv4 and IPv6 that packets of clients are sent to; <len> 0: none */
-	uint64_t seed;              /* hash of <name>: see node_init() */
+	uint32_t server_id;         /* <server>'s id in HAProxy */
+	unsigned weight;            /* <server>'s weight in HAProxy, 1 to HASH_RING_WEIGHT_MAX */
 	size_t index;               /* its bit in a node_set */
 	_Atomic unsigned links;     /* workers whose control channel is up */
 	_Atomic int64_t own;        /* offloads that this process offered and that have not ended */
@@ -36,7 +38,8 @@ struct node {
 	struct metric *up, *active; /* shown to operators; may be NULL */
 };
 
-/* Sets up <node>, zeroed but for its constant fields. */
+/* Sets up <node>, zeroed but for its constant fields. HAProxy's id of its server is <index> + 1 and its weight 1, unless
+ * they are changed before a pool is prepared. */
 void node_init(struct node *node, const char *name, size_t index);
 
 /* Counts offloads that this process offered (<delta> > 0) or that ended (< 0). */
@@ -55,7 +58,13 @@ struct node_pool {
 	struct node *members[NODE_MAX];
 	size_t count;
 	enum node_balance balance;
+	struct hash_ring ring; /* of <members>, by node_pool_prepare() */
 };
+
+/* Makes the ring of <pool>, once its members are complete; without it no node is ever chosen. Returns 0, or -1 when memory
+ * is exhausted. To be given to node_pool_release(), as is one that is all zero. */
+int node_pool_prepare(struct node_pool *pool);
+void node_pool_release(struct node_pool *pool);
 
 /* All members of <pool>. */
 node_set node_pool_members(const struct node_pool *pool);

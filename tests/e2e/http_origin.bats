@@ -17,7 +17,7 @@ teardown_file() {
 
 # Targets of one file, which the pool's hash of the path spreads over both nodes.
 variants() {
-	printf "/v%s$1\n" 1 2 3 4
+	printf "/v%s$1\n" 0 1 3 5
 }
 
 # body_arrives TARGET FILE [CURL ARGUMENT]...

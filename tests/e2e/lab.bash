@@ -30,6 +30,7 @@ lab_prepare() {
 		[n1_certificate]=n1.lab.test
 		[workers]=1             # of disc-spoa and of each node
 		[abortonclose]=         # non-empty: HAProxy's option abortonclose
+		[hash]=                 # non-empty: what HAProxy proxies by itself it takes from the node that disc-spoa would choose
 		[min_size]=1            # bytes; smaller bodies are declined by the nodes
 		[server_timeout]=10s    # HAProxy's timeout server
 		[client_timeout]=30s    # and timeout client
@@ -81,6 +82,7 @@ lab_prepare() {
 	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
 	export LAB_WORKERS LAB_KEYS
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
+	[ -z "${set[hash]}" ] || export LAB_HASH=1
 	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH AGENT_TIMEOUT
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)${DISC_FLAVOUR:+.$DISC_FLAVOUR}

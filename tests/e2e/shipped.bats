@@ -98,6 +98,25 @@ asks() {
 	wait_for_line "$LAB/haproxy.log" '/100k\?h2 HTTP/2.0" tls=.* path=proxy .*reason=mux'
 }
 
+# Six spellings of one file are six paths.
+@test "what HAProxy proxies by itself comes from the node that disc-spoa would choose" {
+	mode=splice
+	local target offloaded proxied all=
+	for target in /100k //100k ///100k /./100k /.//100k /././100k; do
+		fetch "$target?records" --path-as-is
+		body_is 100k
+		fetch "$target?proxied" --path-as-is --http2
+		body_is 100k
+		offloaded=$(line_of "${target//./\\.}\\?records" | sed -n 's/.* path=splice node=\(n[12]\) .*/\1/p')
+		proxied=$(wait_for_line "$LAB/haproxy.log" "${target//./\\.}\\?proxied HTTP/2" &&
+			grep -F "$target?proxied HTTP/2" "$LAB/haproxy.log" | sed -n 's/.* nodes\/\(n[12]\) .*/\1/p' | tail -n 1)
+		[ -n "$offloaded" ] || not_seen "a node of $target" "none"
+		equal "node of $target" "$proxied" "$offloaded"
+		all+=$offloaded
+	done
+	[[ $all == *n1* && $all == *n2* ]] || not_seen "both nodes" "$all"
+}
+
 @test "POST is not a candidate" {
 	mode=splice
 	fetch '/100k?post' -d x

@@ -48,6 +48,20 @@ logged_as() {
 	done
 }
 
+@test "what HAProxy proxies by itself comes from the node that disc-spoa would choose" {
+	mode=splice
+	local name node
+	for name in 100k 10m; do
+		fetch "/flask/file/$name?records"
+		body_is "$name"
+		logged_as "/flask/file/$name\\?records" 'path=splice node=n[12] '
+		node=$(grep -F "/flask/file/$name?records" "$LAB/haproxy.log" | sed -n 's/.* node=\(n[12]\) .*/\1/p')
+		fetch "/flask/file/$name?proxied" --http2
+		body_is "$name"
+		wait_for_line "$LAB/haproxy.log" " bodies/$node .*/flask/file/$name\\?proxied HTTP/2"
+	done
+}
+
 @test "an ordinary page of the application, a POST, HTTP/2, and a file without application" {
 	mode=splice
 	fetch /flask/page

@@ -153,6 +153,7 @@ static void open_fixture(struct fixture *fixture, const char *node_certificate, 
 		node->active = spoa_metrics_node_active(&fixture->metrics, i);
 		fixture->pool.members[fixture->pool.count++] = node;
 	}
+	assert_int_equal(node_pool_prepare(&fixture->pool), 0);
 	fixture->route = (struct policy_route){.name = "r", .offload = true, .percent = 100};
 	fixture->config = (struct spoa_config){
 		.tls = fixture->agent_tls,
@@ -175,6 +176,7 @@ static void close_fixture(struct fixture *fixture)
 		if (fixture->nodes[i].end.channel)
 			channel_close(fixture->nodes[i].end.channel, "test ends");
 	}
+	node_pool_release(&fixture->pool);
 	spoa_metrics_release(&fixture->metrics);
 	channel_tls_free(fixture->agent_tls);
 	channel_tls_free(fixture->node_tls);

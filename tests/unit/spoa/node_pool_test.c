@@ -28,8 +28,15 @@ static void set_up(struct fixture *fixture, enum node_balance balance)
 	fixture->pool.balance = balance;
 	for (size_t i = 0; i < NODES; i++) {
 		node_init(&fixture->nodes[i], names[i], i);
+		fixture->nodes[i].weight = 100;
 		fixture->pool.members[fixture->pool.count++] = &fixture->nodes[i];
 	}
+	assert_int_equal(node_pool_prepare(&fixture->pool), 0);
+}
+
+static void tear_down(struct fixture *fixture)
+{
+	node_pool_release(&fixture->pool);
 }
 
 static struct node *choose(const struct fixture *fixture, unsigned number, node_set usable)
@@ -48,8 +55,11 @@ static void no_usable_member_is_no_choice(void **state)
 	set_up(&fixture, BALANCE_PATH_HASH);
 	assert_null(choose(&fixture, 1, 0));
 	assert_null(choose(&fixture, 1, (node_set)1 << NODES));
+	tear_down(&fixture);
 	fixture.pool.count = 0;
+	assert_int_equal(node_pool_prepare(&fixture.pool), 0);
 	assert_null(choose(&fixture, 1, ~(node_set)0));
+	tear_down(&fixture);
 }
 
 static void paths_are_spread_evenly(void **state)
@@ -63,6 +73,7 @@ static void paths_are_spread_evenly(void **state)
 		count[choose(&fixture, i, ~(node_set)0)->index]++;
 	for (size_t i = 0; i < NODES; i++)
 		assert_in_range(count[i], PATHS / NODES * 85 / 100, PATHS / NODES * 115 / 100);
+	tear_down(&fixture);
 }
 
 static void death_moves_only_the_dead_nodes_paths(void **state)
@@ -87,6 +98,7 @@ static void death_moves_only_the_dead_nodes_paths(void **state)
 	for (size_t i = 0; i < NODES; i++)
 		if (i != 2)
 			assert_in_range(inherited[i], orphans / (NODES - 1) * 7 / 10, orphans / (NODES - 1) * 13 / 10);
+	tear_down(&fixture);
 }
 
 static void choice_does_not_depend_on_the_order_of_nodes(void **state)
@@ -96,10 +108,17 @@ static void choice_does_not_depend_on_the_order_of_nodes(void **state)
 	(void)state;
 	set_up(&forward, BALANCE_PATH_HASH);
 	set_up(&backward, BALANCE_PATH_HASH);
-	for (size_t i = 0; i < NODES; i++)
+	tear_down(&backward);
+	for (size_t i = 0; i < NODES; i++) {
 		node_init(&backward.nodes[i], names[NODES - 1 - i], i);
+		backward.nodes[i].server_id = (uint32_t)(NODES - i);
+		backward.nodes[i].weight = 100;
+	}
+	assert_int_equal(node_pool_prepare(&backward.pool), 0);
 	for (unsigned i = 0; i < 500; i++)
 		assert_string_equal(choose(&forward, i, ~(node_set)0)->name, choose(&backward, i, ~(node_set)0)->name);
+	tear_down(&forward);
+	tear_down(&backward);
 }
 
 static void least_active_takes_the_node_with_the_fewest(void **state)
@@ -116,6 +135,7 @@ static void least_active_takes_the_node_with_the_fewest(void **state)
 	}
 	node_add_own(&fixture.nodes[3], -12);
 	assert_string_equal(choose(&fixture, 1, ~(node_set)0)->name, "n4");
+	tear_down(&fixture);
 }
 
 static void least_active_spreads_over_equals(void **state)
@@ -133,6 +153,7 @@ static void least_active_spreads_over_equals(void **state)
 	}
 	for (size_t i = 0; i < NODES; i++)
 		assert_int_equal(count[i], 10);
+	tear_down(&fixture);
 }
 
 static void offloads_of_other_agents_count_too(void **state)
@@ -150,6 +171,7 @@ static void offloads_of_other_agents_count_too(void **state)
 	node_add_own(&fixture.nodes[0], 2);
 	node_set_total(&fixture.nodes[0], 4);
 	assert_int_equal(node_load(&fixture.nodes[0]), 6);
+	tear_down(&fixture);
 }
 
 int main(void)

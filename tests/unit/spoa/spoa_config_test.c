@@ -187,6 +187,22 @@ static void faults_of_nodes_and_tls_come_together(void **state)
 		"F:4: key: must be set\n");
 }
 
+static void places_on_haproxys_ring_are_checked(void **state)
+{
+	(void)state;
+	assert_faults(
+		SPOP
+		"node \"n1\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tserver-id = -1\n\tweight = 0\n}\n"
+		"node \"n2\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tweight = 257\n}\n"
+		"node \"n3\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tserver-id = 2\n}\n"
+		"pool \"p\" {\n\tnodes = {\"n2\", \"n3\"}\n}\npool \"q\" {\n\tnodes = {\"n1\", \"n3\"}\n}\ntls {\n}\n",
+		"F:5: server-id: -1 is not between 0 and 2147483647\n"
+		"F:6: weight: 0 is not between 1 and 256\n"
+		"F:11: weight: 257 is not between 1 and 256\n"
+		"F:25: ca: must be set\nF:25: certificate: must be set\nF:25: key: must be set\n"
+		"F:19: nodes: \"n2\" and \"n3\" have the same server-id, 2\n");
+}
+
 static void file_that_is_missing_is_named(void **state)
 {
 	struct spoa_config config;
@@ -248,6 +264,7 @@ int main(void)
 		cmocka_unit_test(faults_of_the_direct_section_come_together),
 		cmocka_unit_test(nodes_of_a_direct_route_need_their_addresses),
 		cmocka_unit_test(faults_of_nodes_and_tls_come_together),
+		cmocka_unit_test(places_on_haproxys_ring_are_checked),
 		cmocka_unit_test(file_that_is_missing_is_named),
 		cmocka_unit_test(valid_configuration_is_read_as_written),
 	};
