@@ -172,6 +172,7 @@ static int make_metrics(struct agent *agent)
 	for (size_t i = 0; i < config->node_count; i++) {
 		config->nodes[i].up = spoa_metrics_node_up(&agent->metrics, i);
 		config->nodes[i].active = spoa_metrics_node_active(&agent->metrics, i);
+		config->nodes[i].spills = spoa_metrics_node_spills(&agent->metrics, i);
 	}
 	return 0;
 }

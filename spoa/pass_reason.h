@@ -13,6 +13,7 @@
 	X(ROLLOUT, "rollout")         /* outside of the percentage that the route offloads */           \
 	X(NO_NODE, "no-node")         /* no node of the pool is alive */                                \
 	X(DRAINING, "draining")       /* those that are alive take no new offloads */                   \
+	X(FULL, "full")               /* those that take any have as many as max-offloads allows */     \
 	X(BUSY, "busy")               /* their control channels are full */                             \
 	X(INTERNAL, "internal")       /* this agent is out of memory or randomness */
 

@@ -31,10 +31,15 @@ static cfg_opt_t tls_options[] = {
 };
 
 static cfg_opt_t node_options[] = {
-	CFG_STR("control", "", CFGF_NONE),       CFG_STR("name", "", CFGF_NONE),
-	CFG_STR("server", "", CFGF_NONE),        CFG_INT("server-id", 0, CFGF_NONE),
-	CFG_INT("weight", 1, CFGF_NONE),         CFG_STR("fetch", "", CFGF_NONE),
-	CFG_STR_LIST("direct", "{}", CFGF_NONE), CFG_END(),
+	CFG_STR("control", "", CFGF_NONE),
+	CFG_STR("name", "", CFGF_NONE),
+	CFG_STR("server", "", CFGF_NONE),
+	CFG_INT("server-id", 0, CFGF_NONE),
+	CFG_INT("weight", 1, CFGF_NONE),
+	CFG_STR("fetch", "", CFGF_NONE),
+	CFG_STR_LIST("direct", "{}", CFGF_NONE),
+	CFG_INT("max-offloads", 0, CFGF_NONE),
+	CFG_END(),
 };
 
 static cfg_opt_t pool_options[] = {
@@ -141,13 +146,14 @@ static int read_place(struct node *node, cfg_t *section)
 
 	if (id)
 		node->server_id = id;
-	return result | read_range(section, "weight", 1, HASH_RING_WEIGHT_MAX, &node->weight);
+	return result | read_range(section, "weight", 0, HASH_RING_WEIGHT_MAX, &node->weight);
 }
 
 static int read_node(struct node *node, cfg_t *section, size_t index)
 {
 	const char *title = cfg_title(section), *server = cfg_getstr(section, "server");
 	int result = check_name(section, "node", title);
+	unsigned max_offloads = 0;
 
 	node_init(node, title, index);
 	node->server = *server ? server : title;
@@ -156,6 +162,8 @@ static int read_node(struct node *node, cfg_t *section, size_t index)
 	if (*server)
 		result |= check_name(section, "server", server);
 	result |= read_place(node, section);
+	result |= read_range(section, "max-offloads", 0, INT32_MAX, &max_offloads);
+	node->max_offloads = max_offloads;
 	result |= spoa_config_direct_read_node(node, section);
 	return result;
 }

@@ -28,10 +28,15 @@ static const struct {
 #undef DISCONNECT_METRIC
 };
 
-/* All gauges of one name follow each other, as the text format wants. */
-static int name_node_gauges(struct spoa_metrics *metrics, const char *const *names, size_t count, size_t first,
-			    const char *family, const char *help)
+#define NODE_FAMILIES 3
+
+/* All of family <number>, one for each node, which follow each other, as the text format wants. */
+static int name_family(struct spoa_metrics *metrics, const char *const *names, size_t number, enum metric_kind kind,
+		       const char *family, const char *help)
 {
+	size_t count = (metrics->count - SPOA_METRIC_COUNT) / NODE_FAMILIES;
+	size_t first = SPOA_METRIC_COUNT + number * count;
+
 	for (size_t i = 0; i < count; i++) {
 		char *name;
 
@@ -39,14 +44,14 @@ static int name_node_gauges(struct spoa_metrics *metrics, const char *const *nam
 			return -1;
 		metrics->all[first + i].name = name;
 		metrics->all[first + i].help = help;
-		metrics->all[first + i].kind = METRIC_GAUGE;
+		metrics->all[first + i].kind = kind;
 	}
 	return 0;
 }
 
 int spoa_metrics_init(struct spoa_metrics *metrics, const char *const *node_names, size_t node_count)
 {
-	metrics->count = SPOA_METRIC_COUNT + 2 * node_count;
+	metrics->count = SPOA_METRIC_COUNT + NODE_FAMILIES * node_count;
 	metrics->all = calloc(metrics->count, sizeof(*metrics->all));
 	if (!metrics->all)
 		return -1;
@@ -55,10 +60,12 @@ int spoa_metrics_init(struct spoa_metrics *metrics, const char *const *node_name
 		metrics->all[i].help = fixed[i].help;
 		metrics->all[i].kind = fixed[i].kind;
 	}
-	if (name_node_gauges(metrics, node_names, node_count, SPOA_METRIC_COUNT, "disc_spoa_node_up",
-			     "workers whose control channel to the node is up") < 0 ||
-	    name_node_gauges(metrics, node_names, node_count, SPOA_METRIC_COUNT + node_count,
-			     "disc_spoa_node_active_offloads", "offloads offered to the node and not ended") < 0) {
+	if (name_family(metrics, node_names, 0, METRIC_GAUGE, "disc_spoa_node_up",
+			"workers whose control channel to the node is up") < 0 ||
+	    name_family(metrics, node_names, 1, METRIC_GAUGE, "disc_spoa_node_active_offloads",
+			"offloads offered to the node and not ended") < 0 ||
+	    name_family(metrics, node_names, 2, METRIC_COUNTER, "disc_spoa_node_spills_total",
+			"requests that went to another node, or were passed, because the node had max-offloads") < 0) {
 		spoa_metrics_release(metrics);
 		return -1;
 	}
@@ -89,12 +96,24 @@ void spoa_metrics_count_disconnect(struct spoa_metrics *metrics, enum spop_statu
 	spoa_metrics_add(metrics, id, 1);
 }
 
+static struct metric *of_node(struct spoa_metrics *metrics, size_t number, size_t index)
+{
+	size_t count = (metrics->count - SPOA_METRIC_COUNT) / NODE_FAMILIES;
+
+	return &metrics->all[SPOA_METRIC_COUNT + number * count + index];
+}
+
 struct metric *spoa_metrics_node_up(struct spoa_metrics *metrics, size_t index)
 {
-	return &metrics->all[SPOA_METRIC_COUNT + index];
+	return of_node(metrics, 0, index);
 }
 
 struct metric *spoa_metrics_node_active(struct spoa_metrics *metrics, size_t index)
 {
-	return &metrics->all[SPOA_METRIC_COUNT + (metrics->count - SPOA_METRIC_COUNT) / 2 + index];
+	return of_node(metrics, 1, index);
+}
+
+struct metric *spoa_metrics_node_spills(struct spoa_metrics *metrics, size_t index)
+{
+	return of_node(metrics, 2, index);
 }

@@ -84,7 +84,7 @@ enum spoa_metric {
 };
 
 struct spoa_metrics {
-	struct metric *all; /* SPOA_METRIC_COUNT of them, then two of each node */
+	struct metric *all; /* SPOA_METRIC_COUNT of them, then three of each node */
 	size_t count;
 };
 
@@ -109,8 +109,10 @@ static inline void spoa_metrics_count_completion(struct spoa_metrics *metrics, e
 
 void spoa_metrics_count_disconnect(struct spoa_metrics *metrics, enum spop_status status);
 
-/* The gauges of node <index>: workers whose control channel to it is up; offloads offered and not ended. */
+/* Of node <index>: workers whose control channel to it is up; offloads offered and not ended; requests that were its own
+ * and went elsewhere because it had max-offloads. */
 struct metric *spoa_metrics_node_up(struct spoa_metrics *metrics, size_t index);
 struct metric *spoa_metrics_node_active(struct spoa_metrics *metrics, size_t index);
+struct metric *spoa_metrics_node_spills(struct spoa_metrics *metrics, size_t index);
 
 #endif

@@ -90,21 +90,43 @@ static bool read_lease(struct dispatch *dispatch, const struct request *request,
 	return false;
 }
 
-/* Which members of <pool> are up, and which of these take offloads. */
-static node_set ready_members(const struct dispatch *dispatch, const struct node_pool *pool, bool *any_up)
-{
-	node_set ready = 0;
+/* Members of a pool by what they can take now. */
+struct members {
+	bool any_up;
+	node_set ready; /* these take offloads, */
+	node_set full;  /* and these would, but have as many as they may have */
+};
 
-	*any_up = false;
+static struct members find_members(const struct dispatch *dispatch, const struct node_pool *pool)
+{
+	struct members members = {.any_up = false};
+
 	for (size_t i = 0; i < pool->count; i++) {
-		enum node_link_readiness readiness = node_link_readiness(dispatch->links[pool->members[i]->index]);
+		const struct node *node = pool->members[i];
+		enum node_link_readiness readiness = node_link_readiness(dispatch->links[node->index]);
 
 		if (readiness != NODE_LINK_DOWN)
-			*any_up = true;
-		if (readiness == NODE_LINK_READY)
-			ready |= node_bit(pool->members[i]);
+			members.any_up = true;
+		if (readiness != NODE_LINK_READY || !node->weight)
+			continue;
+		if (node_is_full(node))
+			members.full |= node_bit(node);
+		else
+			members.ready |= node_bit(node);
 	}
-	return ready;
+	return members;
+}
+
+/* Counts the request at the node whose it would be if none were full. */
+static void count_spill(const struct node_pool *pool, struct control_text path, const struct members *members)
+{
+	const struct node *node;
+
+	if (!members->full)
+		return;
+	node = node_pool_choose(pool, path, members->ready | members->full);
+	if (node && (members->full & node_bit(node)) && node->spills)
+		metric_add(node->spills, 1);
 }
 
 /* Encodes <offer> into dispatch->offer. Returns its length in bytes, or 0 after a log line. */
@@ -153,13 +175,16 @@ static const struct node *offer_to_pool(struct dispatch *dispatch, struct contro
 					enum pass_reason *reason)
 {
 	const struct node_pool *pool = &dispatch->config->pools[route->pool];
-	bool any_up;
-	node_set ready = ready_members(dispatch, pool, &any_up);
+	struct members members = find_members(dispatch, pool);
 	struct node *node;
 	char note[LOG_LIMIT_NOTE_MAX];
 
-	*reason = !any_up ? PASS_NO_NODE : !ready ? PASS_DRAINING : PASS_BUSY;
-	while ((node = node_pool_choose(pool, request->path, ready))) {
+	if (members.ready)
+		*reason = PASS_BUSY;
+	else
+		*reason = members.full ? PASS_FULL : members.any_up ? PASS_DRAINING : PASS_NO_NODE;
+	count_spill(pool, request->path, &members);
+	while ((node = node_pool_choose(pool, request->path, members.ready))) {
 		switch (offer_to_node(dispatch, offer, request, route, node)) {
 		case OFFERED:
 			return node;
@@ -169,7 +194,7 @@ static const struct node *offer_to_pool(struct dispatch *dispatch, struct contro
 		case OFFER_REFUSED:
 			break;
 		}
-		ready &= ~node_bit(node);
+		members.ready &= ~node_bit(node);
 		if (log_limit_allow(&dispatch->refusals, ev_now(dispatch->owner.loop), note))
 			log_warning("node %s: its control channel takes no more offers%s", node->name, note);
 	}

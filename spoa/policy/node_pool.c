@@ -30,6 +30,11 @@ int64_t node_load(const struct node *node)
 	       atomic_load_explicit(&node->elsewhere, memory_order_relaxed);
 }
 
+bool node_is_full(const struct node *node)
+{
+	return node->max_offloads > 0 && node_load(node) >= node->max_offloads;
+}
+
 node_set node_pool_members(const struct node_pool *pool)
 {
 	node_set set = 0;
@@ -53,21 +58,37 @@ void node_pool_release(struct node_pool *pool)
 	hash_ring_release(&pool->ring);
 }
 
+/* Whether <node> would have fewer offloads for its weight than <other> (< 0), as many (0) or more (> 0), if it got one
+ * more. */
+static int compare_loads(const struct node *node, const struct node *other)
+{
+	int64_t left = (node_load(node) + 1) * (int64_t)other->weight;
+	int64_t right = (node_load(other) + 1) * (int64_t)node->weight;
+
+	return left < right ? -1 : left > right;
+}
+
 /* The members, by their places in <pool>, that are in <usable> and, if that is what it balances by, have the fewest
- * offloads of these. */
+ * offloads of these for their weights. */
 static uint64_t candidates(const struct node_pool *pool, node_set usable)
 {
-	int64_t fewest = 0;
+	const struct node *idlest = NULL;
 	uint64_t set = 0;
 
 	for (size_t i = 0; i < pool->count; i++) {
-		int64_t load = pool->balance == BALANCE_LEAST_ACTIVE ? node_load(pool->members[i]) : 0;
+		const struct node *node = pool->members[i];
+		int order = 0;
 
-		if (!(usable & node_bit(pool->members[i])) || (set && load > fewest))
+		if (!(usable & node_bit(node)) || !node->weight)
 			continue;
-		if (load < fewest || !set)
+		if (pool->balance == BALANCE_LEAST_ACTIVE && idlest)
+			order = compare_loads(node, idlest);
+		if (order > 0)
+			continue;
+		if (order < 0 || !idlest) {
+			idlest = node;
 			set = 0;
-		fewest = load;
+		}
 		set |= (uint64_t)1 << i;
 	}
 	return set;

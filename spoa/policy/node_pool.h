@@ -27,15 +27,16 @@ struct node {
 	const char *certificate_name; /* dNSName that its certificate must bear */
 	const char *server;           /* name of its server in HAProxy */
 	struct address control;
-	struct address fetch;       /* where it answers HAProxy; <len> 0: not configured */
-	struct address direct[2];   /* IPv4 and IPv6 that packets of clients are sent to; <len> 0: none */
-	uint32_t server_id;         /* <server>'s id in HAProxy */
-	unsigned weight;            /* <server>'s weight in HAProxy, 1 to HASH_RING_WEIGHT_MAX */
-	size_t index;               /* its bit in a node_set */
-	_Atomic unsigned links;     /* workers whose control channel is up */
-	_Atomic int64_t own;        /* offloads that this process offered and that have not ended */
-	_Atomic int64_t elsewhere;  /* offloads that the node has from other agents, by its last PONG */
-	struct metric *up, *active; /* shown to operators; may be NULL */
+	struct address fetch;      /* where it answers HAProxy; <len> 0: not configured */
+	struct address direct[2];  /* IPv4 and IPv6 that packets of clients are sent to; <len> 0: none */
+	uint32_t server_id;        /* <server>'s id in HAProxy */
+	unsigned weight;           /* <server>'s weight in HAProxy, to HASH_RING_WEIGHT_MAX; 0: it is never chosen */
+	int64_t max_offloads;      /* at a time, those of other agents too; 0: no limit */
+	size_t index;              /* its bit in a node_set */
+	_Atomic unsigned links;    /* workers whose control channel is up */
+	_Atomic int64_t own;       /* offloads that this process offered and that have not ended */
+	_Atomic int64_t elsewhere; /* offloads that the node has from other agents, by its last PONG */
+	struct metric *up, *active, *spills; /* shown to operators; may be NULL */
 };
 
 /* Sets up <node>, zeroed but for its constant fields. HAProxy's id of its server is <index> + 1 and its weight 1, unless
@@ -50,6 +51,10 @@ void node_set_total(struct node *node, uint32_t offloads);
 
 /* Offloads on the node, as far as this process knows. */
 int64_t node_load(const struct node *node);
+
+/* Whether <node> has as many offloads as it may have. Those that other workers and agents just now offer are not known
+ * yet. */
+bool node_is_full(const struct node *node);
 
 enum node_balance { BALANCE_PATH_HASH, BALANCE_LEAST_ACTIVE };
 
@@ -70,7 +75,7 @@ void node_pool_release(struct node_pool *pool);
 node_set node_pool_members(const struct node_pool *pool);
 
 /* Chooses for <path> one of the members that are in <usable>: by its hash, or the one with the fewest active offloads
- * and by the hash among equals. Returns NULL if there is none. */
+ * for its weight, and by the hash among equals. Returns NULL if there is none. */
 struct node *node_pool_choose(const struct node_pool *pool, struct control_text path, node_set usable);
 
 static inline node_set node_bit(const struct node *node)

@@ -456,6 +456,53 @@ static void other_node_of_the_pool_takes_over(void **state)
 	close_fixture(fixture);
 }
 
+static int64_t spills_of(const struct node *node)
+{
+	return atomic_load(&node->spills->value);
+}
+
+static void full_node_spills_over_to_the_next(void **state)
+{
+	struct fixture *fixture = *state;
+	struct node *first, *second;
+
+	open_fixture(fixture, "node", 2);
+	run_until(fixture->loop, all_up, fixture, "both nodes are up");
+	for (size_t i = 0; i < 2; i++) {
+		fixture->config_nodes[i].max_offloads = 2;
+		fixture->config_nodes[i].spills = spoa_metrics_node_spills(&fixture->metrics, i);
+	}
+	first = &fixture->config_nodes[ask(fixture).node->index];
+	second = &fixture->config_nodes[1 - first->index];
+	assert_ptr_equal(ask(fixture).node, first);
+	assert_int_equal(spills_of(first), 0);
+	assert_ptr_equal(ask(fixture).node, second);
+	assert_ptr_equal(ask(fixture).node, second);
+	assert_int_equal(spills_of(first), 2);
+	assert_passes(ask(fixture), PASS_FULL);
+	assert_int_equal(spills_of(first), 3);
+	assert_int_equal(spills_of(second), 0);
+	/* One of the first's ends: its path is its own again. */
+	node_add_own(first, -1);
+	assert_ptr_equal(ask(fixture).node, first);
+	node_add_own(first, 1);
+	close_fixture(fixture);
+}
+
+static void node_of_weight_0_gets_no_offers(void **state)
+{
+	struct fixture *fixture = *state;
+
+	open_fixture(fixture, "node", 2);
+	run_until(fixture->loop, all_up, fixture, "both nodes are up");
+	fixture->config_nodes[1].weight = 0;
+	for (unsigned i = 0; i < 4; i++)
+		assert_ptr_equal(ask(fixture).node, &fixture->config_nodes[0]);
+	fixture->config_nodes[0].weight = 0;
+	assert_passes(ask(fixture), PASS_DRAINING);
+	close_fixture(fixture);
+}
+
 static void node_with_another_name_is_refused(void **state)
 {
 	struct fixture *fixture = *state;
@@ -700,6 +747,8 @@ int main(void)
 		cmocka_unit_test(own_stall_is_no_silence_of_the_node),
 		cmocka_unit_test(node_that_returns_is_used_again),
 		cmocka_unit_test(draining_node_gets_no_new_offers),
+		cmocka_unit_test(full_node_spills_over_to_the_next),
+		cmocka_unit_test(node_of_weight_0_gets_no_offers),
 		cmocka_unit_test(other_node_of_the_pool_takes_over),
 		cmocka_unit_test(nothing_is_returned_without_a_lease_and_its_number),
 		cmocka_unit_test(lease_of_a_request_that_passes_is_returned),

@@ -156,6 +156,50 @@ static void least_active_spreads_over_equals(void **state)
 	tear_down(&fixture);
 }
 
+static void least_active_goes_by_weight(void **state)
+{
+	static const unsigned weights[NODES] = {1, 2, 4, 8, 0};
+	unsigned count[NODES] = {0};
+	struct fixture fixture;
+
+	(void)state;
+	set_up(&fixture, BALANCE_LEAST_ACTIVE);
+	node_pool_release(&fixture.pool);
+	for (size_t i = 0; i < NODES; i++)
+		fixture.nodes[i].weight = weights[i];
+	assert_int_equal(node_pool_prepare(&fixture.pool), 0);
+	for (unsigned i = 0; i < 150; i++) {
+		struct node *node = choose(&fixture, i, ~(node_set)0);
+
+		count[node->index]++;
+		node_add_own(node, 1);
+	}
+	for (size_t i = 0; i < NODES; i++)
+		assert_in_range(count[i], weights[i] * 10 - (i < 4 ? 1 : 0), weights[i] * 10 + 1);
+	assert_int_equal(count[4], 0);
+	assert_null(choose(&fixture, 1, (node_set)1 << 4));
+	tear_down(&fixture);
+}
+
+static void node_is_full_when_all_agents_together_have_given_it_as_many(void **state)
+{
+	struct fixture fixture;
+	struct node *node = &fixture.nodes[0];
+
+	(void)state;
+	set_up(&fixture, BALANCE_PATH_HASH);
+	node_add_own(node, 1000);
+	assert_false(node_is_full(node));
+	node_add_own(node, -998);
+	node->max_offloads = 5;
+	assert_false(node_is_full(node));
+	node_set_total(node, 5);
+	assert_true(node_is_full(node));
+	node_set_total(node, 4);
+	assert_false(node_is_full(node));
+	tear_down(&fixture);
+}
+
 static void offloads_of_other_agents_count_too(void **state)
 {
 	struct fixture fixture;
@@ -183,6 +227,8 @@ int main(void)
 		cmocka_unit_test(choice_does_not_depend_on_the_order_of_nodes),
 		cmocka_unit_test(least_active_takes_the_node_with_the_fewest),
 		cmocka_unit_test(least_active_spreads_over_equals),
+		cmocka_unit_test(least_active_goes_by_weight),
+		cmocka_unit_test(node_is_full_when_all_agents_together_have_given_it_as_many),
 		cmocka_unit_test(offloads_of_other_agents_count_too),
 	};
 

@@ -192,15 +192,17 @@ static void places_on_haproxys_ring_are_checked(void **state)
 	(void)state;
 	assert_faults(
 		SPOP
-		"node \"n1\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tserver-id = -1\n\tweight = 0\n}\n"
-		"node \"n2\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tweight = 257\n}\n"
+		"node \"n1\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tserver-id = -1\n\tweight = -1\n}\n"
+		"node \"n2\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tweight = 257\n\tmax-offloads = "
+		"-1\n}\n"
 		"node \"n3\" {\n\tcontrol = \"127.0.0.1:7443\"\n\tname = \"n\"\n\tserver-id = 2\n}\n"
 		"pool \"p\" {\n\tnodes = {\"n2\", \"n3\"}\n}\npool \"q\" {\n\tnodes = {\"n1\", \"n3\"}\n}\ntls {\n}\n",
 		"F:5: server-id: -1 is not between 0 and 2147483647\n"
-		"F:6: weight: 0 is not between 1 and 256\n"
-		"F:11: weight: 257 is not between 1 and 256\n"
-		"F:25: ca: must be set\nF:25: certificate: must be set\nF:25: key: must be set\n"
-		"F:19: nodes: \"n2\" and \"n3\" have the same server-id, 2\n");
+		"F:6: weight: -1 is not between 0 and 256\n"
+		"F:11: weight: 257 is not between 0 and 256\n"
+		"F:12: max-offloads: -1 is not between 0 and 2147483647\n"
+		"F:26: ca: must be set\nF:26: certificate: must be set\nF:26: key: must be set\n"
+		"F:20: nodes: \"n2\" and \"n3\" have the same server-id, 2\n");
 }
 
 static void file_that_is_missing_is_named(void **state)
