@@ -5,12 +5,30 @@
 #include <stdlib.h>
 #include <string.h>
 
+static cfg_opt_t argument_options[] = {
+	CFG_STR_LIST("is", "{}", CFGF_NONE),
+	CFG_STR_LIST("begins", "{}", CFGF_NONE),
+	CFG_STR_LIST("ends", "{}", CFGF_NONE),
+	CFG_STR_LIST("contains", "{}", CFGF_NONE),
+	CFG_BOOL("absent", cfg_false, CFGF_NONE),
+	CFG_BOOL("any-case", cfg_false, CFGF_NONE),
+	CFG_END(),
+};
+
 cfg_opt_t spoa_route_options[] = {
-	CFG_STR_LIST("host", "{}", CFGF_NONE),        CFG_STR_LIST("path-prefix", "{}", CFGF_NONE),
-	CFG_STR_LIST("path-suffix", "{}", CFGF_NONE), CFG_STR_LIST("method", "{GET}", CFGF_NONE),
-	CFG_STR_LIST("client", "{}", CFGF_NONE),      CFG_STR("action", "", CFGF_NONE),
-	CFG_STR("path", "splice", CFGF_NONE),         CFG_STR("pool", "", CFGF_NONE),
-	CFG_INT("percent", 100, CFGF_NONE),           CFG_END(),
+	CFG_STR_LIST("host", "{}", CFGF_NONE),
+	CFG_STR_LIST("path-prefix", "{}", CFGF_NONE),
+	CFG_STR_LIST("path-suffix", "{}", CFGF_NONE),
+	CFG_STR_LIST("method", "{GET}", CFGF_NONE),
+	CFG_STR_LIST("client", "{}", CFGF_NONE),
+	CFG_STR("action", "", CFGF_NONE),
+	CFG_STR("path", "splice", CFGF_NONE),
+	CFG_STR("pool", "", CFGF_NONE),
+	CFG_STR_LIST("sni", "{}", CFGF_NONE),
+	CFG_SEC("argument", argument_options, CFGF_MULTI | CFGF_TITLE),
+	CFG_STR("percent-of", "clients", CFGF_NONE),
+	CFG_INT("percent", 100, CFGF_NONE),
+	CFG_END(),
 };
 
 static const char *host_fault(const char *host)
@@ -48,6 +66,11 @@ static const char *method_fault(const char *method)
 		if (!isupper((unsigned char)*p) && *p != '-')
 			return "not a method in capital letters";
 	return *method ? NULL : "not a method in capital letters";
+}
+
+static const char *value_fault(const char *value)
+{
+	return *value ? NULL : "a value must not be empty: absent = true means that there is none";
 }
 
 /* Reads the list <field> into <*texts>, a new array of pointers into the tree, checking each with <fault_of>. */
@@ -89,6 +112,67 @@ static int read_clients(struct policy_route *route, cfg_t *section)
 	}
 	route->clients = clients;
 	route->client_count = size;
+	return result;
+}
+
+/* What HAProxy allows for the name of an argument. */
+static int check_argument_name(cfg_t *section, const char *name)
+{
+	size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+
+	if (!len || name[len])
+		return config_fault(section, "argument", "\"%s\" is not the name of an argument: A-Z a-z 0-9 - _ .",
+				    name);
+	if (strcmp(name, "lease") == 0)
+		return config_fault(section, "argument", "\"lease\" holds keys, and is not compared");
+	return 0;
+}
+
+static int read_argument(struct policy_argument *argument, cfg_t *section)
+{
+	int result;
+
+	argument->name = cfg_title(section);
+	result = check_argument_name(section, argument->name);
+	result |= read_texts(section, "is", value_fault, &argument->is, &argument->is_count);
+	result |= read_texts(section, "begins", value_fault, &argument->begins, &argument->begin_count);
+	result |= read_texts(section, "ends", value_fault, &argument->ends, &argument->end_count);
+	result |= read_texts(section, "contains", value_fault, &argument->contains, &argument->contain_count);
+	argument->absent = cfg_getbool(section, "absent");
+	argument->any_case = cfg_getbool(section, "any-case");
+	return result;
+}
+
+static int read_arguments(struct policy_route *route, cfg_t *section)
+{
+	unsigned size = cfg_size(section, "argument");
+	int result = 0;
+
+	route->arguments = calloc(size ? size : 1, sizeof(*route->arguments));
+	if (!route->arguments)
+		return config_fault(section, "argument", "out of memory");
+	route->argument_count = size;
+	for (unsigned i = 0; i < size; i++)
+		result |= read_argument(&route->arguments[i], cfg_getnsec(section, "argument", i));
+	return result;
+}
+
+static int read_share(struct policy_route *route, cfg_t *section)
+{
+	const char *share = cfg_getstr(section, "percent-of");
+	long percent = 0;
+	int result = config_need_range(section, "percent", 0, 100, &percent);
+
+	route->percent = (unsigned)percent;
+	if (strcmp(share, "clients") == 0)
+		route->share = POLICY_SHARE_CLIENTS;
+	else if (strcmp(share, "objects") == 0)
+		route->share = POLICY_SHARE_OBJECTS;
+	else if (strcmp(share, "requests") == 0)
+		route->share = POLICY_SHARE_REQUESTS;
+	else
+		result = config_fault(section, "percent-of", "\"%s\" is neither clients nor objects nor requests",
+				      share);
 	return result;
 }
 
@@ -143,7 +227,6 @@ static int read_action(struct policy_route *route, cfg_t *section, const struct 
 		       bool direct)
 {
 	const char *action = cfg_getstr(section, "action");
-	long percent = 0;
 	int result;
 
 	if (strcmp(action, "pass") == 0)
@@ -156,9 +239,7 @@ static int read_action(struct policy_route *route, cfg_t *section, const struct 
 		result = -1;
 	else if (route->path != POLICY_PATH_SPLICE)
 		result |= check_pool(section, cfg_getstr(section, "path"), &pools[route->pool]);
-	result |= config_need_range(section, "percent", 0, 100, &percent);
-	route->percent = (unsigned)percent;
-	return result;
+	return result | read_share(route, section);
 }
 
 static int read_route(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count,
@@ -172,6 +253,8 @@ static int read_route(struct policy_route *route, cfg_t *section, const struct n
 	result |= read_texts(section, "path-suffix", suffix_fault, &route->path_suffixes, &route->path_suffix_count);
 	result |= read_texts(section, "method", method_fault, &route->methods, &route->method_count);
 	result |= read_clients(route, section);
+	result |= read_texts(section, "sni", host_fault, &route->snis, &route->sni_count);
+	result |= read_arguments(route, section);
 	result |= read_action(route, section, pools, pool_count, direct);
 	return result;
 }
@@ -191,6 +274,14 @@ int spoa_config_routes_read(struct policy *policy, cfg_t *root, const struct nod
 	return result;
 }
 
+static void release_argument(struct policy_argument *argument)
+{
+	free((void *)argument->is);
+	free((void *)argument->begins);
+	free((void *)argument->ends);
+	free((void *)argument->contains);
+}
+
 void spoa_config_routes_release(struct policy *policy)
 {
 	for (size_t i = 0; i < policy->count; i++) {
@@ -201,6 +292,10 @@ void spoa_config_routes_release(struct policy *policy)
 		free((void *)route->path_suffixes);
 		free((void *)route->methods);
 		free((void *)route->clients);
+		free((void *)route->snis);
+		for (size_t k = 0; k < route->argument_count; k++)
+			release_argument(&route->arguments[k]);
+		free(route->arguments);
 	}
 	free(policy->routes);
 	policy->routes = NULL;

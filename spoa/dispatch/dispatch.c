@@ -17,6 +17,7 @@ struct dispatch {
 	struct node_link **links;             /* one for each node */
 	const struct dispatch_direct *direct; /* NULL: every body takes the splice path */
 	uint8_t *offer;                       /* room for one encoded OFFER, secret_alloc()ed */
+	bool compared;                        /* see compare_arguments() */
 	struct log_limit bad_leases, refusals, faults;
 };
 
@@ -201,6 +202,34 @@ static const struct node *offer_to_pool(struct dispatch *dispatch, struct contro
 	return NULL;
 }
 
+static void tell_unknown(const struct policy_route *route, const struct request *request, const char *name)
+{
+	struct request_text value;
+
+	if (request_argument(request, name, &value) == REQUEST_ARGUMENT_UNKNOWN)
+		log_warning("route %s asks for the argument \"%s\", which HAProxy's message does not have: see args in "
+			    "its SPOE configuration",
+			    route->name, name);
+}
+
+/* Logs what routes ask for and HAProxy's messages do not have, with the first of them. */
+static void compare_arguments(struct dispatch *dispatch, const struct request *request)
+{
+	const struct policy *policy = &dispatch->config->policy;
+
+	if (dispatch->compared || !dispatch->owner.reports)
+		return;
+	dispatch->compared = true;
+	for (size_t i = 0; i < policy->count; i++) {
+		const struct policy_route *route = &policy->routes[i];
+
+		if (route->sni_count)
+			tell_unknown(route, request, "sni");
+		for (size_t k = 0; k < route->argument_count; k++)
+			tell_unknown(route, request, route->arguments[k].name);
+	}
+}
+
 static struct dispatch_answer pass(enum pass_reason reason)
 {
 	return (struct dispatch_answer){.reason = reason};
@@ -284,6 +313,7 @@ enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_fr
 
 	if (!request_read(&request, frame->payload))
 		return SPOP_STATUS_INVALID;
+	compare_arguments(dispatch, &request);
 	answer = dispatch_request(dispatch, &request);
 	if (!answer.node) {
 		answer_pass(dispatch, &request, answer.reason, ack);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Policy: routes in the operator's order, of which the first that matches a request decides. Pure: a request and a
- * random number in, a decision out. */
+ * random number in, a decision out. All agents with the same routes decide alike, but for POLICY_SHARE_REQUESTS. */
 #ifndef DISC_POLICY_H
 #define DISC_POLICY_H
 
@@ -18,6 +18,29 @@ enum policy_path {
 	POLICY_PATH_AUTO,       /* direct from a size on, else splice */
 };
 
+/* What makes a share of requests (percent) the same one each time. */
+enum policy_share {
+	POLICY_SHARE_CLIENTS = 0, /* a client's requests go one way; without an address: as OBJECTS */
+	POLICY_SHARE_OBJECTS,     /* all requests for one host and path do */
+	POLICY_SHARE_REQUESTS,    /* each is drawn for itself */
+};
+
+/* A criterion about one argument of HAProxy's message. It holds if one of the values does; without values if the
+ * argument is there. */
+struct policy_argument {
+	const char *name;
+	const char *const *is; /* values that are the argument's whole, */
+	size_t is_count;
+	const char *const *begins; /* its beginning, */
+	size_t begin_count;
+	const char *const *ends; /* its end, */
+	size_t end_count;
+	const char *const *contains; /* or somewhere in it */
+	size_t contain_count;
+	bool absent; /* it also holds if HAProxy has no value for it */
+	bool any_case;
+};
+
 /* A criterion with no values matches every request; with several, one of them must hold. */
 struct policy_route {
 	const char *name;
@@ -31,10 +54,15 @@ struct policy_route {
 	size_t method_count;
 	const struct client_network *clients;
 	size_t client_count;
-	bool offload;          /* false: requests that match are passed */
-	size_t pool;           /* index of the pool, with <offload> */
-	enum policy_path path; /* with <offload> */
-	unsigned percent;      /* how many of 100 requests are offloaded, on average */
+	const char *const *snis; /* as <hosts>, compared with the argument "sni" */
+	size_t sni_count;
+	struct policy_argument *arguments; /* all must hold */
+	size_t argument_count;
+	bool offload;            /* false: requests that match are passed */
+	size_t pool;             /* index of the pool, with <offload> */
+	enum policy_path path;   /* with <offload> */
+	unsigned percent;        /* how many of 100 are offloaded, on average */
+	enum policy_share share; /* 100 what */
 };
 
 struct policy {
@@ -48,8 +76,8 @@ struct policy_decision {
 	enum pass_reason reason; /* without <offload>: NO_ROUTE, POLICY or ROLLOUT */
 };
 
-/* Decides about <request>. <draw> is a uniformly random number: with percent = P the request is offloaded if
- * draw mod 100 < P, so every request is drawn for itself and P of 100 are offloaded on average. */
+/* Decides about <request>. With percent = P it is offloaded if its number mod 100 < P; that is a hash of the client's
+ * address or of host and path, or <draw>, which is uniformly random. So who is in a share stays in it when it grows. */
 struct policy_decision policy_decide(const struct policy *policy, const struct request *request, uint64_t draw);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "request.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 void request_set_target(struct request *request, struct control_text target)
@@ -98,6 +100,7 @@ bool request_read(struct request *request, struct spop_slice payload)
 	bool has_peer = false;
 
 	memset(request, 0, sizeof(*request));
+	request->payload = payload;
 	spop_notify_begin(&notify, payload);
 	for (;;) {
 		switch (spop_notify_next(&notify, &item)) {
@@ -115,6 +118,72 @@ bool request_read(struct request *request, struct spop_slice payload)
 			return messages != 0;
 		case SPOP_STEP_FAULT:
 			return false;
+		}
+	}
+}
+
+static void set_number(struct request_text *value, const struct spop_value *number)
+{
+	int len = number->type == SPOP_DATA_UINT32 || number->type == SPOP_DATA_UINT64
+			  ? snprintf(value->buffer, sizeof(value->buffer), "%" PRIu64, number->number)
+			  : snprintf(value->buffer, sizeof(value->buffer), "%" PRId64, (int64_t)number->number);
+
+	value->text = (struct control_text){value->buffer, (size_t)len};
+}
+
+static void set_text(struct request_text *value, const struct spop_value *argument)
+{
+	struct client_address address;
+
+	switch (argument->type) {
+	case SPOP_DATA_STRING:
+	case SPOP_DATA_BINARY:
+		value->text = (struct control_text){(const char *)argument->bytes.data, argument->bytes.len};
+		return;
+	case SPOP_DATA_IPV4:
+	case SPOP_DATA_IPV6:
+		client_address_set(&address, argument->bytes.data, argument->bytes.len);
+		value->text.data = client_address_format(&address, value->buffer);
+		value->text.len = strlen(value->buffer);
+		return;
+	case SPOP_DATA_BOOL:
+		value->text = argument->number ? (struct control_text){"true", 4} : (struct control_text){"false", 5};
+		return;
+	default:
+		set_number(value, argument);
+		return;
+	}
+}
+
+enum request_argument request_argument(const struct request *request, const char *name, struct request_text *value)
+{
+	enum request_argument found = REQUEST_ARGUMENT_UNKNOWN;
+	struct spop_notify notify;
+	struct spop_item item;
+	unsigned messages = 0;
+
+	if (!request->payload.len)
+		return found;
+	spop_notify_begin(&notify, request->payload);
+	for (;;) {
+		switch (spop_notify_next(&notify, &item)) {
+		case SPOP_STEP_MESSAGE:
+			if (++messages > 1)
+				return found;
+			break;
+		case SPOP_STEP_ARGUMENT:
+			if (!spop_slice_is(item.name, name))
+				break;
+			if (item.value.type != SPOP_DATA_NULL) {
+				set_text(value, &item.value);
+				found = REQUEST_ARGUMENT_THERE;
+			} else if (found == REQUEST_ARGUMENT_UNKNOWN) {
+				found = REQUEST_ARGUMENT_NULL;
+			}
+			break;
+		case SPOP_STEP_END:
+		case SPOP_STEP_FAULT:
+			return found;
 		}
 	}
 }

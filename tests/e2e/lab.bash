@@ -24,6 +24,8 @@ lab_prepare() {
 	# Settings, each with its default.
 	local -A set=(
 		[config]=lab.cfg        # HAProxy configuration files, "+"-separated, tests/e2e/ unless absolute
+		[agent_config]=disc-spoa.conf.in
+		[arguments]=            # more arguments of the SPOE message
 		[fake]=                 # non-empty: HAProxy fetches through tests/lab/fake_node
 		[threads]=2
 		[agent_certificate]=agent.lab.test
@@ -50,6 +52,8 @@ lab_prepare() {
 		set[${i%%=*}]=${i#*=}
 	done
 
+	AGENT_CONFIG=${set[agent_config]} SPOE_ARGUMENTS=${set[arguments]}
+	export AGENT_CONFIG SPOE_ARGUMENTS
 	HAPROXY_CONFIG=${set[config]} LAB_DIRECT=${set[direct]} LAB_NODE_DIRECT=${set[node_direct]}
 	LAB_WIRE=${set[wire]}
 	if [ -n "${lab_network:-}" ]; then
@@ -250,7 +254,7 @@ spoa_start() {
 	: >>"$LAB/disc-spoa.log"
 	# Where the log of this run of it begins.
 	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
-	template "$E2E_DIR/disc-spoa.conf.in" >"$LAB/disc-spoa.conf"
+	template "$E2E_DIR/$AGENT_CONFIG" >"$LAB/disc-spoa.conf"
 	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/disc-spoa.conf"
 	process_ready disc-spoa port_open "$SPOP_PORT"
 }

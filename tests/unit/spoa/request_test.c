@@ -98,6 +98,61 @@ static void null_and_missing_arguments_are_absent(void **state)
 	assert_int_equal(request.client.family, CLIENT_UNKNOWN);
 }
 
+static void assert_argument(const struct request *request, const char *name, const char *expected)
+{
+	struct request_text value;
+
+	assert_int_equal(request_argument(request, name, &value), REQUEST_ARGUMENT_THERE);
+	assert_text(value.text, expected);
+}
+
+static void other_arguments_are_read_as_texts(void **state)
+{
+	static const uint8_t ipv4[] = {SPOP_DATA_IPV4, 192, 0, 2, 1}, null[] = {SPOP_DATA_NULL};
+	static const uint8_t ipv6[] = {SPOP_DATA_IPV6, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+	static const uint8_t yes[] = {SPOP_DATA_BOOL | 0x10}, no[] = {SPOP_DATA_BOOL},
+			     bytes[] = {SPOP_DATA_BINARY, 2, 'a', 'b'};
+	uint8_t payload[PAYLOAD_MAX];
+	struct spop_writer writer;
+	struct request request;
+	struct request_text value;
+
+	(void)state;
+	begin(&writer, payload, 11);
+	add_text(&writer, "hdr_x", "a value");
+	add_text(&writer, "method", "GET");
+	add_raw(&writer, "v4", ipv4, sizeof(ipv4));
+	add_raw(&writer, "v6", ipv6, sizeof(ipv6));
+	add_raw(&writer, "yes", yes, sizeof(yes));
+	add_raw(&writer, "no", no, sizeof(no));
+	add_raw(&writer, "bytes", bytes, sizeof(bytes));
+	add_raw(&writer, "null", null, sizeof(null));
+	spop_write_string(&writer, "u32");
+	spop_write_uint32_value(&writer, 4294967295u);
+	spop_write_string(&writer, "less");
+	spop_write_byte(&writer, SPOP_DATA_INT64);
+	spop_write_varint(&writer, (uint64_t)-7);
+	spop_write_string(&writer, "u64");
+	spop_write_uint64_value(&writer, UINT64_MAX);
+	spop_write_string(&writer, "second-message");
+	spop_write_byte(&writer, 1);
+	add_text(&writer, "later", "x");
+	assert_true(request_read(&request, end(&writer)));
+	assert_argument(&request, "hdr_x", "a value");
+	assert_argument(&request, "method", "GET");
+	assert_argument(&request, "v4", "192.0.2.1");
+	assert_argument(&request, "v6", "2001:db8::1");
+	assert_argument(&request, "yes", "true");
+	assert_argument(&request, "no", "false");
+	assert_argument(&request, "bytes", "ab");
+	assert_argument(&request, "u32", "4294967295");
+	assert_argument(&request, "less", "-7");
+	assert_argument(&request, "u64", "18446744073709551615");
+	assert_int_equal(request_argument(&request, "null", &value), REQUEST_ARGUMENT_NULL);
+	assert_int_equal(request_argument(&request, "hdr", &value), REQUEST_ARGUMENT_UNKNOWN);
+	assert_int_equal(request_argument(&request, "later", &value), REQUEST_ARGUMENT_UNKNOWN);
+}
+
 static void the_peer_is_the_client_only_if_haproxy_does_not_name_one(void **state)
 {
 	static const uint8_t client[] = {SPOP_DATA_IPV4, 192, 0, 2, 1}, null[] = {SPOP_DATA_NULL};
@@ -220,6 +275,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(message_cut_at_every_byte_gives_no_request),
+		cmocka_unit_test(other_arguments_are_read_as_texts),
 		cmocka_unit_test(the_peer_is_the_client_only_if_haproxy_does_not_name_one),
 		cmocka_unit_test(arguments_of_another_type_are_noted),
 		cmocka_unit_test(only_a_connection_that_can_be_handed_off_is_direct),

@@ -94,6 +94,22 @@ static void each_fault_names_file_line_and_field(void **state)
 		 "F:5: path-prefix: \"x\": a path prefix begins with \"/\"\n"
 		 "F:6: path-suffix: \"\": a path suffix must not be empty\n"
 		 "F:7: method: \"get\": not a method in capital letters\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n\tsni = {\"a/b\"}\n\targument \"hdr x\" {\n"
+		      "\t\tis = {\"a\", \"\"}\n\t}\n\targument \"lease\" {\n\t\tbegins = {\"\"}\n\t}\n}\n",
+		 "F:4: sni: \"a/b\": not a host name\n"
+		 "F:7: argument: \"hdr x\" is not the name of an argument: A-Z a-z 0-9 - _ .\n"
+		 "F:6: is: \"\": a value must not be empty: absent = true means that there is none\n"
+		 "F:10: argument: \"lease\" holds keys, and is not compared\n"
+		 "F:9: begins: \"\": a value must not be empty: absent = true means that there is none\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n\targument \"x\" {\n\t\tlike = {\"a\"}\n\t}\n}\n",
+		 "F:5: no such option 'like'\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n\targument \"x\" {\n\t\tabsent = perhaps\n\t}\n}\n",
+		 "F:5: invalid boolean value for option 'absent'\n"},
+		{SPOP "route \"r\" {\n\taction = \"pass\"\n\targument \"x\" {\n\t}\n\targument \"x\" {\n\t}\n}\n",
+		 "F:6: found duplicate title 'x'\n"},
+		{SPOP "route \"r\" {\n\taction = \"offload\"\n\tpool = \"p\"\n\tpercent-of = \"servers\"\n}\n",
+		 "F:4: pool: there is no pool \"p\"\n"
+		 "F:5: percent-of: \"servers\" is neither clients nor objects nor requests\n"},
 		{SPOP "route \"r\" {\n\taction = \"pass\"\n\thost = {\"h.example:80\"}\n}\n",
 		 "F:4: host: \"h.example:80\": a host name has no port here\n"},
 		{SPOP "route \"r\" {\n\taction = \"pass\"\n}\nroute \"r\" {\n\taction = \"pass\"\n}\n",
@@ -222,6 +238,8 @@ static void valid_configuration_is_read_as_written(void **state)
 		"direct { interface = {\"eth0\", \"eth1\"} min-size = 4096 handoff-timeout = 0.5 connection-tracking = "
 		"\"ignore\" }\n"
 		"route \"a\" { host = {\"*.example\"} client = {\"10.0.0.0/8\", \"::1\"} action = \"pass\" }\n"
+		"route \"c\" { sni = {\"a.example\"} argument \"hdr_x\" { is = {\"1\", \"2\"} absent = true }\n"
+		" argument \"hdr_y\" { contains = {\"z\"} any-case = true } action = \"pass\" }\n"
 		"route \"b\" { path-prefix = {\"/x/\", \"/y/\"} path-suffix = {\".iso\"} method = {} action = \"pass\" "
 		"}\n";
 	struct spoa_config config;
@@ -247,14 +265,21 @@ static void valid_configuration_is_read_as_written(void **state)
 	assert_int_equal(config.max_frame_size, 1024);
 	assert_int_equal(config.max_connections, 7);
 	assert_true(config.has_admin);
-	assert_int_equal(config.policy.count, 2);
+	assert_int_equal(config.policy.count, 3);
+	assert_int_equal(config.policy.routes[1].sni_count, 1);
+	assert_int_equal(config.policy.routes[1].argument_count, 2);
+	assert_string_equal(config.policy.routes[1].arguments[0].name, "hdr_x");
+	assert_int_equal(config.policy.routes[1].arguments[0].is_count, 2);
+	assert_true(config.policy.routes[1].arguments[0].absent && !config.policy.routes[1].arguments[0].any_case);
+	assert_string_equal(config.policy.routes[1].arguments[1].contains[0], "z");
+	assert_true(config.policy.routes[1].arguments[1].any_case);
 	assert_string_equal(config.policy.routes[0].hosts[0], "*.example");
 	assert_int_equal(config.policy.routes[0].client_count, 2);
 	assert_int_equal(config.policy.routes[0].method_count, 1);
 	assert_string_equal(config.policy.routes[0].methods[0], "GET");
-	assert_int_equal(config.policy.routes[1].path_prefix_count, 2);
-	assert_string_equal(config.policy.routes[1].path_suffixes[0], ".iso");
-	assert_int_equal(config.policy.routes[1].method_count, 0);
+	assert_int_equal(config.policy.routes[2].path_prefix_count, 2);
+	assert_string_equal(config.policy.routes[2].path_suffixes[0], ".iso");
+	assert_int_equal(config.policy.routes[2].method_count, 0);
 	spoa_config_release(&config);
 }
 
