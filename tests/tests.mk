@@ -25,7 +25,7 @@ $(OUT)/tests/unit/spoa/hash_ring_haproxy_test: | $(BUILD)/bin/haproxy
 $(OUT)/tests/unit/spoa/hash_ring_haproxy_test.o: CPPFLAGS += -DHAPROXY='"$(abspath $(BUILD))/bin/haproxy"'
 # Tests with networks of their own.
 STEERING_TESTS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/spoa/steering_*test.c))
-$(addprefix $(OUT)/tests/unit/,lib/tcp_freeze_test lib/capabilities_test backend-agent/egress_guard_test) $(STEERING_TESTS): \
+$(addprefix $(OUT)/tests/unit/,lib/tcp_freeze_test lib/capabilities_test lib/connection_tracking_test backend-agent/egress_guard_test) $(STEERING_TESTS): \
 	$(OUT)/tests/unit/netns.o
 $(OUT)/tests/unit/backend-agent/egress_guard_test $(STEERING_TESTS): $(OUT)/tests/unit/raw_packet.o
 $(STEERING_TESTS): $(OUT)/tests/unit/spoa/steering_lab.o

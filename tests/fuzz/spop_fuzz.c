@@ -61,9 +61,17 @@ static void feed_policy(const struct request *request)
 	require(decision.offload || decision.reason < PASS_REASON_COUNT);
 }
 
+/* What a boolean is as text. */
+static bool is_word(struct control_text text)
+{
+	return (text.len == 4 && memcmp(text.data, "true", 4) == 0) ||
+	       (text.len == 5 && memcmp(text.data, "false", 5) == 0);
+}
+
 static void feed_notify(const struct spop_frame *frame, const uint8_t *data, size_t size)
 {
 	struct request request;
+	struct request_text value;
 	struct spop_writer ack;
 	uint8_t out[256];
 	size_t len;
@@ -73,6 +81,9 @@ static void feed_notify(const struct spop_frame *frame, const uint8_t *data, siz
 	require_inside((struct spop_slice){request.lease, request.lease_len}, data, size);
 	require_inside((struct spop_slice){(const uint8_t *)request.target.data, request.target.len}, data, size);
 	require(request.path.len <= request.target.len);
+	if (request_argument(&request, "host", &value) == REQUEST_ARGUMENT_THERE && value.text.data != value.buffer &&
+	    !is_word(value.text))
+		require_inside((struct spop_slice){(const uint8_t *)value.text.data, value.text.len}, data, size);
 	feed_policy(&request);
 	spop_ack_begin(&ack, out, sizeof(out), frame->stream_id, frame->frame_id);
 	spop_ack_set_text(&ack, SPOP_SCOPE_TRANSACTION, "action", "pass");
