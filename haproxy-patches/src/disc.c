@@ -190,7 +190,7 @@ static int disc_fetch_peer(const struct arg *args, struct sample *smp, const cha
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(peer);
 
-	if (!conn || !conn_ctrl_ready(conn) || !disc_handoff_ready(conn) ||
+	if (!conn || !conn_ctrl_ready(conn) || (conn->flags & CO_FL_FDLESS) || !disc_handoff_ready(conn) ||
 	    getpeername(conn->handle.fd, (struct sockaddr *)&peer, &len) == -1)
 		return 0;
 	if (peer.ss_family == AF_INET) {
