@@ -20,6 +20,9 @@
 
 #include "node_pool.h"
 
+#ifndef HAPROXY /* tests.mk has the build's */
+#define HAPROXY "build/bin/haproxy"
+#endif
 #define NODES 5
 #define PATHS 10000
 #define BATCH 200 /* requests on the way: HAProxy reads no more than a buffer of them */

@@ -59,24 +59,27 @@ static void points_follow_from_id_and_weight(void **state)
 	hash_ring_release(&ring);
 }
 
-/* 1000 and 3000 are the server's 0, 2000 and 4000000000 the server's 1. */
+/* 1000 and 3000 are the server's 0, 2000 and 4000000000 the server's 1. 1500 is as far from both: the one before has it.
+ * 4100000000 is 100 million behind the last point and 195 million before the first one, across the end. */
 static void nearest_point_that_is_up_wins(void **state)
 {
 	static struct hash_ring_point points[] = {{1000, 0}, {2000, 1}, {3000, 0}, {4000000000, 1}};
 	static const struct hash_ring ring = {points, 4};
 	static const struct {
-		uint32_t place;
 		uint64_t up;
+		uint32_t place;
 		int chosen;
-	} cases[] =
-		{
-			{1000, ALL, 0},        {1499, ALL, 0}, {1500, ALL, 0}, /* as far from both: the one before */
-			{1501, ALL, 1},        {2501, ALL, 0}, {3000000000u, ALL, 1}, {2000000, ALL, 0},
-			{4100000000u, ALL, 1}, /* 195 million behind that of 1 and as many before that of 0: across the end */
-			{4290000000u, ALL, 0}, {0, ALL, 0},    {UINT32_MAX, ALL, 0},  {1501, 1, 0},
-			{1000, 2, 1},          {0, 2, 1},      {4200000000u, 1, 0},   {1000, 4, -1},
-			{1000, 0, -1},
-		};
+	} cases[] = {
+		{ALL, 1000, 0},        {ALL, 1499, 0},
+		{ALL, 1500, 0},        {ALL, 1501, 1},
+		{ALL, 2501, 0},        {ALL, 3000000000u, 1},
+		{ALL, 2000000, 0},     {ALL, 4100000000u, 1},
+		{ALL, 4290000000u, 0}, {ALL, 0, 0},
+		{ALL, UINT32_MAX, 0},  {1, 1501, 0},
+		{2, 1000, 1},          {2, 0, 1},
+		{1, 4200000000u, 0},   {4, 1000, -1},
+		{0, 1000, -1},
+	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
