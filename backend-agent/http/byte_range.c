@@ -37,9 +37,6 @@ static enum byte_range_status suffix_range(struct byte_range *range, struct text
 		return BYTE_RANGE_IGNORED;
 	if (!count)
 		return BYTE_RANGE_UNSATISFIABLE;
-	/* The whole of an empty file is satisfiable, but no Content-Range could express it. */
-	if (!size)
-		return BYTE_RANGE_IGNORED;
 	range->length = count < size ? count : size;
 	range->offset = size - range->length;
 	return BYTE_RANGE_SATISFIABLE;
@@ -70,6 +67,9 @@ enum byte_range_status byte_range_parse(struct byte_range *range, struct text_sp
 	static const char unit[] = "bytes=";
 	struct text_span text;
 
+	/* "-N" is satisfiable then, but no Content-Range could express it; "0-" is not. */
+	if (!size)
+		return BYTE_RANGE_IGNORED;
 	if (value.len < sizeof(unit) - 1 || strncasecmp(value.data, unit, sizeof(unit) - 1) != 0)
 		return BYTE_RANGE_IGNORED;
 	text = text_span_trim((struct text_span){value.data + sizeof(unit) - 1, value.len - (sizeof(unit) - 1)});

@@ -9,7 +9,7 @@
 #include "text_span.h"
 
 enum byte_range_status {
-	BYTE_RANGE_IGNORED, /* another unit, malformed, or several ranges: answer with the whole file */
+	BYTE_RANGE_IGNORED, /* another unit, malformed, several ranges, or an empty file: answer with the whole file */
 	BYTE_RANGE_SATISFIABLE,
 	BYTE_RANGE_UNSATISFIABLE, /* answer 416 */
 };
@@ -20,7 +20,8 @@ struct byte_range {
 };
 
 /* Reads the value of a Range header for a representation of <size> bytes. A set of several ranges is ignored, as RFC
- * 9110 14.2 allows: a multipart body would be framing around final data. Fills <range> only with
+ * 9110 14.2 allows: a multipart body would be framing around final data. So is any range of an empty file: a downloader that asks for all of
+ * it as "0-" takes 416 for a failure. Fills <range> only with
  * BYTE_RANGE_SATISFIABLE. */
 enum byte_range_status byte_range_parse(struct byte_range *range, struct text_span value, uint64_t size);
 

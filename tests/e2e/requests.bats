@@ -50,6 +50,18 @@ range_is() {
 	path_is_as_mode
 }
 
+@test_each_mode "of an empty file every range is the whole: 200" {
+	local range
+	for range in 0- 0-0 0-99 -1 -0 5- 5-9; do
+		fetch /0 -H "Range: bytes=$range"
+		equal "status for $range" "$status" 200
+		equal Content-Length "$(header Content-Length)" 0
+		not grep -i '^content-range:' "$headers"
+		[ ! -s "$body" ] || not_seen "an empty body" "bytes"
+		path_is proxy
+	done
+}
+
 @test_each_mode "a range behind the end is 416" {
 	fetch /100k -r 102400-
 	equal status "$status" 416
