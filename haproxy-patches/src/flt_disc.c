@@ -261,6 +261,7 @@ static int flt_disc_check_heads(struct stream *s, struct disc_stream *ds, struct
 		if ((ds->rules & FLT_DISC_LEASE) && !http_disc_check_response(s, htx))
 			ret = 0;
 		else if (ds->rules & FLT_DISC_FOLLOW) {
+			http_follow_remove_locations(s, htx);
 			if (interim)
 				http_follow_remove_references(htx);
 			else {
@@ -367,6 +368,7 @@ static int flt_disc_http_headers(struct stream *s, struct filter *filter, struct
 
 	if (!(msg->chn->flags & CF_ISRESP)) {
 		http_follow_save_cookies(s, htx);
+		http_follow_save_host(s, htx);
 		if ((ds->rules & FLT_DISC_LEASE) && !objt_applet(s->target))
 			http_disc_forward_request(s, htx);
 		else if (ds->rules & FLT_DISC_LEASE)
@@ -375,6 +377,10 @@ static int flt_disc_http_headers(struct stream *s, struct filter *filter, struct
 	}
 	if (ds->rules & FLT_DISC_FOLLOW)
 		http_follow_remove_references(htx);
+	if ((ds->rules & FLT_DISC_FOLLOW) && !http_follow_accept_response(s, htx)) {
+		http_follow_forget_request(s);
+		return -1;
+	}
 	ret = http_disc_accept_response(s, htx) ? 1 : -1;
 	if (ret < 0 && http_disc_replay(s))
 		return 0; /* its response may have a reference */

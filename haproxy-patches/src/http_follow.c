@@ -25,8 +25,9 @@
 #include <haproxy/http.h>
 #include <haproxy/http_ana.h>
 #include <haproxy/http_disc.h>
-#include <haproxy/http_htx.h>
 #include <haproxy/http_follow.h>
+#include <haproxy/http_htx.h>
+#include <haproxy/http_reference.h>
 #include <haproxy/http_rules.h>
 #include <haproxy/htx.h>
 #include <haproxy/log.h>
@@ -39,7 +40,6 @@
 #include <haproxy/stconn.h>
 #include <haproxy/stream.h>
 #include <haproxy/tools.h>
-#include <haproxy/uri_normalizer.h>
 #include <haproxy/vars.h>
 
 DECLARE_STATIC_POOL(pool_head_http_follow, "http_follow", sizeof(struct http_follow));
@@ -49,6 +49,9 @@ DECLARE_STATIC_POOL(pool_head_http_follow, "http_follow", sizeof(struct http_fol
 
 /* bytes of a refused reference that are logged */
 #define FOLLOW_LOGGED 200
+
+/* bytes that are kept of a host's name, or of a location */
+#define FOLLOW_TEXT 260
 
 /* arguments of a rule */
 struct follow_rule {
@@ -176,6 +179,29 @@ void http_follow_save_cookies(struct stream *s, struct htx *htx)
 		follow_copy_request(follow, htx, 1);
 }
 
+/* Copies the beginning of <text> behind what <follow> has in its area. Returns the copy, or
+ * an empty one if there is no room. The next one is written over it unless it is counted.
+ */
+static struct ist follow_keep_text(struct http_follow *follow, const struct ist text)
+{
+	struct ist copy = ist2(follow->area + follow->area_used, 0);
+
+	istcat(&copy, isttrim(text, FOLLOW_TEXT), global.tune.bufsize - follow->area_used);
+	return copy;
+}
+
+/* Keeps the name by which request <htx>, which is about to be sent, asks for the body. */
+void http_follow_save_host(struct stream *s, struct htx *htx)
+{
+	struct http_follow *follow = http_follow(s);
+	struct http_hdr_ctx ctx = { .blk = NULL };
+
+	if (!http_follow_done(s) || !http_find_header(htx, ist("host"), &ctx, 1))
+		return;
+	follow->sent_host = follow_keep_text(follow, ctx.value);
+	follow->area_used += follow->sent_host.len;
+}
+
 /* Removes references from response headers <htx>: clients never see any. */
 void http_follow_remove_references(struct htx *htx)
 {
@@ -183,6 +209,46 @@ void http_follow_remove_references(struct htx *htx)
 
 	for (i = 0; i < sizeof(follow_references) / sizeof(*follow_references); i++)
 		follow_remove(htx, follow_references[i]);
+}
+
+/* Fills <site> with where the body of <follow> is fetched. */
+static void follow_site(const struct http_follow *follow, struct http_reference_site *site)
+{
+	site->prefix = follow->prefix;
+	site->hosts[0] = follow->host;
+	site->hosts[1] = follow->sent_host;
+}
+
+/* Removes from response headers <htx>, as they came from the server, what would lead the
+ * client to where the body of <s> is fetched. If it redirects there, it will be refused.
+ * To be called if a "disc-follow" rule concerns <s>.
+ */
+void http_follow_remove_locations(struct stream *s, struct htx *htx)
+{
+	struct http_follow *follow = http_follow(s);
+	const int status = http_get_stline(htx)->info.res.status;
+	struct http_reference_site site;
+	struct htx_blk *blk;
+
+	if (!http_follow_done(s))
+		return;
+	follow_site(follow, &site);
+	follow->flags &= ~FOLLOW_F_REDIRECTED;
+	for (blk = htx_get_blk(htx, htx->first); blk && htx_get_blk_type(blk) != HTX_BLK_EOH; ) {
+		struct ist name = htx_get_blk_name(htx, blk);
+		struct ist value = htx_get_blk_value(htx, blk);
+
+		if (htx_get_blk_type(blk) != HTX_BLK_HDR ||
+		    !http_reference_leads_inside(&site, name, value, HTTP_REFERENCE_BY_NODE)) {
+			blk = htx_get_next_blk(htx, blk);
+			continue;
+		}
+		if (isteqi(name, ist("location")) && status >= 300 && status < 400 && status != 304) {
+			follow->flags |= FOLLOW_F_REDIRECTED;
+			follow->location = follow_keep_text(follow, iststop(value, '?'));
+		}
+		blk = htx_remove_blk(htx, blk);
+	}
 }
 
 /* Removes references from response headers <htx> as they came from the server,
@@ -199,6 +265,7 @@ void http_follow_clean_response(struct stream *s, struct htx *htx)
 /* Copies the fields of <htx> that the rule keeps. Returns 1, or 0 on failure. */
 static int follow_keep_headers(struct http_follow *follow, const struct follow_rule *rule, struct htx *htx)
 {
+	struct http_reference_site site;
 	struct htx *kept;
 	int32_t pos;
 
@@ -206,6 +273,8 @@ static int follow_keep_headers(struct http_follow *follow, const struct follow_r
 		return 0;
 	kept = htx_from_buf(&follow->kept);
 	htx_reset(kept);
+	follow->prefix = rule->prefix;
+	follow_site(follow, &site);
 	for (pos = htx_get_first(htx); pos != -1; pos = htx_get_next(htx, pos)) {
 		struct htx_blk *blk = htx_get_blk(htx, pos);
 		enum htx_blk_type type = htx_get_blk_type(blk);
@@ -224,6 +293,8 @@ static int follow_keep_headers(struct http_follow *follow, const struct follow_r
 			keep++;
 		if (keep && !isttest(*keep))
 			continue;
+		if (http_reference_leads_inside(&site, name, htx_get_blk_value(htx, blk), HTTP_REFERENCE_BY_APPLICATION))
+			continue;
 		if (!htx_add_header(kept, name, htx_get_blk_value(htx, blk)))
 			return 0;
 	}
@@ -231,74 +302,11 @@ static int follow_keep_headers(struct http_follow *follow, const struct follow_r
 	return 1;
 }
 
-/* Normalizes the reference <in>, a path with an optional query, into <*out>, using
- * <area> of <size> bytes. Returns 1, or 0 if it is no absolute path, climbs above
- * the root, contains characters which a URI cannot, or encoded ones by which it
- * could be taken for another path (slashes, dots, controls).
- */
-static int follow_normalize(struct ist in, char *area, size_t size, struct ist *out)
-{
-	struct buffer *tmp = get_trash_chunk();
-	struct ist path = iststop(in, '?');
-	struct ist query = istadv(in, path.len);
-	struct ist decoded = ist2(tmp->area, tmp->size);
-	struct ist merged = ist2(area, size);
-	size_t i;
-
-	if (!in.len || *in.ptr != '/' || in.len + 1 > size || in.len > tmp->size)
-		return 0;
-	for (i = 0; i < in.len; i++) {
-		unsigned char c = in.ptr[i];
-
-		if (c <= ' ' || c >= 0x7f || c == '#' || c == '\\')
-			return 0;
-	}
-	if (uri_normalizer_percent_decode_unreserved(path, 1, &decoded) != URI_NORMALIZER_ERR_NONE)
-		return 0;
-	for (i = 0; i + 2 < decoded.len; i++) {
-		int c = decoded.ptr[i] == '%' ? (hex2i(decoded.ptr[i + 1]) << 4) + hex2i(decoded.ptr[i + 2]) : 'x';
-
-		if (c < ' ' || c == 0x7f || c == '/' || c == '\\' || c == '%')
-			return 0;
-	}
-	if (uri_normalizer_path_merge_slashes(decoded, &merged) != URI_NORMALIZER_ERR_NONE)
-		return 0;
-	decoded = ist2(tmp->area, tmp->size);
-	if (uri_normalizer_path_dot(merged, &decoded) != URI_NORMALIZER_ERR_NONE)
-		return 0;
-	merged = ist2(area, size);
-	if (uri_normalizer_path_dotdot(decoded, 0, &merged) != URI_NORMALIZER_ERR_NONE)
-		return 0;
-	/* what is left of ".." would climb above the root */
-	if (istmatch(merged, ist("/../")) || isteq(merged, ist("/..")) || !merged.len || *merged.ptr != '/')
-		return 0;
-	if (merged.len + query.len > size)
-		return 0;
-	/* the last step leaves its result at the end of the area */
-	memmove(area, merged.ptr, merged.len);
-	memcpy(area + merged.len, query.ptr, query.len);
-	*out = ist2(area, merged.len + query.len);
-	return 1;
-}
-
-/* Returns non-zero if <path>, with an optional query, is <prefix> or below. */
-static int follow_is_below(const struct ist path, const struct ist prefix)
-{
-	char next;
-
-	if (!istmatch(path, prefix))
-		return 0;
-	if (path.len == prefix.len || prefix.ptr[prefix.len - 1] == '/')
-		return 1;
-	next = path.ptr[prefix.len];
-	return next == '/' || next == '?';
-}
-
-/* Refuses the response of stream <s>, whose reference to a body in backend <be> cannot be
- * followed: the client gets a 502. This does not count against the server, since clients
+/* Notes that the response of stream <s> is refused because of <reference>, which is one to
+ * backend <be> or comes from there. This does not count against the server, since clients
  * may cause it. The log shows the beginning of the reference, without query.
  */
-static enum act_return follow_refuse(struct stream *s, const struct proxy *be, const struct ist reference, const char *why)
+static void follow_note_refusal(struct stream *s, const struct proxy *be, const struct ist reference, const char *why)
 {
 	const struct server *srv = objt_server(s->target);
 	struct ist path = iststop(reference, '?');
@@ -307,14 +315,38 @@ static enum act_return follow_refuse(struct stream *s, const struct proxy *be, c
 	dump_text(text, path.ptr, MIN(path.len, FOLLOW_LOGGED));
 	send_log(s->be, LOG_ERR, "disc-follow: response from server %s/%s refused: %s: \"%.*s\" in backend %s.\n",
 	         s->be->id, srv ? srv->id : "<NOSRV>", why, (int)b_data(text), b_orig(text), be->id);
-	s->txn->status = 502;
 	if (!(s->flags & SF_ERR_MASK))
 		s->flags |= SF_ERR_PRXCOND;
 	if (!(s->flags & SF_FINST_MASK))
 		s->flags |= SF_FINST_H;
 	stream_inc_http_fail_ctr(s);
+}
+
+/* Refuses the response of stream <s>, whose reference to a body in backend <be> cannot be
+ * followed: the client gets a 502.
+ */
+static enum act_return follow_refuse(struct stream *s, const struct proxy *be, const struct ist reference, const char *why)
+{
+	follow_note_refusal(s, be, reference, why);
+	s->txn->status = 502;
 	http_reply_and_close(s, s->txn->status, http_error_message(s));
 	return ACT_RET_ABRT;
+}
+
+/* Returns 1 if response <htx> of <s>, to which all rules were applied, may go to the client,
+ * or 0 if it redirected to where the body was fetched and no rule has said where else.
+ */
+int http_follow_accept_response(struct stream *s, struct htx *htx)
+{
+	struct http_follow *follow = http_follow(s);
+	struct http_hdr_ctx ctx = { .blk = NULL };
+
+	if (!follow || !(follow->flags & FOLLOW_F_REDIRECTED) || http_get_stline(htx)->info.res.status < 200 ||
+	    http_find_header(htx, ist("location"), &ctx, 1))
+		return 1;
+	follow_note_refusal(s, follow->be, follow->location, "it redirects to a location of its own");
+	s->txn->status = 0; /* none was sent: the filter's error makes it 502 */
+	return 0;
 }
 
 /* The client of <s> is gone, and "option abortonclose" is set or its connection failed:
@@ -378,9 +410,9 @@ static enum act_return follow_action(struct act_rule *rule, struct proxy *px,
 		why = "the request was not kept";
 	else if (!follow->area && !(follow->area = malloc(global.tune.bufsize)))
 		why = "out of memory";
-	else if (!follow_normalize(path, follow->area, global.tune.bufsize, &follow->path))
+	else if (!http_reference_normalize(path, follow->area, global.tune.bufsize, &follow->path))
 		why = "its reference is no valid path";
-	else if (!follow_is_below(follow->path, args->prefix))
+	else if (!http_reference_is_below(follow->path, args->prefix))
 		why = "its reference is outside of the prefix";
 	else if (!follow_keep_headers(follow, args, htx))
 		why = "out of memory";
@@ -388,6 +420,7 @@ static enum act_return follow_action(struct act_rule *rule, struct proxy *px,
 		why = "its header fields are too large to be kept";
 	else {
 		follow->be = args->be;
+		follow->area_used = follow->path.len;
 		follow->flags |= FOLLOW_F_WANTED;
 		flt_disc_follow(s);
 		ret = ACT_RET_YIELD;
@@ -425,10 +458,18 @@ static int follow_build_request(struct stream *s, struct http_follow *follow)
 	sl->info.req.meth = s->txn->meth = head ? HTTP_METH_HEAD : HTTP_METH_GET;
 	for (pos = htx_get_head(saved); pos != -1; pos = htx_get_next(saved, pos)) {
 		struct htx_blk *blk = htx_get_blk(saved, pos);
+		struct ist name, value;
 
-		if (htx_get_blk_type(blk) == HTX_BLK_HDR &&
-		    !htx_add_header(htx, htx_get_blk_name(saved, blk), htx_get_blk_value(saved, blk)))
+		if (htx_get_blk_type(blk) != HTX_BLK_HDR)
+			continue;
+		name = htx_get_blk_name(saved, blk);
+		value = htx_get_blk_value(saved, blk);
+		if (!htx_add_header(htx, name, value))
 			return 0;
+		if (isteqi(name, ist("host"))) {
+			follow->host = follow_keep_text(follow, value);
+			follow->area_used += follow->host.len;
+		}
 	}
 	if (!htx_add_endof(htx, HTX_BLK_EOH))
 		return 0;

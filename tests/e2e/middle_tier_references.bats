@@ -50,8 +50,8 @@ refused() {
 	local reference
 	for reference in internal/1 ../internal/1 "http://$LAB_ADDRESS:$N1_SERVER/internal/1" https://example.invalid/internal/1 \
 		//example.invalid/internal/1 @internal ?/internal/1 '#/internal/1' 'javascript:1' '\internal\1' '/internal/..\secret' \
-		/internal/..%2fsecret /internal/%2fsecret /internal/..%5csecret /internal/%00 /internal/1%00.jpg /internal/%0d%0aX:1 \
-		/internal/%252e%252e/secret '/internal/1#x' '/internal/a b' $'/internal/a\tb' $'/internal/\x7f' $'/internal/\xc3\xa9' \
+		/internal/..%2fsecret /internal/x%2f..%2f..%2fsecret /internal/..%5csecret /internal/%00 /internal/1%00.jpg /internal/%0d%0aX:1 \
+		/internal/x%2f../..%2f../secret '/internal/1#x' '/internal/a b' $'/internal/a\tb' $'/internal/\x7f' $'/internal/\xc3\xa9' \
 		/internal/%zz '*'; do
 		refused "$reference"
 	done
@@ -64,6 +64,67 @@ refused() {
 		refers_well "$reference" 16385
 		path_is_as_mode
 	done
+}
+
+@test_each_mode "a reference is decoded once: a percent sign in a name, and what would be something else if decoded twice" {
+	local name reference
+	for name in '100% real.pdf' '%2e%2e' '100%25'; do
+		ln -f "$SUITE/www/16385" "$LAB/www/internal/$name"
+	done
+	for reference in /internal/100%25%20real.pdf /internal/%252e%252e /internal/%25%32%65%25%32%65 /internal/100%2525; do
+		refers_well "$reference" 16385
+		path_is_as_mode
+	done
+	# No file has a slash in its name: a node with files does not know these.
+	for reference in /internal/%2f16385 /internal/study%2f16385 /internal/%252e%252e/secret /internal/%2fsecret; do
+		fetch "$(refer "$reference")"
+		equal "status for $reference" "$status" 404
+		not grep -q SECRET "$body"
+		no_reference
+	done
+}
+
+# nothing_inside: no header leads the client to what only applications may give away.
+nothing_inside() {
+	no_reference
+	not grep -iE '^(location|content-location|refresh|link|sourcemap):' "$headers"
+	not grep -i 'internal/' "$headers"
+}
+
+@test_each_mode "a reference to a folder: its index, or an error, never a redirect to where clients may not go" {
+	mkdir -p "$LAB/www/internal/empty" "$LAB/www/internal/folder/sub"
+	ln -f "$SUITE/www/16385" "$LAB/www/internal/folder/index.html"
+	refers_well /internal/folder/ 16385
+	nothing_inside
+	path_is_as_mode
+	local reference
+	for reference in /internal/folder /internal/folder/sub '/internal/folder?token=1' /internal/x/../folder; do
+		fetch "$(refer "$reference")"
+		equal "status for $reference" "$status" 502
+		nothing_inside
+	done
+	wait_for_line "$LAB/haproxy.log" \
+		'disc-follow: response from server nodes/n[12] refused: it redirects to a location of its own: "/internal/folder/" in backend nodes\.'
+	not grep token=1 <(grep disc-follow: "$LAB/haproxy.log")
+	fetch "$(refer /internal/empty/)"
+	equal status "$status" 403
+	nothing_inside
+	# And the connection serves on.
+	site_serves_references
+}
+
+@test_each_mode "of a node's other fields none leads there: they are removed, of an interim response too" {
+	fetch "$(refer '/internal/100k?fake=tells-locations' reference "add=$(quoted 'Content-Location: /internal/100k')")"
+	equal status "$status" 200
+	body_is 100k
+	one_is X-Node node
+	nothing_inside
+	path_is_as_mode
+	fetch "$(refer '/internal/100k?fake=tells-locations-early')"
+	equal status "$status" 200
+	body_is 100k
+	one_is X-Early node
+	nothing_inside
 }
 
 @test_each_mode "a reference with line breaks makes no request and no header" {

@@ -14,7 +14,8 @@ PATIENCE = 30  # seconds
 FAULTS = {}
 # What does not need an announcement that it could change.
 ALWAYS = {"unasked", "early-hints-always", "waits-for-release", "long-headers", "never-answers", "dies-before-headers",
-          "dies-in-headers", "error-500", "rival-headers", "several-ranges", "sends-reference", "tells-request",
+          "dies-in-headers", "error-500", "rival-headers", "several-ranges", "tells-locations", "tells-locations-early",
+          "sends-reference", "tells-request",
           "dies-after-headers", "dies-mid-body", "dies-at-record-edge", "dies-one-byte-short"}
 
 
@@ -445,6 +446,27 @@ def rival_headers(response, exchange):
     response.add("X-Node", "node")
     response.add("Server", "node")
     response.add("Digest", "sha-256=bm9kZQ==")
+
+
+def locations():
+    """Fields that lead to what is internal, by different ways of saying so."""
+    return [("Content-Location", "/internal/100k"), ("Refresh", "0; /internal/100k"), ("Refresh", "0; url='100k'"),
+            ("Link", "</internal/a.css>; rel=preload, <https://cdn.invalid/a.css>; rel=preload"), ("Link", "<a.css>; rel=preload"),
+            ("SourceMap", "/x/..//%69nternal/a.map"), ("Location", "https://cdn.invalid/internal/100k")]
+
+
+@fault
+def tells_locations(response, exchange):
+    """A server that names itself to its clients."""
+    for name, value in locations():
+        response.add(name, value)
+    response.add("X-Node", "node")
+
+
+@fault
+def tells_locations_early(response, exchange):
+    lines = "".join(f"{name}: {value}\r\n" for name, value in locations() if name == "Link")
+    response.before = f"HTTP/1.1 103 Early Hints\r\n{lines}X-Early: node\r\n\r\n".encode()
 
 
 @fault
