@@ -86,6 +86,14 @@ static const struct ist follow_not_replayed[] = {
 	IST("content-md5"), IST("digest"), IST("content-digest"), IST("expect"),
 };
 
+/* Returns non-zero if field <name> of a request is a condition (RFC 9110 13.1, and those of
+ * WebDAV) or a range.
+ */
+static int follow_is_conditional(const struct ist name)
+{
+	return istmatchi(name, ist("if-")) || isteqi(name, ist("if")) || isteqi(name, ist("range"));
+}
+
 static int follow_listed(const struct ist name, const struct ist *list, size_t count)
 {
 	size_t i;
@@ -122,10 +130,14 @@ void http_follow_release(struct stream *s)
 }
 
 /* Copies the client's header fields from <htx> to <follow>: cookies if <cookies>, otherwise
- * all others that the second request may have. On failure nothing is kept at all.
+ * all others that the second request may have. Conditions and ranges are about the body
+ * only if the application had to read it; of any other method they were its own to judge
+ * (RFC 9110 13.1, 14.2). On failure nothing is kept at all.
  */
 static void follow_copy_request(struct http_follow *follow, struct htx *htx, int cookies)
 {
+	const enum http_meth_t meth = http_get_stline(htx)->info.req.meth;
+	const int reads = meth == HTTP_METH_GET || meth == HTTP_METH_HEAD;
 	struct htx *saved = htx_from_buf(&follow->request);
 	int32_t pos;
 
@@ -140,7 +152,7 @@ static void follow_copy_request(struct http_follow *follow, struct htx *htx, int
 			continue;
 		name = htx_get_blk_name(htx, blk);
 		if (FOLLOW_LISTED(name, follow_not_replayed) || istmatch(name, ist("disc-")) ||
-		    !isteqi(name, ist("cookie")) != !cookies)
+		    !isteqi(name, ist("cookie")) != !cookies || (!reads && follow_is_conditional(name)))
 			continue;
 		if (!htx_add_header(saved, name, htx_get_blk_value(htx, blk))) {
 			b_free(&follow->request);

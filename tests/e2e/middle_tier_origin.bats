@@ -51,3 +51,11 @@ teardown_file() {
 	equal status "$status" 302
 	[[ $(header Location) == */elsewhere ]]
 }
+
+@test_each_mode "the origin does not judge the conditions of a POST" {
+	fetch "$(refer /internal/100k)" -H 'If-None-Match: *' -H 'Range: bytes=0-9' --data-binary hello
+	equal status "$status" 200
+	body_is 100k
+	fetch "$(refer /internal/100k)" -r 0-9
+	equal status "$status" 206
+}
