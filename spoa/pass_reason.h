@@ -15,6 +15,7 @@
 	X(DRAINING, "draining")       /* those that are alive take no new offloads */                   \
 	X(FULL, "full")               /* those that take any have as many as max-offloads allows */     \
 	X(BUSY, "busy")               /* their control channels are full */                             \
+	X(CHANGING, "changing")       /* its object was written while it was sent, a short time ago */  \
 	X(INTERNAL, "internal")       /* this agent is out of memory or randomness */
 
 enum pass_reason {

@@ -50,6 +50,7 @@ static cfg_opt_t pool_options[] = {
 
 static cfg_opt_t root_options[] = {
 	CFG_INT("workers", 1, CFGF_NONE),
+	CFG_INT("changed-hold", 60, CFGF_NONE),
 	CFG_SEC("spop", spop_options, CFGF_NONE),
 	CFG_SEC("admin", admin_options, CFGF_NONE),
 	CFG_SEC("log", config_log_options, CFGF_NONE),
@@ -252,6 +253,7 @@ static int read_root(struct spoa_config *config, cfg_t *root)
 	int result = config_apply_log(root, "disc-spoa");
 
 	result |= read_range(root, "workers", 1, SPOA_WORKERS_MAX, &config->workers);
+	result |= read_range(root, "changed-hold", 0, 86400, &config->changed_hold);
 	result |= read_spop(config, cfg_getsec(root, "spop"));
 	result |= read_admin(config, cfg_getsec(root, "admin"));
 	result |= spoa_config_direct_read(&config->direct, root);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Configuration of disc-spoa (doc/man/disc-spoa.conf.5). Loaded once at start-up, constant afterwards but for the
- * nodes' atomics; every fault found is written to stderr as "FILE:LINE: FIELD: what is wrong". */
+ * nodes' atomics and the changed paths; every fault found is written to stderr as "FILE:LINE: FIELD: what is wrong". */
 #ifndef DISC_SPOA_CONFIG_H
 #define DISC_SPOA_CONFIG_H
 
@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "changed_paths.h"
 #include "channel.h"
 #include "config.h"
 #include "node_pool.h"
@@ -24,6 +25,8 @@ struct spoa_config {
 	struct listener_owner socket_owner;
 	uint32_t max_frame_size; /* bytes */
 	unsigned max_connections;
+	unsigned changed_hold; /* seconds for which a path is not offloaded after its object changed under a lease */
+	struct changed_paths changed_paths; /* not constant: of all workers */
 	bool has_admin;
 	struct address admin;
 	struct channel_tls *tls; /* NULL without nodes */

@@ -24,6 +24,8 @@
 	X(RESULTS_ABORTED, COUNTER, "disc_spoa_results_total{outcome=\"aborted\"}", "results that nodes reported")     \
 	X(RESULTS_EXPIRED, COUNTER, "disc_spoa_results_total{outcome=\"expired\"}", "results that nodes reported")     \
 	X(RESULTS_FAILED, COUNTER, "disc_spoa_results_total{outcome=\"failed\"}", "results that nodes reported")       \
+	X(CHANGED, COUNTER, "disc_spoa_changed_objects_total",                                                         \
+	  "bodies that broke off because their object was written while it was sent")                                  \
 	X(SEALED_RECORDS, COUNTER, "disc_spoa_sealed_records_total", "TLS records sealed, as nodes reported")          \
 	X(SEALED_BYTES, COUNTER, "disc_spoa_sealed_bytes_total", "bytes of plaintext sealed, as nodes reported")       \
 	X(HANDOFFS, GAUGE, "disc_spoa_handoffs", "client connections that HAProxy has parked now")                     \

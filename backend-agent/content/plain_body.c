@@ -23,17 +23,13 @@ enum plain_body_status plain_body_send(struct plain_body *body, int fd, size_t m
 	*sent = 0;
 	if (!body->left)
 		return PLAIN_BODY_END;
-	/* What is sent may still change in the page cache until it is on the wire: this finds only what changed
-	 * before. */
-	if (!file_object_unchanged(&body->object))
-		return PLAIN_BODY_CHANGED;
 	do {
 		n = sendfile(fd, body->object.fd, &offset, body->left < max ? (size_t)body->left : max);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? PLAIN_BODY_BLOCKED : PLAIN_BODY_FAILED;
 	if (n == 0)
-		return PLAIN_BODY_CHANGED;
+		return PLAIN_BODY_TRUNCATED;
 	*sent = (size_t)n;
 	body->offset += (uint64_t)n;
 	body->left -= (uint64_t)n;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Plain body: bytes of one pinned file as they are, moved by the kernel (sendfile(2)). */
+/* Plain body: bytes of one open file as they are, moved by the kernel (sendfile(2)). Nobody asks whether the file was
+ * written meanwhile: what is under way in the page cache would escape the question, and a file that only grows has the
+ * announced bytes. */
 #ifndef DISC_PLAIN_BODY_H
 #define DISC_PLAIN_BODY_H
 
@@ -14,11 +16,11 @@ struct plain_body {
 };
 
 enum plain_body_status {
-	PLAIN_BODY_SENT,    /* <*sent> bytes left; more to do */
-	PLAIN_BODY_END,     /* all of it left */
-	PLAIN_BODY_BLOCKED, /* the socket takes nothing now */
-	PLAIN_BODY_CHANGED, /* the file is not what it was: the transfer must break here */
-	PLAIN_BODY_FAILED,  /* errno says why: the socket, or reading the file */
+	PLAIN_BODY_SENT,      /* <*sent> bytes left; more to do */
+	PLAIN_BODY_END,       /* all of it left */
+	PLAIN_BODY_BLOCKED,   /* the socket takes nothing now */
+	PLAIN_BODY_TRUNCATED, /* the file ends before the announced bytes: the transfer must break here */
+	PLAIN_BODY_FAILED,    /* errno says why: the socket, or reading the file */
 };
 
 /* Takes <object> over (object->fd is -1 then). */

@@ -67,19 +67,27 @@ static struct control_text text_of(const char *text)
 	return (struct control_text){text, strlen(text)};
 }
 
-static void send_result(struct agent *agent, const struct ticket *ticket, enum control_outcome outcome,
-			uint64_t records, uint64_t bytes, const char *reason)
+static void send_result(struct agent *agent, const struct offload_result *result)
 {
 	struct control_message message = {
 		.type = CONTROL_RESULT,
-		.u.result = {.ticket = *ticket,
-			     .outcome = outcome,
-			     .records = records,
-			     .bytes = bytes,
-			     .reason = text_of(reason)},
+		.u.result = {.ticket = result->ticket,
+			     .outcome = result->outcome,
+			     .records = result->records,
+			     .bytes = result->bytes,
+			     .reason = text_of(result->reason),
+			     .changed = result->changed},
 	};
 
 	send_message(agent, &message);
+}
+
+static void send_unsealed(struct agent *agent, const struct ticket *ticket, enum control_outcome outcome,
+			  const char *reason)
+{
+	const struct offload_result result = {.ticket = *ticket, .outcome = outcome, .reason = reason};
+
+	send_result(agent, &result);
 }
 
 static struct agent *find_agent(struct control_server *server, uint64_t number)
@@ -99,7 +107,7 @@ static void on_result(void *context, const struct offload_result *result)
 	struct agent *agent = find_agent(context, result->channel);
 
 	if (agent && agent->greeted)
-		send_result(agent, &result->ticket, result->outcome, result->records, result->bytes, result->reason);
+		send_result(agent, result);
 }
 
 /* From the outbox. Half of a channel's queue is kept free for what is said on this loop. */
@@ -123,7 +131,7 @@ static void on_offer_expired(void *context, const struct ticket *ticket, uint64_
 
 	node_metrics_add(NODE_EXPIRED, 1);
 	if (agent)
-		send_result(agent, ticket, CONTROL_OUTCOME_EXPIRED, 0, 0, "no fetch named the ticket in time");
+		send_unsealed(agent, ticket, CONTROL_OUTCOME_EXPIRED, "no fetch named the ticket in time");
 }
 
 /* --- messages of an agent --- */
@@ -176,8 +184,8 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 		return;
 	node_metrics_add(NODE_OFFERS_REFUSED, 1);
 	node_metrics_add(NODE_DECLINED, 1);
-	send_result(agent, &offer->ticket, CONTROL_OUTCOME_DECLINED, 0, 0,
-		    status == TICKET_OFFER_USED ? "the ticket was used before" : "too many tickets wait");
+	send_unsealed(agent, &offer->ticket, CONTROL_OUTCOME_DECLINED,
+		      status == TICKET_OFFER_USED ? "the ticket was used before" : "too many tickets wait");
 }
 
 static void on_ping(struct agent *agent, const struct control_ping *ping)

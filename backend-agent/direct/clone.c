@@ -41,6 +41,7 @@ static void release_body(struct clone *clone)
 		return;
 	clone->records = sealed_body_records(clone->body);
 	clone->sealed = sealed_body_bytes(clone->body);
+	clone->changed = sealed_body_has_changed(clone->body);
 	node_metrics_add(NODE_BYTES_SEALED, (int64_t)clone->sealed);
 	sealed_body_free(clone->body);
 	clone->body = NULL;

@@ -83,6 +83,7 @@ struct clone {
 	double since;             /* when it entered the state, see ticket_clock() */
 	struct sealed_body *body; /* owned; NULL once all of it is written */
 	uint64_t records, sealed; /* of the body: records sealed, and the plaintext in them */
+	bool changed;             /* its object was written while it was sent */
 	int fd;                   /* -1 while WAITING */
 	bool tracked;             /* connection tracking was told of it */
 	bool client_closed;       /* the client sends nothing more */

@@ -98,7 +98,8 @@ void clone_report_result(const struct clone *clone, enum control_outcome outcome
 			     .outcome = outcome,
 			     .records = clone->records,
 			     .bytes = clone->sealed,
-			     .reason = text_of(reason)},
+			     .reason = text_of(reason),
+			     .changed = clone->changed},
 	};
 
 	node_metrics_add_outcome(outcome);

@@ -26,6 +26,7 @@ static void report(struct fetch_exchange *exchange, uint64_t channel, enum contr
 	if (exchange->transfer.kind == FETCH_BODY_SEALED) {
 		result.records = sealed_body_records(exchange->transfer.sealed);
 		result.bytes = sealed_body_bytes(exchange->transfer.sealed);
+		result.changed = sealed_body_has_changed(exchange->transfer.sealed);
 	}
 	node_metrics_add_outcome(outcome);
 	result_queue_push(exchange->service->results, &result);

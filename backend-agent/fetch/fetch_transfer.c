@@ -220,8 +220,8 @@ static enum fetch_transfer_status send_plain(struct fetch_transfer *transfer, in
 			return FETCH_TRANSFER_DONE;
 		case PLAIN_BODY_BLOCKED:
 			return FETCH_TRANSFER_BLOCKED;
-		case PLAIN_BODY_CHANGED:
-			*why = "the file changed during the transfer";
+		case PLAIN_BODY_TRUNCATED:
+			*why = "the file was truncated during the transfer";
 			return FETCH_TRANSFER_BROKEN;
 		case PLAIN_BODY_FAILED:
 			if (errno == EPIPE || errno == ECONNRESET || errno == ETIMEDOUT)

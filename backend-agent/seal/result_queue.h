@@ -22,6 +22,7 @@ struct offload_result {
 	enum control_outcome outcome;
 	uint64_t records, bytes;     /* sealed: records, and bytes of plaintext */
 	const char *reason;          /* static text; "" for CONTROL_OUTCOME_SEALED */
+	bool changed;                /* the object was written while it was sent */
 	struct offload_result *next; /* private */
 };
 

@@ -175,6 +175,11 @@ const char *sealed_body_fault(const struct sealed_body *body)
 	return body->source->fault ? body->source->fault : "the body ended early";
 }
 
+bool sealed_body_has_changed(const struct sealed_body *body)
+{
+	return body->failure == SEALED_BODY_CHANGED;
+}
+
 void sealed_body_sent(struct sealed_body *body, size_t len)
 {
 	assert(len <= body->block_len - body->block_sent);

@@ -8,6 +8,7 @@
 #ifndef DISC_SEALED_BODY_H
 #define DISC_SEALED_BODY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "body_source.h"
@@ -46,6 +47,9 @@ enum sealed_body_status sealed_body_next(struct sealed_body *body, const uint8_t
 
 /* Why a body failed with SEALED_BODY_CHANGED or _READ_FAILED: a static text. */
 const char *sealed_body_fault(const struct sealed_body *body);
+
+/* Whether a body failed with SEALED_BODY_CHANGED. */
+bool sealed_body_has_changed(const struct sealed_body *body);
 
 /* <len> bytes of the block left for the kernel. */
 void sealed_body_sent(struct sealed_body *body, size_t len);

@@ -113,6 +113,7 @@ static enum control_error encode_result(const struct control_result *result, uin
 	packed.records = result->records;
 	packed.bytes = result->bytes;
 	packed.reason = pack_text(result->reason);
+	packed.changed = result->changed != 0;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_RESULT;
 	envelope.result = &packed;
 	return pack_envelope(&envelope, out, cap, len);
@@ -213,6 +214,7 @@ static enum control_error decode_result(struct control_result *result, const Dis
 	result->outcome = (enum control_outcome)packed->outcome;
 	result->records = packed->records;
 	result->bytes = packed->bytes;
+	result->changed = packed->changed != 0;
 	return unpack_text(&result->reason, packed->reason) ? CONTROL_OK : CONTROL_BAD_FIELD;
 }
 

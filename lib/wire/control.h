@@ -80,6 +80,7 @@ struct control_result {
 	enum control_outcome outcome;
 	uint64_t records, bytes;    /* sealed: records, and bytes of plaintext */
 	struct control_text reason; /* empty for CONTROL_OUTCOME_SEALED */
+	uint32_t changed;           /* non-zero: FAILED because the object was written while it was sent */
 };
 
 struct control_ping {

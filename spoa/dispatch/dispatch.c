@@ -34,6 +34,8 @@ struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_
 		.loop = loop,
 		.tls = config->tls,
 		.metrics = metrics,
+		.changed_paths = &config->changed_paths,
+		.changed_hold = config->changed_hold,
 		.reports = index == 0,
 		.settled = settled,
 		.context = context,
@@ -162,8 +164,7 @@ static enum offered offer_to_node(struct dispatch *dispatch, struct control_offe
 		dispatch->direct->expect(dispatch->direct->context, offer, route, node, &request->peer);
 	len = encode_offer(dispatch, offer);
 	if (len)
-		result = node_link_offer(dispatch->links[node->index], &offer->ticket, offer->lease_id, dispatch->offer,
-					 len);
+		result = node_link_offer(dispatch->links[node->index], offer, dispatch->offer, len);
 	secret_wipe(dispatch->offer, len);
 	if (result < 0 && offer->direct_min > 0)
 		dispatch->direct->forget(dispatch->direct->context, &offer->ticket);
@@ -255,6 +256,8 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	decision = policy_decide(&dispatch->config->policy, request, draw);
 	if (!decision.offload)
 		return pass(decision.reason);
+	if (changed_paths_hold(&dispatch->config->changed_paths, request->path, changed_paths_clock()))
+		return pass(PASS_CHANGING);
 	offer = (struct control_offer){
 		.ticket = answer.ticket,
 		.state = *state,

@@ -29,6 +29,8 @@ struct open_offer {
 	struct ticket ticket;
 	uint64_t lease_id;
 	UT_hash_handle hh;
+	size_t target_len;
+	char target[];
 };
 
 struct node_link {
@@ -47,6 +49,7 @@ struct node_link {
 	double heard;              /* loop time of the last message */
 	unsigned unanswered;       /* pings since the node was last heard */
 	struct log_limit failures; /* lines about offloads that ended badly */
+	struct log_limit changes;  /* and about objects that changed meanwhile */
 };
 
 static void link_closed(struct channel *channel, void *context, const char *reason);
@@ -248,6 +251,23 @@ static void log_result(struct node_link *link, const struct open_offer *offer, c
 		  note);
 }
 
+/* The body of <target> broke off because its file was written meanwhile, which may go on. */
+static void object_changed(struct node_link *link, struct control_text target)
+{
+	const struct node_link_owner *owner = link->owner;
+	const char *query = target.len ? memchr(target.data, '?', target.len) : NULL;
+	char text[128], note[LOG_LIMIT_NOTE_MAX];
+
+	/* A query may be a signature: it is not for the log. */
+	if (query)
+		target.len = (size_t)(query - target.data);
+	spoa_metrics_add(owner->metrics, SPOA_CHANGED, 1);
+	changed_paths_add(owner->changed_paths, target, changed_paths_clock(), owner->changed_hold);
+	if (log_limit_allow(&link->changes, ev_now(owner->loop), note))
+		log_warning("node %s: the file %s changed during its transfer: it is not offloaded for %u s%s",
+			    link->node->name, printable(text, sizeof(text), target), owner->changed_hold, note);
+}
+
 static void link_resulted(struct node_link *link, const struct control_result *result)
 {
 	struct spoa_metrics *metrics = link->owner->metrics;
@@ -264,6 +284,8 @@ static void link_resulted(struct node_link *link, const struct control_result *r
 		spoa_metrics_add(metrics, SPOA_SEALED_BYTES, (int64_t)result->bytes);
 	}
 	log_result(link, offer, result);
+	if (result->changed)
+		object_changed(link, (struct control_text){offer->target, offer->target_len});
 	HASH_DEL(link->offers, offer);
 	free(offer);
 	node_add_own(link->node, -1);
@@ -412,22 +434,24 @@ bool node_link_is_fresh(const struct node_link *link)
 	return ev_now(link->owner->loop) - link->heard <= NODE_DEAD_S;
 }
 
-int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_t lease_id, const uint8_t *frame,
-		    size_t len)
+int node_link_offer(struct node_link *link, const struct control_offer *offer, const uint8_t *frame, size_t len)
 {
-	struct open_offer *offer;
+	struct open_offer *open;
 
 	if (node_link_readiness(link) != NODE_LINK_READY)
 		return -1;
-	offer = calloc(1, sizeof(*offer));
-	if (!offer)
+	open = calloc(1, sizeof(*open) + offer->target.len);
+	if (!open)
 		return -1;
-	offer->ticket = *ticket;
-	offer->lease_id = lease_id;
+	open->ticket = offer->ticket;
+	open->lease_id = offer->lease_id;
+	open->target_len = offer->target.len;
+	if (offer->target.len)
+		memcpy(open->target, offer->target.data, offer->target.len);
 	/* Counted first: if sending finds the channel broken, what is open is dropped and counted back. */
-	HASH_ADD(hh, link->offers, ticket, sizeof(offer->ticket), offer);
-	if (!offer->hh.tbl) {
-		free(offer);
+	HASH_ADD(hh, link->offers, ticket, sizeof(open->ticket), open);
+	if (!open->hh.tbl) {
+		free(open);
 		return -1;
 	}
 	node_add_own(link->node, 1);
@@ -435,10 +459,10 @@ int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_
 		spoa_metrics_add(link->owner->metrics, SPOA_OFFERS, 1);
 		return 0;
 	}
-	HASH_FIND(hh, link->offers, ticket, sizeof(*ticket), offer);
-	if (offer) {
-		HASH_DEL(link->offers, offer);
-		free(offer);
+	HASH_FIND(hh, link->offers, &offer->ticket, sizeof(offer->ticket), open);
+	if (open) {
+		HASH_DEL(link->offers, open);
+		free(open);
 		node_add_own(link->node, -1);
 	}
 	return -1;

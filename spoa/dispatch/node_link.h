@@ -14,6 +14,7 @@
 #include <ev.h>
 #include <stdbool.h>
 
+#include "changed_paths.h"
 #include "channel.h"
 #include "node_pool.h"
 #include "spoa_metrics.h"
@@ -42,6 +43,8 @@ struct node_link_owner {
 	struct ev_loop *loop;
 	struct channel_tls *tls;
 	struct spoa_metrics *metrics;
+	struct changed_paths *changed_paths;
+	unsigned changed_hold;          /* seconds, for changed_paths_add() */
 	bool reports;                   /* this worker's links log failed attempts to connect */
 	void (*settled)(void *context); /* an offer of ours ended; may be NULL */
 	void *context;
@@ -67,10 +70,9 @@ enum node_link_readiness node_link_readiness(const struct node_link *link);
  * no processor: what the node has sent meanwhile is to be read before it is entrusted with anything. */
 bool node_link_is_fresh(const struct node_link *link);
 
-/* Queues the encoded OFFER <frame> for <ticket>. Returns 0, or -1 if the link is not READY, its queue is full or memory
+/* Queues the encoded OFFER <frame> of <offer>. Returns 0, or -1 if the link is not READY, its queue is full or memory
  * is exhausted: then nothing was sent. */
-int node_link_offer(struct node_link *link, const struct ticket *ticket, uint64_t lease_id, const uint8_t *frame,
-		    size_t len);
+int node_link_offer(struct node_link *link, const struct control_offer *offer, const uint8_t *frame, size_t len);
 
 /* Whether the node is READY and transmits on clients' connections. */
 bool node_link_direct(const struct node_link *link);

@@ -156,6 +156,33 @@ teardown_file() {
 	site_serves_references
 }
 
+@test_each_mode "a file that grows: whole without a lease, else cut, and whole at the next attempt" {
+	local name=growing-$mode attempt bytes=41943040 sum
+	head -c "$bytes" "$SUITE/www/100m" >"$LAB/www/internal/$name"
+	touch -d '2001-02-03 04:05:06.789' "$LAB/www/internal/$name"
+	sum=$(sha256sum <"$LAB/www/internal/$name" | cut -d' ' -f1)
+	for attempt in 1 2; do
+		rm -f "$WORK/reading" "$WORK/go"
+		tls_client_in_background "get:$(refer "/internal/$name")" send final body:300000 "touch:$WORK/reading" "wait:$WORK/go" rest
+		wait_until test -e "$WORK/reading"
+		echo more >>"$LAB/www/internal/$name"
+		touch "$WORK/go"
+		tls_client_wait
+		if [ "$mode" = plain ] || [ "$attempt" = 2 ]; then
+			client_said "^body $bytes $sum\$"
+			path_is proxy
+		else
+			client_said '^cut [0-9]+ of [0-9]+ [0-9a-f]+ (unclean|reset)$'
+			wait_for_line "$LAB/disc-spoa.log" "the file /internal/$name changed"
+		fi
+		[ "$mode" = plain ] || [ "$attempt" = 1 ] || reason_is changing
+		bytes=$(stat -c %s "$LAB/www/internal/$name")
+		sum=$(sha256sum <"$LAB/www/internal/$name" | cut -d' ' -f1)
+	done
+	rm "$LAB/www/internal/$name"
+	site_serves_references
+}
+
 # --- tiers and clients that go away ---
 
 @test_each_mode "a client that goes away while the application thinks" {

@@ -188,7 +188,7 @@ static int on_offer(void *context, const struct node *node, const struct control
 	int result = -1;
 
 	if (control_encode(&message, table->frame, CONTROL_MESSAGE_MAX, &len) == CONTROL_OK)
-		result = node_link_offer(table->links[node->index], &offer->ticket, offer->lease_id, table->frame, len);
+		result = node_link_offer(table->links[node->index], offer, table->frame, len);
 	secret_wipe(&message, sizeof(message));
 	secret_wipe(table->frame, len);
 	return result;

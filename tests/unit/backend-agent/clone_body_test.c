@@ -116,6 +116,7 @@ static void file_that_changes_ends_the_clone_without_another_byte(void **state)
 	assert_int_equal(lab->gone.cause, CONTROL_GONE_NODE);
 	assert_string_equal(lab->reason, "the file changed during the transfer");
 	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_FAILED);
+	assert_true(lab->result.changed);
 	sealed = lab->result.bytes;
 	assert_true(sealed < LAB_BODY_SIZE);
 	assert_true(lab->received_len <= strlen(LAB_HEAD) + lab_ciphertext(sealed));

@@ -160,11 +160,13 @@ static void every_outcome_comes_out_as_it_went_in(void **unused)
 		sent.u.result.records = 1ull << 24;
 		sent.u.result.bytes = 1ull << 38;
 		sent.u.result.reason = text("object changed");
+		sent.u.result.changed = outcome == CONTROL_OUTCOME_FAILED;
 		arrived = carry(&sent);
 		assert_int_equal(arrived.u.result.outcome, outcome);
 		assert_true(arrived.u.result.records == 1ull << 24);
 		assert_true(arrived.u.result.bytes == 1ull << 38);
 		expect_text(arrived.u.result.reason, text("object changed"));
+		assert_int_equal(arrived.u.result.changed, outcome == CONTROL_OUTCOME_FAILED);
 		control_release(&arrived);
 		assert_string_not_equal(control_outcome_text((enum control_outcome)outcome), "unknown");
 	}

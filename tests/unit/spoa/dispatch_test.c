@@ -360,6 +360,38 @@ static void offer_arrives_whole_and_its_result_ends_it(void **state)
 	close_fixture(fixture);
 }
 
+/* The client's next attempt must not break off too: its file may still be being written. */
+static void path_whose_file_changed_passes_for_a_while(void **state)
+{
+	struct fixture *fixture = *state;
+	struct control_message result = {.type = CONTROL_RESULT};
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct tx_state lease = lease_state();
+	struct request other = request_with(wire, &lease);
+
+	open_fixture(fixture, "node", 1);
+	fixture->config.changed_hold = 60;
+	dispatch_free(fixture->dispatch);
+	fixture->dispatch = dispatch_new(fixture->loop, 0, &fixture->config, &fixture->metrics, offer_settled, fixture);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	result.u.result = (struct control_result){.ticket = ask(fixture).ticket, .outcome = CONTROL_OUTCOME_FAILED};
+	run_until(fixture->loop, first_has_offer, fixture, "the offer arrives");
+	node_send(&fixture->nodes[0], &result);
+	run_until(fixture->loop, nothing_outstanding, fixture, "the result arrives");
+	/* A node that failed otherwise says nothing of the file. */
+	fixture->nodes[0].offers = 0;
+	result.u.result.ticket = ask(fixture).ticket;
+	result.u.result.changed = 1;
+	run_until(fixture->loop, first_has_offer, fixture, "the second offer arrives");
+	node_send(&fixture->nodes[0], &result);
+	run_until(fixture->loop, nothing_outstanding, fixture, "the second result arrives");
+	assert_int_equal(metric_of(fixture, SPOA_CHANGED), 1);
+	assert_passes(ask(fixture), PASS_CHANGING);
+	request_set_target(&other, (struct control_text){"/other", 6});
+	assert_non_null(dispatch_request(fixture->dispatch, &other).node);
+	close_fixture(fixture);
+}
+
 static void silent_node_is_dead_after_a_few_pings(void **state)
 {
 	struct fixture *fixture = *state;
@@ -743,6 +775,7 @@ int main(void)
 		cmocka_unit_test(node_that_says_nothing_is_given_up),
 		cmocka_unit_test(garbage_from_a_node_closes_its_channel),
 		cmocka_unit_test(offer_arrives_whole_and_its_result_ends_it),
+		cmocka_unit_test(path_whose_file_changed_passes_for_a_while),
 		cmocka_unit_test(silent_node_is_dead_after_a_few_pings),
 		cmocka_unit_test(own_stall_is_no_silence_of_the_node),
 		cmocka_unit_test(node_that_returns_is_used_again),

@@ -207,11 +207,11 @@ static void come_up(struct fixture *fixture)
 	assert_true(node_link_is_fresh(fixture->link));
 }
 
-static void offer(struct fixture *fixture, uint8_t number)
+static void send_offer(struct fixture *fixture, uint8_t number)
 {
-	const struct ticket ticket = {.bytes = {number}};
+	const struct control_offer offer = {.ticket = {.bytes = {number}}, .lease_id = number, .target = {"/body", 5}};
 
-	assert_int_equal(node_link_offer(fixture->link, &ticket, number, (const uint8_t *)OFFER, strlen(OFFER)), 0);
+	assert_int_equal(node_link_offer(fixture->link, &offer, (const uint8_t *)OFFER, strlen(OFFER)), 0);
 }
 
 /* The channel closes at <message>, which the node says first after the agent's HELLO, or second. */
@@ -277,7 +277,7 @@ static void a_result_reaches_the_listener_before_its_offer_ends(void **state)
 
 	(void)state;
 	come_up(&fixture);
-	offer(&fixture, 1);
+	send_offer(&fixture, 1);
 	result.u.result.outcome = CONTROL_OUTCOME_SEALED;
 	say(&fixture, &result);
 	run_until(fixture.loop, nothing_outstanding, &fixture, "the offer ended");
@@ -290,7 +290,7 @@ static void a_result_reaches_the_listener_before_its_offer_ends(void **state)
 static void a_drain_is_told_once_and_can_end(void **state)
 {
 	struct fixture fixture;
-	const struct ticket ticket = {.bytes = {1}};
+	const struct control_offer offer = {.ticket = {.bytes = {1}}, .lease_id = 1, .target = {"/body", 5}};
 
 	(void)state;
 	come_up(&fixture);
@@ -301,7 +301,7 @@ static void a_drain_is_told_once_and_can_end(void **state)
 	run_until(fixture.loop, has_ponged_thrice, &fixture, "it says so again");
 	assert_int_equal(fixture.drains, 1);
 	assert_false(node_link_direct(fixture.link));
-	assert_int_equal(node_link_offer(fixture.link, &ticket, 1, (const uint8_t *)OFFER, strlen(OFFER)), -1);
+	assert_int_equal(node_link_offer(fixture.link, &offer, (const uint8_t *)OFFER, strlen(OFFER)), -1);
 	assert_int_equal(node_link_outstanding(fixture.link), 0);
 	fixture.draining = 0;
 	run_until(fixture.loop, is_ready, &fixture, "it takes offloads again");
@@ -315,8 +315,8 @@ static void what_is_lost_with_a_channel_is_told_once(void **state)
 
 	(void)state;
 	come_up(&fixture);
-	offer(&fixture, 1);
-	offer(&fixture, 2);
+	send_offer(&fixture, 1);
+	send_offer(&fixture, 2);
 	channel_close(fixture.end.channel, "the node dies");
 	run_until(fixture.loop, is_down, &fixture, "the link is down");
 	assert_int_equal(fixture.lost, 1);
@@ -336,7 +336,7 @@ static void an_agent_that_ends_tells_nobody_but_the_node(void **state)
 
 	(void)state;
 	come_up(&fixture);
-	offer(&fixture, 1);
+	send_offer(&fixture, 1);
 	node_link_free(fixture.link);
 	fixture.link = NULL;
 	run_until(fixture.loop, end_is_closed, &fixture.end, "the node hears of it");

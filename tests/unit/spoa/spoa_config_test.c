@@ -64,6 +64,7 @@ static void each_fault_names_file_line_and_field(void **state)
 		const char *text, *faults;
 	} cases[] = {
 		{"\nworkers = 0\n" SPOP, "F:2: workers: 0 is not between 1 and 64\n"},
+		{"\nchanged-hold = 86401\n" SPOP, "F:2: changed-hold: 86401 is not between 0 and 86400\n"},
 		{"workers = many\n", "F:1: invalid integer value for option 'workers'\n"},
 		{"spop {\n\tlisten = {\"127.0.0.1:9000\"}\n\tsurprise = 1\n}\n", "F:3: no such option 'surprise'\n"},
 		{"spop {\n\tlisten = {}\n}\n", "F:3: listen: must name at least one address\n"},
@@ -250,6 +251,7 @@ static void valid_configuration_is_read_as_written(void **state)
 	assert_string_equal(said, "");
 	assert_int_equal(result, 0);
 	assert_int_equal(config.workers, 1);
+	assert_int_equal(config.changed_hold, 60);
 	assert_int_equal(config.listen_count, 2);
 	assert_int_equal(config.socket_owner.mode, 0600);
 	assert_true(config.socket_owner.user == (uid_t)-1 && config.socket_owner.group == (gid_t)-1);
