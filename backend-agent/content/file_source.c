@@ -109,6 +109,7 @@ static uint64_t hash_name(const char *path)
 
 enum file_status file_source_open(const struct file_source *source, const char *path, struct file_object *object)
 {
+	struct timespec now;
 	struct stat st;
 
 	*object = (struct file_object){.fd = open_beneath(source->root, path, O_RDONLY)};
@@ -128,6 +129,8 @@ enum file_status file_source_open(const struct file_source *source, const char *
 	object->device = st.st_dev;
 	object->inode = st.st_ino;
 	object->mtime = st.st_mtim;
+	object->ctime = st.st_ctim;
+	object->settled = clock_gettime(CLOCK_REALTIME, &now) == 0 && file_object_is_settled(object, &now);
 	object->name = hash_name(path);
 	return FILE_OK;
 }
@@ -161,9 +164,19 @@ bool file_object_is_settled(const struct file_object *object, const struct times
 	return age_ns > TICK_NS || age_ns < -TICK_NS;
 }
 
+static uint64_t nanoseconds(const struct timespec *time)
+{
+	return (uint64_t)time->tv_sec * 1000000000u + (uint64_t)time->tv_nsec;
+}
+
 void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX])
 {
-	uint64_t mtime_ns = (uint64_t)object->mtime.tv_sec * 1000000000u + (uint64_t)object->mtime.tv_nsec;
+	uint64_t mtime = nanoseconds(&object->mtime);
 
-	snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", object->size, mtime_ns, object->name);
+	if (object->mtime.tv_nsec && object->settled)
+		snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", object->size, mtime,
+			 object->name);
+	else
+		snprintf(etag, FILE_ETAG_MAX, "W/\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", object->size,
+			 mtime, object->name, nanoseconds(&object->ctime));
 }

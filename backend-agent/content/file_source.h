@@ -24,7 +24,8 @@ struct file_object {
 	uint64_t size; /* bytes */
 	dev_t device;
 	ino_t inode;
-	struct timespec mtime;
+	struct timespec mtime, ctime;
+	bool settled;  /* file_object_is_settled() when it was opened */
 	uint64_t name; /* a hash of the path below the root */
 };
 
@@ -51,11 +52,17 @@ bool file_object_unchanged(const struct file_object *object);
  * stamps all writes of one clock tick alike, so a file written in this very tick could change once more unseen. */
 bool file_object_is_settled(const struct file_object *object, const struct timespec *now);
 
-#define FILE_ETAG_MAX 64 /* bytes of an entity tag with quotes and a terminating zero */
+#define FILE_ETAG_MAX 96 /* bytes of an entity tag with quotes and a terminating zero */
 
-/* Writes the strong entity tag of <object> (RFC 9110 8.8.3): size, modification time to the nanosecond, and name, so
- * that copies on other nodes have the same one if they were made with their times (rsync -a, cp -p). Who replaces a
- * file must not give the new one the size and the time of the old. */
+/* Writes the entity tag of <object> (RFC 9110 8.8.3).
+ *
+ * A strong one has size, modification time to the nanosecond, and name, so that copies on other nodes have the same one
+ * if they were made with their times (rsync -a, cp -p). Who replaces a file must not give the new one the size and the
+ * time of the old.
+ *
+ * A time in whole seconds is often made up (archives, images, reproducible builds): another file of the same size may
+ * have it too. One of this very clock tick does not tell two writes apart. Such tags are weak, and have the change time
+ * as well, which nobody can make up: a cache learns that the file was replaced. Copies on other nodes have others. */
 void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX]);
 
 #endif

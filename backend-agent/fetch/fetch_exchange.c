@@ -137,11 +137,10 @@ static void respond_plainly(struct fetch_exchange *exchange)
 }
 
 /* Whether another node may go on with this body, and seal its records again. A replica knows the object by its entity
- * tag alone, in which is the file's time. Whole seconds are often made up (archives, images, reproducible builds), and
- * then another object of the same size may have the same. An origin may give every resource the same tag. */
+ * tag alone, so it must be a strong one. An origin may give every resource the same. */
 static bool can_continue(const struct fetch_answer *answer)
 {
-	return !answer->origin && answer->object.mtime.tv_nsec != 0;
+	return !answer->origin && answer->etag[0] == '"';
 }
 
 /* Returns why the continuation is not sealed for <offer>, NULL if it is. Its keys and nonces may have sealed these
@@ -155,7 +154,7 @@ static const char *reason_to_refuse_continuation(const struct fetch_exchange *ex
 	if (answer->origin)
 		return "a body of an HTTP origin is never sealed a second time";
 	if (!can_continue(answer))
-		return "the file's time has no fraction of a second: its body is never sealed a second time";
+		return "the file has no strong entity tag: its body is never sealed a second time";
 	if (!text_span_equals(continuation->target, exchange->target))
 		return "the continuation of another target was offered";
 	if (answer->status != 206 || answer->offset != continuation->offset || answer->length != continuation->length ||
@@ -217,7 +216,7 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 	    answer->length < offer->terms.direct_min)
 		return false;
 	if (!answer->origin && !can_continue(answer)) {
-		log_debug("fetch: the file's time has no fraction of a second: its body is not sent directly");
+		log_debug("fetch: the file has no strong entity tag: its body is not sent directly");
 		return false;
 	}
 	if (can_continue(answer)) {

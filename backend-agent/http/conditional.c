@@ -30,9 +30,15 @@ static bool take_entity_tag(struct text_span *list, struct text_span *tag, bool 
 	return true;
 }
 
+static bool is_weak(const char *etag)
+{
+	return etag[0] == 'W';
+}
+
 /* True if <list> is "*" or names <etag>. Weak comparison disregards W/; strong comparison never matches a weak tag. */
 static bool list_names(struct text_span list, const char *etag, bool weak_comparison)
 {
+	const char *opaque = is_weak(etag) ? etag + 2 : etag;
 	struct text_span tag;
 	bool weak;
 
@@ -40,7 +46,7 @@ static bool list_names(struct text_span list, const char *etag, bool weak_compar
 	if (text_span_equals(list, "*"))
 		return true;
 	while (take_entity_tag(&list, &tag, &weak))
-		if ((weak_comparison || !weak) && text_span_equals(tag, etag))
+		if ((weak_comparison || !(weak || is_weak(etag))) && text_span_equals(tag, opaque))
 			return true;
 	return false;
 }
@@ -74,6 +80,8 @@ bool conditional_range_holds(const struct conditional_headers *headers, const st
 
 	if (!text_span_is_set(value))
 		return true;
+	if (is_weak(validators->etag))
+		return false;
 	value = text_span_trim(value);
 	if (http_date_parse(&when, value))
 		return when == validators->last_modified && validators->last_modified < validators->now - 1;

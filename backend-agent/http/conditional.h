@@ -7,7 +7,8 @@
 
 #include "text_span.h"
 
-/* What the file at hand is. <etag> is a strong entity tag with its quotes; times are in seconds since the epoch. */
+/* What the file at hand is. <etag> is an entity tag with its quotes, and W/ if it is weak; times are in seconds since
+ * the epoch. */
 struct conditional_validators {
 	const char *etag;
 	time_t last_modified;
@@ -34,7 +35,8 @@ enum conditional_verdict conditional_evaluate(const struct conditional_headers *
 					      const struct conditional_validators *validators);
 
 /* True if a Range header holds: there is no If-Range, or its validator is a strong match (RFC 9110 13.1.5). A date is a
- * strong validator only of what has not changed in the last second (8.8.2.2). */
+ * strong validator only of what has not changed in the last second (8.8.2.2), and of nothing whose entity tag is weak:
+ * then its time says too little. */
 bool conditional_range_holds(const struct conditional_headers *headers,
 			     const struct conditional_validators *validators);
 

@@ -88,6 +88,32 @@ static void if_unmodified_since_fails_for_a_newer_file(void **state)
 	assert_int_equal(evaluate(NULL, NULL, NULL, SAME), CONDITIONAL_PROCEED);
 }
 
+/* RFC 9110 8.8.3.2: a weak tag of ours is good for caches, and for nothing that puts bytes together. */
+static void weak_tag_of_the_file_matches_weakly_only(void **state)
+{
+	const struct conditional_validators weak = {"W/\"abc\"", MODIFIED, MODIFIED + 1000};
+	static const char *const tags[] = {"\"abc\"", "W/\"abc\"", "\"x\", W/\"abc\""};
+	struct conditional_headers headers;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+		headers = (struct conditional_headers){.if_none_match = span(tags[i])};
+		assert_int_equal(conditional_evaluate(&headers, &weak), CONDITIONAL_NOT_MODIFIED);
+		headers = (struct conditional_headers){.if_match = span(tags[i])};
+		assert_int_equal(conditional_evaluate(&headers, &weak), CONDITIONAL_PRECONDITION_FAILED);
+		headers = (struct conditional_headers){.if_range = span(tags[i])};
+		assert_false(conditional_range_holds(&headers, &weak));
+	}
+	headers = (struct conditional_headers){.if_none_match = span("W/\"x\", \"W/abc\"")};
+	assert_int_equal(conditional_evaluate(&headers, &weak), CONDITIONAL_PROCEED);
+	headers = (struct conditional_headers){.if_match = span("*")};
+	assert_int_equal(conditional_evaluate(&headers, &weak), CONDITIONAL_PROCEED);
+	headers = (struct conditional_headers){.if_range = span(SAME)};
+	assert_false(conditional_range_holds(&headers, &weak));
+	headers = (struct conditional_headers){.if_range = span(NULL)};
+	assert_true(conditional_range_holds(&headers, &weak));
+}
+
 static bool range_holds(const char *if_range, time_t now)
 {
 	struct conditional_headers headers = {.if_range = span(if_range)};
@@ -123,6 +149,7 @@ int main(void)
 		cmocka_unit_test(if_match_compares_strongly),
 		cmocka_unit_test(if_unmodified_since_fails_for_a_newer_file),
 		cmocka_unit_test(if_range_needs_a_strong_match),
+		cmocka_unit_test(weak_tag_of_the_file_matches_weakly_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,6 +282,38 @@ static void etag_is_that_of_every_copy_with_the_same_name_and_time(void **state)
 		unlink("root/object") + unlink("replica/object") + unlink("replica/namesake") + rmdir("replica"), 0);
 }
 
+/* Archives and images make such files: the new one may have size and time of the old. */
+static void file_replaced_within_its_time_has_a_weak_tag_and_then_another(void **state)
+{
+	const struct timespec whole[2] = {{1000000000, 0}, {1000000000, 0}};
+	char first[FILE_ETAG_MAX], second[FILE_ETAG_MAX];
+	struct file_object object;
+
+	(void)state;
+	write_file("root/object", "bytes");
+	assert_int_equal(utimensat(AT_FDCWD, "root/object", whole, 0), 0);
+	read_etag(source, "object", first);
+	assert_memory_equal(first, "W/\"5-", 5);
+	read_etag(source, "object", second);
+	assert_string_equal(first, second);
+	/* The kernel's clock of files may be coarse. */
+	for (int i = 0; i < 1000 && strcmp(first, second) == 0; i++) {
+		write_file("root/object", "other");
+		assert_int_equal(utimensat(AT_FDCWD, "root/object", whole, 0), 0);
+		read_etag(source, "object", second);
+		(void)usleep(1000);
+	}
+	assert_string_not_equal(first, second);
+	/* In the very tick of a write another one may follow. */
+	assert_int_equal(file_source_open(source, "object", &object), FILE_OK);
+	object.mtime.tv_nsec = 5;
+	object.settled = false;
+	file_object_etag(&object, first);
+	assert_memory_equal(first, "W/\"5-", 5);
+	file_object_close(&object);
+	assert_int_equal(unlink("root/object"), 0);
+}
+
 static void file_of_this_clock_tick_is_not_settled(void **state)
 {
 	struct file_object object = {.fd = -1, .mtime = {.tv_sec = 1000, .tv_nsec = 990000000}};
@@ -310,6 +342,7 @@ int main(void)
 		cmocka_unit_test(root_must_be_a_folder),
 		cmocka_unit_test(files_and_links_inside_are_opened),
 		cmocka_unit_test(etag_is_that_of_every_copy_with_the_same_name_and_time),
+		cmocka_unit_test(file_replaced_within_its_time_has_a_weak_tag_and_then_another),
 		cmocka_unit_test(file_of_this_clock_tick_is_not_settled),
 		cmocka_unit_test(change_in_place_shows_and_replacement_does_not),
 	};
