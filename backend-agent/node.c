@@ -10,6 +10,7 @@
 
 #include "admin.h"
 #include "control_server.h"
+#include "digester.h"
 #include "fetch_server.h"
 #include "log.h"
 #include "node_metrics.h"
@@ -32,6 +33,7 @@ struct node {
 	int control_listener;
 	int *fetch_listeners;
 	struct admin *admin;
+	struct digester *digester; /* NULL: entity tags are those of files' times */
 	_Atomic bool draining;
 	_Atomic unsigned fetch_workers_left;  /* whose loops have not ended */
 	struct ev_loop *_Atomic control_loop; /* NULL until it is made */
@@ -236,6 +238,20 @@ static int open_direct(struct node *node)
 	return -1;
 }
 
+/* Returns 0, or -1 (logged). */
+static int start_digester(struct node *node)
+{
+	const struct digester_settings settings = {node->config->files, node->config->digest_rate};
+
+	if (!node->config->digests)
+		return 0;
+	node->digester = digester_start(&settings);
+	if (node->digester)
+		return 0;
+	log_error("files.etag: digests cannot be computed: %s", strerror(errno));
+	return -1;
+}
+
 static void prepare(struct node *node)
 {
 	const struct node_config *config = node->config;
@@ -273,12 +289,13 @@ int node_run(const struct node_config *config)
 	if (open_direct(&node) == 0) {
 		prepare(&node);
 		raise_descriptor_limit(&node);
-		if (open_listeners(&node) == 0 && start_admin(&node, &source) == 0) {
+		if (open_listeners(&node) == 0 && start_admin(&node, &source) == 0 && start_digester(&node) == 0) {
 			log_notice("serving with %u workers", config->workers);
 			result = worker_run(&program, config->workers + 1, config->grace, &node);
 			log_notice("ended");
 		}
 	}
+	digester_stop(node.digester);
 	admin_stop(node.admin);
 	close_listeners(&node);
 	if (node.direct)

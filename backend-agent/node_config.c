@@ -49,6 +49,8 @@ static cfg_opt_t files_options[] = {
 	CFG_STR("root", "", CFGF_NONE),
 	CFG_STR_LIST("index", "{\"index.html\"}", CFGF_NONE),
 	CFG_STR("mime-types", "", CFGF_NONE),
+	CFG_STR("etag", "time", CFGF_NONE),
+	CFG_INT("digest-rate", 104857600, CFGF_NONE),
 	CFG_END(),
 };
 
@@ -193,10 +195,23 @@ static int check_root(struct node_config *config, cfg_t *files)
 	return 0;
 }
 
+static int check_etag(struct node_config *config, cfg_t *files)
+{
+	const char *etag = cfg_getstr(files, "etag");
+	long rate = 0;
+	int faults = -config_need_range(files, "digest-rate", 65536, 1L << 40, &rate);
+
+	config->digest_rate = (uint64_t)rate;
+	config->digests = strcmp(etag, "digest") == 0;
+	if (!config->digests && strcmp(etag, "time") != 0)
+		faults -= config_fault(files, "etag", "\"%s\" is neither time nor digest", etag);
+	return faults;
+}
+
 static int check_files(struct node_config *config, cfg_t *files)
 {
 	const char *mime_types = cfg_getstr(files, "mime-types");
-	int faults = check_root(config, files);
+	int faults = check_root(config, files) + check_etag(config, files);
 
 	faults -= need_texts(files, "index", &config->index);
 	for (const char **name = config->index; name && *name; name++)

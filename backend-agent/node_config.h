@@ -33,6 +33,8 @@ struct node_config {
 	struct http_source_settings origin; /* of one worker, instead of files; its texts below */
 	char *origin_base;
 	struct file_source *files;
+	bool digests;         /* entity tags are those of the files' content */
+	uint64_t digest_rate; /* bytes a second that are read for them */
 	struct content_types *types;
 	const char **index; /* NULL-terminated */
 	bool has_direct;

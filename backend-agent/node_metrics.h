@@ -28,6 +28,10 @@
 	X(BYTES_PLAIN, COUNTER, "disc_backend_plain_bytes_total", "Body bytes that were sent as they are")             \
 	X(FILES_CHANGED, COUNTER, "disc_backend_broken_transfers_total",                                               \
 	  "Transfers broken off: object changed or unreadable")                                                        \
+	X(DIGESTS, COUNTER, "disc_backend_digests_total", "Digests of files that were computed")                       \
+	X(DIGESTS_DISCARDED, COUNTER, "disc_backend_digests_discarded_total",                                          \
+	  "Digests that were given up since their file changed meanwhile, or could not be read")                       \
+	X(DIGEST_BYTES, COUNTER, "disc_backend_digest_bytes_total", "Bytes of files that were read for their digests") \
 	X(ORIGIN_REQUESTS, COUNTER, "disc_backend_origin_requests_total", "Requests sent to the origin")               \
 	X(ORIGIN_FAULTS, COUNTER, "disc_backend_origin_faults_total", "Requests that the origin did not answer well")  \
 	X(CLONES, GAUGE, "disc_backend_direct_clones", "Clients' connections that are on this node")                   \

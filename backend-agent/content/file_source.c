@@ -20,6 +20,8 @@
 
 struct file_source {
 	int root;
+	void (*find)(void *context, const char *path, struct file_object *object); /* a digest; NULL: there are none */
+	void *context;
 };
 
 /* O_NONBLOCK: a FIFO would else wait for its writer. O_NOCTTY: a terminal must not become ours. */
@@ -107,7 +109,29 @@ static uint64_t hash_name(const char *path)
 	return hash;
 }
 
+int file_source_open_root(const struct file_source *source)
+{
+	return open_beneath(source->root, "", O_RDONLY | O_DIRECTORY);
+}
+
+void file_source_set_digests(struct file_source *source,
+			     void (*find)(void *context, const char *path, struct file_object *object), void *context)
+{
+	source->find = find;
+	source->context = context;
+}
+
 enum file_status file_source_open(const struct file_source *source, const char *path, struct file_object *object)
+{
+	enum file_status status = file_source_open_plainly(source, path, object);
+
+	if (status == FILE_OK && source->find)
+		source->find(source->context, path, object);
+	return status;
+}
+
+enum file_status file_source_open_plainly(const struct file_source *source, const char *path,
+					  struct file_object *object)
 {
 	struct timespec now;
 	struct stat st;
@@ -142,14 +166,30 @@ void file_object_close(struct file_object *object)
 	object->fd = -1;
 }
 
-bool file_object_unchanged(const struct file_object *object)
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool is_same(const struct file_object *object, bool with_ctime)
 {
 	struct stat st;
 
-	/* Not the change time: replacing a file by rename() moves it, and the file at hand is still good then. */
 	return fstat(object->fd, &st) == 0 && st.st_dev == object->device && st.st_ino == object->inode &&
-	       (uint64_t)st.st_size == object->size && st.st_mtim.tv_sec == object->mtime.tv_sec &&
-	       st.st_mtim.tv_nsec == object->mtime.tv_nsec;
+	       (uint64_t)st.st_size == object->size && same_time(&st.st_mtim, &object->mtime) &&
+	       (!with_ctime || same_time(&st.st_ctim, &object->ctime));
+}
+
+bool file_object_unchanged(const struct file_object *object)
+{
+	/* As a rule not the change time: replacing a file by rename() moves it, and the file at hand is still good
+	 * then. */
+	return is_same(object, object->pins_ctime);
+}
+
+bool file_object_untouched(const struct file_object *object)
+{
+	return is_same(object, true);
 }
 
 bool file_object_is_settled(const struct file_object *object, const struct timespec *now)
@@ -170,6 +210,23 @@ static uint64_t nanoseconds(const struct timespec *time)
 }
 
 void file_object_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX])
+{
+	static const char digits[] = "0123456789abcdef", prefix[] = "\"sha256-";
+	char *at = etag + sizeof(prefix) - 1;
+
+	if (!object->has_digest) {
+		file_object_time_etag(object, etag);
+		return;
+	}
+	memcpy(etag, prefix, sizeof(prefix) - 1);
+	for (size_t i = 0; i < FILE_DIGEST_LEN; i++) {
+		*at++ = digits[object->digest[i] >> 4];
+		*at++ = digits[object->digest[i] & 15];
+	}
+	strcpy(at, "\"");
+}
+
+void file_object_time_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX])
 {
 	uint64_t mtime = nanoseconds(&object->mtime);
 

@@ -114,6 +114,26 @@ static bool open_object(struct fetch_answer *answer, const struct fetch_content 
 	return true;
 }
 
+static bool names(struct text_span list, const char *etag)
+{
+	return text_span_is_set(list) && memmem(list.data, list.len, etag, strlen(etag));
+}
+
+/* A file whose digest became known has two strong tags: the answer has the one that the request already names, so that
+ * a download, or another node's body, goes on. */
+static void choose_tag(struct fetch_answer *answer, const struct conditional_headers *conditions)
+{
+	char by_time[FILE_ETAG_MAX];
+
+	file_object_etag(&answer->object, answer->etag);
+	if (!answer->object.has_digest)
+		return;
+	file_object_time_etag(&answer->object, by_time);
+	if (by_time[0] == '"' && (names(conditions->if_match, by_time) || names(conditions->if_range, by_time) ||
+				  names(conditions->if_none_match, by_time)))
+		memcpy(answer->etag, by_time, sizeof(by_time));
+}
+
 /* Preconditions, then the range (RFC 9110 13.2.2). */
 static void choose_bytes(struct fetch_answer *answer, const struct fetch_request *request, time_t now)
 {
@@ -179,7 +199,7 @@ void fetch_answer_init(struct fetch_answer *answer, const struct fetch_content *
 	if (!open_object(answer, content, &path))
 		return;
 	answer->content_type = content_type_of(content->types, path.text);
-	file_object_etag(&answer->object, answer->etag);
+	choose_tag(answer, &request->conditions);
 	/* A date in the future would be no validator (RFC 9110 8.8.2.1). */
 	answer->last_modified = answer->object.mtime.tv_sec < now ? answer->object.mtime.tv_sec : now;
 	choose_bytes(answer, request, now);

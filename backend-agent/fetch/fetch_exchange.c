@@ -330,6 +330,10 @@ static void respond_sealed(struct fetch_exchange *exchange, struct ticket_offer 
 	}
 	reason = reason_to_refuse(exchange, offer);
 	if (!reason) {
+		/* A file whose time says too little, and whose digest lets another node seal its records again: whatever is
+		 * done to it, it is not what was digested any more. */
+		answer->object.pins_ctime = answer->object.has_digest && !answer->object.mtime.tv_nsec &&
+					    (offer->terms.direct_min || offer->terms.continuation.etag.len);
 		if (!answer->source)
 			answer->source = file_body_new(&answer->object, answer->offset, answer->length);
 		if (answer->source)

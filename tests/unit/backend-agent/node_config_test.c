@@ -134,6 +134,14 @@ static void numbers_out_of_range_are_named(void **state)
 		      "%:6: max-waiting: 0 is not between 1 and 1000000\n");
 }
 
+static void wrong_kind_of_entity_tag_is_named(void **state)
+{
+	(void)state;
+	assert_faults(CONTROL TLS "files { root = \"@\"\netag = \"md5\"\ndigest-rate = 1 }\n",
+		      "%:5: digest-rate: 1 is not between 65536 and 1099511627776\n"
+		      "%:4: etag: \"md5\" is neither time nor digest\n");
+}
+
 static void what_must_be_set_is_named(void **state)
 {
 	(void)state;
@@ -387,6 +395,7 @@ int main(void)
 		cmocka_unit_test(unknown_option_is_named),
 		cmocka_unit_test(wrong_type_is_named),
 		cmocka_unit_test(numbers_out_of_range_are_named),
+		cmocka_unit_test(wrong_kind_of_entity_tag_is_named),
 		cmocka_unit_test(what_must_be_set_is_named),
 		cmocka_unit_test(content_is_either_files_or_an_origin),
 		cmocka_unit_test(origin_is_checked),
