@@ -28,6 +28,14 @@ $(OUT)/bench/lossy_wire: tests/lab/lossy_wire.c
 bench-direct: test-packages all $(OUT)/bench/load_client $(OUT)/bench/lossy_wire ## the direct path beside splice and relay: LB CPU and bytes per response, times under loss; REPEAT= SIZES= SERIES="costs lossy"
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' SERIES='$(SERIES)' bench/direct
 
+$(OUT)/bench/digests.o: CPPFLAGS += $(ALL_LAYERS)
+$(OUT)/bench/digests: $(OUT)/bench/digests.o $(OUT)/libnode.a $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link,-lhttp_parser -lcurl)
+
+.PHONY: bench-digests
+bench-digests: test-packages $(OUT)/bench/digests ## CPU time of files.etag = "digest": of computing, of opening a file; 1 GB in TMPDIR
+	$(Q)BUILD='$(BUILD)' bench/digests
+
 .PHONY: bench-memory
 bench-memory: test-packages all $(BUILD)/openssl/bin/haproxy ## KB of HAProxy per idle client connection, beside OpenSSL; CONNECTIONS=
 	$(Q)BUILD='$(BUILD)' CONNECTIONS='$(CONNECTIONS)' bench/memory

@@ -15,7 +15,7 @@ teardown_file() {
 }
 
 # More than what sockets and pipes hold between node and client.
-CHANGING_BYTES=41943040
+CHANGING_BYTES=25165824
 
 # make_changing NAME: such a file, which was written long ago.
 make_changing() {
