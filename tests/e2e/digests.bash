@@ -9,8 +9,8 @@ node_config() {
 		sed "s|^files .*|files { root = \"$LAB/$1-www\" etag = \"digest\" digest-rate = 1000000000 }|"
 }
 
-# deploy FILE NAME: to both nodes, with times of whole seconds and a year between them, as two images have it; COMMAND (cp -p) puts it
-# there. Waits for the digests.
+# deploy FILE NAME [COMMAND]: to both nodes, with times of whole seconds and a year between them, as two images have it; COMMAND (mv)
+# puts it there.
 deploy() {
 	local node year=2001
 	for node in n1 n2; do
@@ -25,27 +25,35 @@ digest_of() {
 	echo "\"sha256-$(sha256sum <"$LAB/n1-www/$1" | cut -d' ' -f1)\""
 }
 
-# has_digest NODE NAME: that node gives it.
-has_digest() {
+# has_tag NODE NAME TAG: that node gives it.
+has_tag() {
+	local - && set +T
 	local fetch=${1^^}_FETCH address=${1^^}_ADDRESS
-	on lb timeout 10 curl -sSI "http://${!address}:${!fetch}/$2" | tr -d '\r' | grep -qixF "ETag: $(digest_of "$2")"
+	on lb timeout 10 curl -sSI "http://${!address}:${!fetch}/$2" | tr -d '\r' | grep -qixF "ETag: $3"
 }
 
+# digested NAME: waits until both nodes give the digest.
 digested() {
-	wait_until has_digest n1 "$1"
-	wait_until has_digest n2 "$1"
+	local tag
+	tag=$(digest_of "$1")
+	wait_until has_tag n1 "$1" "$tag"
+	wait_until has_tag n2 "$1" "$tag"
 }
 
+# digests_lab_start NAME...: with these files.
 digests_lab_start() {
+	local name
 	lab_prepare
 	mkdir "$LAB/n1-www" "$LAB/n2-www"
-	WORK=$LAB deploy "$SUITE/www/100m" 100m
-	WORK=$LAB deploy "$SUITE/www/100k" 100k
+	for name; do
+		WORK=$LAB deploy "$SUITE/www/$name" "$name"
+	done
 	node_start n1
 	node_start n2
 	spoa_start
 	haproxy_start
 	nodes_alive
-	digested 100m
-	digested 100k
+	for name; do
+		digested "$name"
+	done
 }

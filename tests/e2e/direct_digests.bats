@@ -11,7 +11,7 @@ source "$E2E_DIR/digests.bash"
 
 setup_file() {
 	lab_network=1
-	digests_lab_start
+	digests_lab_start 100m 100k
 }
 
 @test "a node that is killed: a replica with another time and the same digest goes on" {
@@ -42,7 +42,7 @@ setup_file() {
 }
 
 @test "a file that is written in place, its time being put back, while its node sends it: the node breaks off" {
-	WORK=$BATS_TEST_TMPDIR deploy "$SUITE/www/100m" written
+	deploy "$SUITE/www/100m" written
 	digested written
 	reads_slowly /written
 	cp "$LAB/$node-www/written" "$WORK/same"

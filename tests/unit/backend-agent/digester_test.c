@@ -207,6 +207,21 @@ static void tag_is_never_that_of_an_earlier_content(void **state)
 	assert_becomes("file", WORLD);
 }
 
+/* In the tick in which the attribute was written, the change time says nothing. */
+static void write_right_behind_the_attribute_takes_it_back(void **state)
+{
+	time_t end = time(NULL) + PATIENCE_S;
+	char value[256];
+
+	(void)state;
+	write_file("file", "hello");
+	start(FAST);
+	while (getxattr(path_of("file"), DIGEST_ATTRIBUTE_NAME, value, sizeof(value)) < 0 && time(NULL) < end)
+		(void)sched_yield();
+	write_file("file", "world");
+	assert_becomes("file", WORLD);
+}
+
 static void file_that_changes_while_it_is_read_gets_no_digest(void **state)
 {
 	const struct timespec whole[2] = {{1000000000, 0}, {1000000000, 0}};
@@ -369,6 +384,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ROOT_TEST(file_that_changes_while_it_is_read_gets_no_digest),
+		ROOT_TEST(write_right_behind_the_attribute_takes_it_back),
 		ROOT_TEST(tag_is_never_that_of_an_earlier_content),
 		ROOT_TEST(replaced_in_place_with_size_and_time_kept_is_another),
 		ROOT_TEST(attribute_of_another_file_or_time_is_not_believed),
