@@ -226,11 +226,16 @@ void file_object_etag(const struct file_object *object, char etag[static FILE_ET
 	strcpy(at, "\"");
 }
 
+bool file_object_time_tells(const struct file_object *object)
+{
+	return object->mtime.tv_nsec && object->settled;
+}
+
 void file_object_time_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX])
 {
 	uint64_t mtime = nanoseconds(&object->mtime);
 
-	if (object->mtime.tv_nsec && object->settled)
+	if (file_object_time_tells(object))
 		snprintf(etag, FILE_ETAG_MAX, "\"%" PRIx64 "-%" PRIx64 "-%" PRIx64 "\"", object->size, mtime,
 			 object->name);
 	else

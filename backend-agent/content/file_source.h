@@ -72,6 +72,11 @@ bool file_object_untouched(const struct file_object *object);
  * stamps all writes of one clock tick alike, so a file written in this very tick could change once more unseen. */
 bool file_object_is_settled(const struct file_object *object, const struct timespec *now);
 
+/* True if another state of the file would have another time: it has a fraction of a second, and was not of the very
+ * clock tick in which the file was opened. A time in whole seconds is often made up (archives, images, reproducible
+ * builds). */
+bool file_object_time_tells(const struct file_object *object);
+
 #define FILE_ETAG_MAX 96 /* bytes of an entity tag with quotes and a terminating zero */
 
 /* Writes the entity tag of <object> (RFC 9110 8.8.3). With a digest this is its tag, a strong one, and otherwise the one
@@ -84,9 +89,8 @@ void file_object_etag(const struct file_object *object, char etag[static FILE_ET
  * if they were made with their times (rsync -a, cp -p). Who replaces a file must not give the new one the size and the
  * time of the old.
  *
- * A time in whole seconds is often made up (archives, images, reproducible builds): another file of the same size may
- * have it too. One of this very clock tick does not tell two writes apart. Such tags are weak, and have the change time
- * as well, which nobody can make up: a cache learns that the file was replaced. Copies on other nodes have others. */
+ * If the time tells too little, the tag is weak, and has the change time as well, which nobody can make up: a cache
+ * learns that the file was replaced. Copies on other nodes have others. */
 void file_object_time_etag(const struct file_object *object, char etag[static FILE_ETAG_MAX]);
 
 #endif

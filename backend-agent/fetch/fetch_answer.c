@@ -137,7 +137,10 @@ static void choose_tag(struct fetch_answer *answer, const struct conditional_hea
 /* Preconditions, then the range (RFC 9110 13.2.2). */
 static void choose_bytes(struct fetch_answer *answer, const struct fetch_request *request, time_t now)
 {
-	struct conditional_validators validators = {answer->etag, answer->last_modified, now};
+	struct conditional_validators validators = {answer->etag, answer->last_modified,
+						    /* Else its date is no strong validator, however old. */
+						    file_object_time_tells(&answer->object) ? now
+											    : answer->last_modified};
 	struct byte_range range;
 
 	switch (conditional_evaluate(&request->conditions, &validators)) {

@@ -80,10 +80,8 @@ bool conditional_range_holds(const struct conditional_headers *headers, const st
 
 	if (!text_span_is_set(value))
 		return true;
-	if (is_weak(validators->etag))
-		return false;
 	value = text_span_trim(value);
 	if (http_date_parse(&when, value))
 		return when == validators->last_modified && validators->last_modified < validators->now - 1;
-	return text_span_equals(value, validators->etag);
+	return !is_weak(validators->etag) && text_span_equals(value, validators->etag);
 }

@@ -35,8 +35,8 @@ enum conditional_verdict conditional_evaluate(const struct conditional_headers *
 					      const struct conditional_validators *validators);
 
 /* True if a Range header holds: there is no If-Range, or its validator is a strong match (RFC 9110 13.1.5). A date is a
- * strong validator only of what has not changed in the last second (8.8.2.2), and of nothing whose entity tag is weak:
- * then its time says too little. */
+ * strong validator only of what has not changed in the last second (8.8.2.2). A caller whose dates say less
+ * gives the last modification as <now>. */
 bool conditional_range_holds(const struct conditional_headers *headers,
 			     const struct conditional_validators *validators);
 
