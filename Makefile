@@ -29,7 +29,12 @@ WARNINGS  := -Wall -Wextra -Wshadow -Wconversion -Werror
 CPPFLAGS  += -D_GNU_SOURCE -I$(WOLFSSL)/include
 CFLAGS    ?= -O2 -g
 ALL_CFLAGS = -std=c11 -pthread -fstack-protector-strong -fPIE $(WARNINGS) $(CFLAGS) $(CFLAGS_FLAVOUR_$(FLAVOUR))
-LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lbpf -lcap -lm
+LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lbpf -lcap -lm -Wl,--as-needed $(IPSEC_MB)
+
+# ipsec-mb, where it is: looked for when a program is linked, as lib/wire/aead_ipsec_mb.c does when it is compiled.
+HASH       := \#
+IPSEC_MB    = $(shell printf '%s\n' '$(HASH)if __has_include(<intel-ipsec-mb.h>) && !defined(DISC_WITHOUT_IPSEC_MB)' \
+	-lIPSec_MB '$(HASH)endif' | $(CC) $(CPPFLAGS) -E -P -x c -)
 
 LIB_SOURCES  := $(wildcard lib/*/*.c)
 SPOA_SOURCES := $(filter-out %.bpf.c,$(wildcard spoa/*.c spoa/*/*.c spoa/*/*/*.c))

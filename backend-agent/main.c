@@ -18,6 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "aead_ipsec_mb.h"
 #include "direct_settings.h"
 #include "node.h"
 #include "node_config.h"
@@ -34,10 +35,11 @@ static void print_version(void)
 
 	printf("disc-backend %s\n", DISC_VERSION);
 	printf("libraries: wolfSSL %s, libev %d.%d, libconfuse %s, protobuf-c %s, http-parser %lu.%lu.%lu, "
-	       "libmicrohttpd %s, libcurl %s\n",
+	       "libmicrohttpd %s, libcurl %s, ipsec-mb %s\n",
 	       wolfSSL_lib_version(), ev_version_major(), ev_version_minor(), confuse_version, protobuf_c_version(),
 	       parser >> 16 & 255, parser >> 8 & 255, parser & 255, MHD_get_version(),
-	       curl_version_info(CURLVERSION_NOW)->version);
+	       curl_version_info(CURLVERSION_NOW)->version,
+	       aead_ipsec_mb_version()[0] != '\0' ? aead_ipsec_mb_version() : "none");
 }
 
 static void print_usage(FILE *to)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "admin.h"
+#include "aead_choice.h"
 #include "control_server.h"
 #include "digester.h"
 #include "fetch_server.h"
@@ -221,6 +222,20 @@ static int start_admin(struct node *node, const struct admin_source *source)
 	return -1;
 }
 
+/* Before the workers, who seal. Returns 0, or -1 (logged). */
+static int choose_library(enum aead_setting setting)
+{
+	char text[AEAD_CHOICE_TEXT_MAX];
+	const char *why = aead_choose(setting);
+
+	if (why) {
+		log_error("seal.library: \"ipsec-mb\" cannot be used: %s", why);
+		return -1;
+	}
+	log_notice("seal.library: %s", aead_choice_format(text));
+	return 0;
+}
+
 /* Makes the direct path ready, if there is one. Returns 0, or -1 (logged). */
 static int open_direct(struct node *node)
 {
@@ -286,7 +301,7 @@ int node_run(const struct node_config *config)
 		ticket_table_free(node.tickets);
 		return -1;
 	}
-	if (open_direct(&node) == 0) {
+	if (choose_library(config->seal) == 0 && open_direct(&node) == 0) {
 		prepare(&node);
 		raise_descriptor_limit(&node);
 		if (open_listeners(&node) == 0 && start_admin(&node, &source) == 0 && start_digester(&node) == 0) {

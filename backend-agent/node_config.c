@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "aead_choice.h"
 #include "config.h"
 #include "direct_settings.h"
 #include "log.h"
@@ -67,6 +68,11 @@ static cfg_opt_t offload_options[] = {
 	CFG_INT("min-size", 65536, CFGF_NONE),
 	CFG_FLOAT("ticket-wait", 1.0, CFGF_NONE),
 	CFG_INT("max-waiting", 10000, CFGF_NONE),
+	CFG_END(),
+};
+
+static cfg_opt_t seal_options[] = {
+	CFG_STR("library", "auto", CFGF_NONE),
 	CFG_END(),
 };
 
@@ -316,6 +322,17 @@ static int check_offload(struct node_config *config, cfg_t *offload)
 	return faults;
 }
 
+static int check_seal(struct node_config *config, cfg_t *seal)
+{
+	const char *library = cfg_getstr(seal, "library"), *why = NULL;
+
+	if (!aead_setting_parse(&config->seal, library))
+		return -config_fault(seal, "library", "\"%s\" is none of auto, wolfcrypt, ipsec-mb", library);
+	if (config->seal == AEAD_SETTING_IPSEC_MB)
+		why = aead_ipsec_mb_open();
+	return why ? -config_fault(seal, "library", "\"ipsec-mb\" cannot be used: %s", why) : 0;
+}
+
 static int check_log(cfg_t *log)
 {
 	enum log_level level;
@@ -347,6 +364,7 @@ static int check_all(struct node_config *config, cfg_t *tree)
 	faults += check_log(cfg_getsec(tree, "log"));
 	faults += check_content(config, tree);
 	faults += check_offload(config, cfg_getsec(tree, "offload"));
+	faults += check_seal(config, cfg_getsec(tree, "seal"));
 	config->has_direct = cfg_size(tree, "direct") > 0;
 	if (config->has_direct)
 		faults += direct_settings_check(&config->direct, cfg_getsec(tree, "direct"));
@@ -366,6 +384,7 @@ int node_config_load(struct node_config *config, const char *file)
 		CFG_SEC("files", files_options, CFGF_NONE),
 		CFG_SEC("origin", origin_options, CFGF_NONE),
 		CFG_SEC("offload", offload_options, CFGF_NONE),
+		CFG_SEC("seal", seal_options, CFGF_NONE),
 		CFG_SEC("direct", direct_settings_options, CFGF_NODEFAULT),
 		CFG_END(),
 	};

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "address.h"
+#include "aead_choice.h"
 #include "channel.h"
 #include "content_type.h"
 #include "direct_settings.h"
@@ -24,6 +25,7 @@ struct node_config {
 	size_t fetch_listen_count;
 	struct fetch_limits limits; /* of one worker */
 	struct ticket_limits tickets;
+	enum aead_setting seal;
 	struct address control_listen;
 	const char **agents; /* NULL-terminated */
 	bool has_admin;

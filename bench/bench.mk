@@ -43,3 +43,11 @@ bench-memory: test-packages all $(BUILD)/openssl/bin/haproxy ## KB of HAProxy pe
 .PHONY: bench-compare
 bench-compare: all $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU per response beside another built tree, taking turns; OTHER=folder BENCH=splice|direct SIZES= PATHS= REPEAT=
 	$(Q)OTHER='$(OTHER)' SIZES='$(SIZES)' PATHS='$(PATHS)' TLS='$(TLS)' REPEAT='$(REPEAT)' bench/compare $(or $(BENCH),splice)
+
+$(OUT)/bench/seal: CPPFLAGS += -Ilib/wire
+$(OUT)/bench/seal: $(OUT)/bench/seal.o $(OUT)/libdisc.a $(LIBWOLFSSL)
+	$(call link)
+
+.PHONY: bench-seal
+bench-seal: build-packages $(OUT)/bench/seal ## GB/s that wolfCrypt and ipsec-mb seal on one core, for each suite and size of a record
+	$(Q)$(OUT)/bench/seal

@@ -17,7 +17,7 @@ $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_pro
 	backend-agent/direct_net.o backend-agent/direct_lab.o backend-agent/direct_lab_peers.o)
 $(addprefix $(OUT)/tests/unit/spoa/,machine_test machine_model_test): $(OUT)/tests/unit/spoa/machine_world.o
 $(addprefix $(OUT)/tests/unit/spoa/,dispatch_test handoff_server_test node_link_test): $(OUT)/tests/unit/lib/channel_fixture.o
-$(OUT)/tests/unit/lib/record_test: $(OUT)/tests/unit/lib/tls_peer.o
+$(addprefix $(OUT)/tests/unit/lib/,record_test aead_test): $(OUT)/tests/unit/lib/tls_peer.o
 $(addprefix $(OUT)/tests/unit/lib/,tcp_freeze_test tcp_mute_test): $(OUT)/tests/unit/lib/handoff_network.o
 $(OUT)/tests/unit/lib/config_test $(OUT)/tests/unit/lib/log_test: $(OUT)/tests/unit/lib/stderr_capture.o
 # Compares its choices with a real HAProxy's.
@@ -29,7 +29,7 @@ $(addprefix $(OUT)/tests/unit/,lib/tcp_freeze_test lib/capabilities_test lib/con
 	$(OUT)/tests/unit/netns.o
 $(OUT)/tests/unit/backend-agent/egress_guard_test $(STEERING_TESTS): $(OUT)/tests/unit/raw_packet.o
 $(STEERING_TESTS): $(OUT)/tests/unit/spoa/steering_lab.o
-$(OUT)/tests/unit/lib/record_test: LDLIBS += -lssl -lcrypto -lgnutls
+$(addprefix $(OUT)/tests/unit/lib/,record_test aead_test): LDLIBS += -lssl -lcrypto -lgnutls
 $(OUT)/tests/unit/lib/%_test: $(OUT)/tests/unit/lib/%_test.o $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka)
 $(OUT)/tests/unit/spoa/%_test: $(OUT)/tests/unit/spoa/%_test.o $(OUT)/libspoa.a $(OUT)/libdisc.a $(LIBWOLFSSL)

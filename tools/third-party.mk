@@ -65,6 +65,7 @@ $(BUILD)/openssl/bin/haproxy: $(HAPROXY_TREE) $(BUILD)/inputs/haproxy-build
 
 # The seal recorder stands between sealers and wolfCrypt (ld --wrap) and logs every key and nonce used.
 RECORDER_OBJECT := $(OUT)/tests/lab/seal_recorder.o
+$(RECORDER_OBJECT): CPPFLAGS += -Ilib/wire
 RECORDER_WRAPS  := $(patsubst %,-Wl$(comma)--wrap=%,$(shell sed 's/\#.*//' tests/lab/seal_recorder.symbols 2>/dev/null))
 
 # The proof recorder logs the keys with which HAProxy's leases are proven; only HAProxy draws them.

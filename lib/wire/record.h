@@ -31,7 +31,7 @@ enum record_error {
 	RECORD_SEQ_EXHAUSTED, /* seq + records, or the 8-byte explicit nonce, would wrap */
 	RECORD_OUT_OF_ORDER,  /* another length than the layout gives to the next record, or no record is left */
 	RECORD_NO_MEMORY,
-	RECORD_CRYPTO_FAILED, /* wolfCrypt refused */
+	RECORD_CRYPTO_FAILED, /* the library of aead_choice.h refused */
 };
 
 /* Fills <layout> for a body of <length> bytes sealed under <state>. Returns RECORD_OK, RECORD_EMPTY, RECORD_TOO_LONG or

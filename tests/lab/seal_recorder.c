@@ -3,8 +3,8 @@
  * that none was used for two different plaintexts (doc/security.md).
  *
  * It is linked into a program with -Wl,--wrap=<symbol> for each line of seal_recorder.symbols and stands between the
- * record layers (wolfSSL's src/internal.c and src/tls13.c, our lib/wire/record.c) and wolfCrypt. Calls inside one
- * object of wolfCrypt do not pass through here, so a seal is recorded once.
+ * record layers (wolfSSL's src/internal.c and src/tls13.c, our lib/wire/aead.c) and wolfCrypt or ipsec-mb. Calls inside
+ * one object of wolfCrypt do not pass through here, so a seal is recorded once.
  *
  * With DISC_SEAL_LOG set, every seal appends one line to that file before the bytes exist:
  *
@@ -29,6 +29,9 @@
 #include <wolfssl/wolfcrypt/chacha20_poly1305.h>
 #include <wolfssl/wolfcrypt/poly1305.h>
 #include <wolfssl/wolfcrypt/sha256.h>
+
+#include "aead_ipsec_mb.h"
+#include "aead_wolfcrypt.h"
 
 #define NONCE_LEN 12
 #define DIGEST_KEPT 8 /* bytes of each SHA-256 that are written */
@@ -212,7 +215,7 @@ int __wrap_wc_AesGcmEncrypt_ex(Aes *aes, byte *out, const byte *in, word32 sz, b
 	return __real_wc_AesGcmEncrypt_ex(aes, out, in, sz, ivOut, ivOutSz, authTag, authTagSz, authIn, authInSz);
 }
 
-/* --- ChaCha20-Poly1305, in one call (lib/wire/record.c) --- */
+/* --- ChaCha20-Poly1305, in one call (lib/wire/aead_wolfcrypt.c) --- */
 
 int __real_wc_ChaCha20Poly1305_Encrypt(const byte *inKey, const byte *inIV, const byte *inAAD, word32 inAADLen,
 				       const byte *inPlaintext, word32 inPlaintextLen, byte *outCiphertext,
@@ -294,4 +297,51 @@ int __wrap_wc_Poly1305_MAC(Poly1305 *ctx, const byte *additional, word32 addSz, 
 		chacha.output = NULL;
 	}
 	return __real_wc_Poly1305_MAC(ctx, additional, addSz, input, sz, tag, tagSz);
+}
+
+/* --- the ways of lib/wire/aead.c that do not lead through the functions above --- */
+
+/* Weak: HAProxy has none of them. */
+#define ONLY_IN_NODES __attribute__((weak))
+
+static void record_pieces(const uint8_t *key, size_t key_len, const uint8_t *nonce, const uint8_t *aad, size_t aad_len,
+			  const uint8_t *plain, size_t len, uint8_t trailer)
+{
+	byte key_id[DIGEST_KEPT], text[DIGEST_KEPT];
+	wc_Sha256 sha;
+
+	if (log_fd < 0)
+		return;
+	digest_key(key, key_len, key_id);
+	digest_begin(&sha);
+	digest_add(&sha, plain, len);
+	digest_add(&sha, &trailer, trailer ? 1 : 0);
+	digest_end_text(&sha, len + (trailer ? 1 : 0), aad, aad_len, text);
+	record_line(key_id, nonce, text);
+}
+
+ONLY_IN_NODES bool __real_aead_wolfcrypt_seal_pieces(struct aead_wolfcrypt_key *key, const uint8_t *nonce,
+						     const uint8_t *aad, size_t aad_len, const uint8_t *in, size_t len,
+						     uint8_t trailer, uint8_t *out);
+bool __wrap_aead_wolfcrypt_seal_pieces(struct aead_wolfcrypt_key *key, const uint8_t *nonce, const uint8_t *aad,
+				       size_t aad_len, const uint8_t *in, size_t len, uint8_t trailer, uint8_t *out);
+
+bool __wrap_aead_wolfcrypt_seal_pieces(struct aead_wolfcrypt_key *key, const uint8_t *nonce, const uint8_t *aad,
+				       size_t aad_len, const uint8_t *in, size_t len, uint8_t trailer, uint8_t *out)
+{
+	record_pieces(key->bytes, key->len, nonce, aad, aad_len, in, len, trailer);
+	return __real_aead_wolfcrypt_seal_pieces(key, nonce, aad, aad_len, in, len, trailer, out);
+}
+
+ONLY_IN_NODES void __real_aead_ipsec_mb_seal(struct aead_ipsec_mb_key *key, const uint8_t *nonce, const uint8_t *aad,
+					     size_t aad_len, const uint8_t *in, size_t len, uint8_t trailer,
+					     uint8_t *out);
+void __wrap_aead_ipsec_mb_seal(struct aead_ipsec_mb_key *key, const uint8_t *nonce, const uint8_t *aad, size_t aad_len,
+			       const uint8_t *in, size_t len, uint8_t trailer, uint8_t *out);
+
+void __wrap_aead_ipsec_mb_seal(struct aead_ipsec_mb_key *key, const uint8_t *nonce, const uint8_t *aad, size_t aad_len,
+			       const uint8_t *in, size_t len, uint8_t trailer, uint8_t *out)
+{
+	record_pieces(key->bytes, key->len, nonce, aad, aad_len, in, len, trailer);
+	__real_aead_ipsec_mb_seal(key, nonce, aad, aad_len, in, len, trailer, out);
 }

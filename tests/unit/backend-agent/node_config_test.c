@@ -142,6 +142,27 @@ static void wrong_kind_of_entity_tag_is_named(void **state)
 		      "%:4: etag: \"md5\" is neither time nor digest\n");
 }
 
+static void library_that_cannot_seal_is_a_fault(void **state)
+{
+	const char *missing = aead_ipsec_mb_open();
+	struct node_config config;
+	char expected[200];
+
+	(void)state;
+	assert_faults(GOOD "seal {\nlibrary = \"openssl\"\n}\n",
+		      "%:5: library: \"openssl\" is none of auto, wolfcrypt, ipsec-mb\n");
+	if (missing) {
+		(void)snprintf(expected, sizeof(expected), "%%:5: library: \"ipsec-mb\" cannot be used: %s\n", missing);
+		assert_faults(GOOD "seal {\nlibrary = \"ipsec-mb\"\n}\n", expected);
+		return;
+	}
+	write_config(GOOD "seal { library = \"ipsec-mb\" }\n");
+	if (load(&config) < 0)
+		fail_msg("%s", said);
+	assert_int_equal(config.seal, AEAD_SETTING_IPSEC_MB);
+	node_config_release(&config);
+}
+
 static void what_must_be_set_is_named(void **state)
 {
 	(void)state;
@@ -383,6 +404,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_int_equal(config.limits.max_header_size, 16384);
 	assert_int_equal(config.limits.offload_min_size, 65536);
 	assert_int_equal(config.tickets.max_waiting, 10000);
+	assert_int_equal(config.seal, AEAD_SETTING_AUTO);
 	assert_false(config.has_admin);
 	assert_false(config.has_direct);
 	node_config_release(&config);
@@ -396,6 +418,7 @@ int main(void)
 		cmocka_unit_test(wrong_type_is_named),
 		cmocka_unit_test(numbers_out_of_range_are_named),
 		cmocka_unit_test(wrong_kind_of_entity_tag_is_named),
+		cmocka_unit_test(library_that_cannot_seal_is_a_fault),
 		cmocka_unit_test(what_must_be_set_is_named),
 		cmocka_unit_test(content_is_either_files_or_an_origin),
 		cmocka_unit_test(origin_is_checked),
