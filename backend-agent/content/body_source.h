@@ -25,6 +25,12 @@ struct body_source_type {
 	/* Fills all <count> pieces, together no more than look() had ready. READY, or CHANGED or FAILED: what the
 	 * pieces hold is then not to be used. */
 	enum body_source_status (*read)(struct body_source *source, const struct iovec *pieces, unsigned count);
+	/* The next <len> bytes, no more than look() had ready, without a copy: READY, with <*bytes> where they lie until
+	 * viewed() is called, or NULL if they must be read. CHANGED or FAILED as read(). NULL: this source never can. */
+	enum body_source_status (*view)(struct body_source *source, size_t len, const uint8_t **bytes);
+	/* After view(), when the bytes are used: READY, and the source is at the byte behind them, or CHANGED or FAILED:
+	 * what was made of them is not to be used. */
+	enum body_source_status (*viewed)(struct body_source *source, size_t len);
 	void (*free)(struct body_source *source);
 };
 

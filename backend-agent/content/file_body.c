@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file_window.h"
+
 #define READ_PIECES_MAX 64u
 
 struct file_body {
 	struct body_source source; /* first */
 	struct file_object object;
 	uint64_t offset, left; /* of the next byte, and bytes still to read */
+	struct file_window window;
 };
 
 static enum body_source_status look(struct body_source *source, uint64_t *bytes)
@@ -82,13 +85,48 @@ static enum body_source_status read_body(struct body_source *source, const struc
 	return file_object_unchanged(&body->object) ? BODY_SOURCE_READY : fail(body, BODY_SOURCE_CHANGED);
 }
 
-static void free_body(struct body_source *source)
+static enum body_source_status view(struct body_source *source, size_t len, const uint8_t **bytes)
 {
-	file_object_close(&((struct file_body *)source)->object);
-	free(source);
+	struct file_body *body = (struct file_body *)source;
+
+	*bytes = NULL;
+	if (!file_object_unchanged(&body->object))
+		return fail(body, BODY_SOURCE_CHANGED);
+	/* Where it cannot be mapped it is read. */
+	*bytes = file_window_look(&body->window, body->object.fd, body->offset, len);
+	return BODY_SOURCE_READY;
 }
 
-static const struct body_source_type file_body_type = {look, read_body, free_body};
+static enum body_source_status viewed(struct body_source *source, size_t len)
+{
+	struct file_body *body = (struct file_body *)source;
+	bool whole = file_window_is_whole(&body->window);
+
+	if (!file_object_unchanged(&body->object))
+		return fail(body, BODY_SOURCE_CHANGED);
+	if (!whole)
+		return fail(body, BODY_SOURCE_FAILED);
+	body->offset += len;
+	body->left -= len;
+	return BODY_SOURCE_READY;
+}
+
+static void free_body(struct body_source *source)
+{
+	struct file_body *body = (struct file_body *)source;
+
+	file_window_close(&body->window);
+	file_object_close(&body->object);
+	free(body);
+}
+
+static const struct body_source_type file_body_type = {
+	.look = look,
+	.read = read_body,
+	.view = view,
+	.viewed = viewed,
+	.free = free_body,
+};
 
 struct body_source *file_body_new(struct file_object *object, uint64_t offset, uint64_t length)
 {

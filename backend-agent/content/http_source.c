@@ -401,7 +401,7 @@ static void free_stream(struct body_source *body)
 	free(stream);
 }
 
-static const struct body_source_type http_body_type = {look, read_body, free_stream};
+static const struct body_source_type http_body_type = {.look = look, .read = read_body, .free = free_stream};
 
 /* --- requests --- */
 

@@ -384,8 +384,10 @@ static ssize_t give(struct clone *clone, const uint8_t *block, size_t len)
 	do {
 		n = send(clone->fd, block, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
-	if (n < 0 && errno == EAGAIN)
+	if (n < 0 && errno == EAGAIN) {
+		sealed_body_sent(clone->body, 0);
 		return 0;
+	}
 	if (n >= 0) {
 		sealed_body_sent(clone->body, (size_t)n);
 		clone->written += (uint64_t)n;

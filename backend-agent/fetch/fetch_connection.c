@@ -19,6 +19,12 @@
 #define SKIPPED_BODY_MAX (1u << 20) /* bytes of a request's body that are read over to keep the connection */
 #define LINGER_S 2.0                /* for the peer to close after the last response */
 
+/* Bytes that the kernel takes of a response before the peer has room for them. Much of it spares wake-ups, but slow peers
+ * hold all of it: so the more responses are under way, the less each gets. */
+#define UNSENT_MAX (1 << 20)
+#define UNSENT_MIN (32 << 10)
+#define UNSENT_OF_WORKER (8 << 20)
+
 enum fetch_state { FETCH_IDLE, FETCH_READING, FETCH_ASKING, FETCH_WAITING, FETCH_SENDING, FETCH_LINGERING };
 
 struct fetch_connection {
@@ -34,6 +40,8 @@ struct fetch_connection {
 	size_t in_parsed;        /* of it, what the parser has seen without finding a whole head */
 	uint64_t skip;           /* bytes of a request's body to pass over */
 	bool peer_ended;         /* it sends nothing more */
+	bool bounded;            /* in FETCH_SENDING: <unsent> was looked at */
+	int unsent;              /* TCP_NOTSENT_LOWAT of the socket; 0: not set */
 	struct fetch_exchange exchange;
 };
 
@@ -43,6 +51,8 @@ static void connection_free(struct fetch_connection *connection)
 {
 	struct fetch_service *service = connection->service;
 
+	if (connection->state == FETCH_SENDING)
+		service->sending--;
 	ev_io_stop(service->loop, &connection->reader);
 	ev_io_stop(service->loop, &connection->writer);
 	ev_timer_stop(service->loop, &connection->timer);
@@ -78,7 +88,12 @@ static void set_state(struct fetch_connection *connection, enum fetch_state stat
 {
 	const struct fetch_limits *limits = &connection->service->limits;
 
+	if (connection->state == FETCH_SENDING)
+		connection->service->sending--;
+	if (state == FETCH_SENDING)
+		connection->service->sending++;
 	connection->state = state;
+	connection->bounded = false;
 	switch (state) {
 	case FETCH_IDLE:
 		set_timer(connection, limits->keep_alive_timeout);
@@ -245,6 +260,23 @@ static void reset_when_closed(const struct fetch_connection *connection)
 		log_warning("a fetch connection cannot be reset: %s", strerror(errno));
 }
 
+/* Bounds what the kernel holds of a body that this process produces. */
+static void bound_unsent(struct fetch_connection *connection)
+{
+	enum fetch_body kind = connection->exchange.transfer.kind;
+	int unsent = UNSENT_MAX;
+
+	if (connection->bounded || (kind != FETCH_BODY_SEALED && kind != FETCH_BODY_RELAYED))
+		return;
+	connection->bounded = true;
+	while (unsent > UNSENT_MIN && (size_t)unsent * connection->service->sending > UNSENT_OF_WORKER)
+		unsent /= 2;
+	/* UNIX sockets do not know it; their send buffer does not grow. */
+	if (unsent != connection->unsent &&
+	    setsockopt(connection->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)) == 0)
+		connection->unsent = unsent;
+}
+
 /* Sends on. Returns true if the response is out and the connection goes on with the next request. */
 static bool send_response(struct fetch_connection *connection)
 {
@@ -254,6 +286,7 @@ static bool send_response(struct fetch_connection *connection)
 	bool keep_alive = connection->exchange.keep_alive &&
 			  !atomic_load_explicit(connection->service->draining, memory_order_relaxed);
 
+	bound_unsent(connection);
 	switch (fetch_transfer_send(&connection->exchange.transfer, connection->fd, TURN_BUDGET, &why)) {
 	case FETCH_TRANSFER_DONE:
 		fetch_exchange_end(&connection->exchange, FETCH_TRANSFER_DONE, "");

@@ -282,6 +282,8 @@ static void announce(struct fetch_exchange *exchange, struct ticket_offer *offer
 	} else if (has_clone) {
 		fetch_transfer_set_open(&exchange->transfer);
 	} else {
+		/* No other node continues a body on the splice path. */
+		sealed_body_allow_view(body);
 		fetch_transfer_set_sealed(&exchange->transfer, body);
 		node_metrics_add(NODE_OFFLOADS_ACTIVE, 1);
 	}

@@ -2,9 +2,16 @@
 #include "sealed_body.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+
+#include "secret.h"
+
+/* Of the first block: what the socket takes is not known yet, and of many slow clients each may keep the rest of one. */
+#define FIRST_BLOCK_RECORDS (SEALED_BODY_BLOCK_RECORDS / 2)
 
 struct sealed_body {
 	struct body_source *source;
@@ -12,36 +19,71 @@ struct sealed_body {
 	struct record_layout layout;
 	uint64_t records, bytes;         /* sealed */
 	enum sealed_body_status failure; /* SEALED_BODY_BLOCK: none */
+	bool may_view;                   /* the source's own memory may be sealed from */
+	unsigned goal;                   /* records of the next block: as many as the socket took at once */
+	struct workshop *workshop;       /* where the block lies, if not in <kept> */
+	uint8_t *kept;                   /* or NULL: what the socket did not take of a block */
 	size_t block_len, block_sent;    /* ciphertext: its size, and how much of it left */
-	uint8_t block[];
 };
 
-/* What a whole block of this body takes. */
-static size_t block_capacity(const struct record_layout *layout)
+/* Where all bodies of a thread are sealed, one after another. One block for all stays in the CPU's cache, and a body that
+ * waits for its socket holds none. */
+struct workshop {
+	struct sealed_body *owner; /* whose block is there, or NULL */
+	uint8_t block[SEALED_BODY_BLOCK_MAX + RECORD_SEALED_MAX];
+};
+
+static pthread_once_t workshop_once = PTHREAD_ONCE_INIT;
+static pthread_key_t workshop_key;
+static bool has_workshop_key;
+
+static void make_workshop_key(void)
 {
-	return layout->ciphertext < SEALED_BODY_BLOCK_MAX ? (size_t)layout->ciphertext : SEALED_BODY_BLOCK_MAX;
+	has_workshop_key = pthread_key_create(&workshop_key, free) == 0;
+}
+
+/* Returns that of this thread, which goes with it; NULL when memory is exhausted. */
+static struct workshop *this_workshop(void)
+{
+	struct workshop *workshop;
+
+	(void)pthread_once(&workshop_once, make_workshop_key);
+	workshop = has_workshop_key ? pthread_getspecific(workshop_key) : NULL;
+	if (workshop || !has_workshop_key)
+		return workshop;
+	workshop = malloc(sizeof(*workshop));
+	if (!workshop)
+		return NULL;
+	workshop->owner = NULL;
+	if (pthread_setspecific(workshop_key, workshop) == 0)
+		return workshop;
+	free(workshop);
+	return NULL;
+}
+
+static void leave_workshop(struct sealed_body *body)
+{
+	if (body->workshop)
+		body->workshop->owner = NULL;
+	body->workshop = NULL;
 }
 
 enum record_error sealed_body_new(struct sealed_body **body, struct body_source *source, uint64_t length,
 				  const struct tx_state *state)
 {
-	struct record_layout layout;
-	enum record_error error = record_layout_init(&layout, state, length);
-	struct sealed_body *new;
+	struct sealed_body *new = malloc(sizeof(*new));
+	enum record_error error;
 
 	*body = NULL;
-	if (error != RECORD_OK)
-		return error;
-	/* Every record may be sealed in place of the largest one: the sealer is promised that much room. */
-	new = malloc(sizeof(*new) + block_capacity(&layout) + RECORD_SEALED_MAX);
 	if (!new)
 		return RECORD_NO_MEMORY;
-	*new = (struct sealed_body){.source = source, .layout = layout, .failure = SEALED_BODY_BLOCK};
+	*new = (struct sealed_body){.source = source, .failure = SEALED_BODY_BLOCK, .goal = FIRST_BLOCK_RECORDS};
 	error = record_sealer_new(&new->sealer, state, length, 0);
 	if (error != RECORD_OK) {
 		free(new);
 		return error;
 	}
+	new->layout = *record_sealer_layout(new->sealer);
 	*body = new;
 	return RECORD_OK;
 }
@@ -50,9 +92,16 @@ void sealed_body_free(struct sealed_body *body)
 {
 	if (!body)
 		return;
+	leave_workshop(body);
 	record_sealer_free(body->sealer);
 	body_source_free(body->source);
+	free(body->kept);
 	free(body);
+}
+
+void sealed_body_allow_view(struct sealed_body *body)
+{
+	body->may_view = true;
 }
 
 const struct record_layout *sealed_body_layout(const struct sealed_body *body)
@@ -64,25 +113,25 @@ static enum sealed_body_status fail(struct sealed_body *body, enum sealed_body_s
 {
 	body->failure = failure;
 	body->block_len = body->block_sent = 0;
+	leave_workshop(body);
 	record_sealer_free(body->sealer);
 	body->sealer = NULL;
 	return failure;
 }
 
-/* Where the records of a block lie, as many as <ready> bytes fill: the plaintext of each is read to the very place
- * where it is sealed. */
-static unsigned plan_block(struct sealed_body *body, uint64_t ready,
+/* Where the records of a block lie, as many as <ready> bytes fill: their plaintext, if it is read. */
+static unsigned plan_block(const struct sealed_body *body, uint8_t *block, uint64_t ready,
 			   struct iovec plain[static SEALED_BODY_BLOCK_RECORDS])
 {
 	size_t inset = record_plain_offset(body->sealer), at = 0;
 	unsigned count = 0;
 
-	while (count < SEALED_BODY_BLOCK_RECORDS) {
+	while (count < body->goal) {
 		size_t len = record_plain_length(&body->layout, body->records + count);
 
 		if (!len || len > ready)
 			break;
-		plain[count].iov_base = body->block + at + inset;
+		plain[count].iov_base = block + at + inset;
 		plain[count].iov_len = len;
 		at += len + body->layout.overhead;
 		ready -= len;
@@ -112,14 +161,86 @@ static enum sealed_body_status seal_plain(struct sealed_body *body, const struct
 	for (unsigned i = 0; i < count; i++) {
 		size_t sealed;
 
-		if (record_seal_next(body->sealer, plain[i].iov_base, plain[i].iov_len, body->block + body->block_len,
-				     &sealed) != RECORD_OK)
+		if (record_seal_next(body->sealer, plain[i].iov_base, plain[i].iov_len,
+				     body->workshop->block + body->block_len, &sealed) != RECORD_OK)
 			return SEALED_BODY_SEAL_FAILED;
 		body->block_len += sealed;
 		body->records++;
 		body->bytes += plain[i].iov_len;
 	}
 	return SEALED_BODY_BLOCK;
+}
+
+/* Reads the plaintext to the very place where it is sealed. */
+static enum sealed_body_status seal_read(struct sealed_body *body, const struct iovec *plain, unsigned count)
+{
+	/* The source has looked for changes when this returns: changed bytes are not even sealed. */
+	enum sealed_body_status status = status_of_source(body_source_read(body->source, plain, count));
+
+	return status == SEALED_BODY_BLOCK ? seal_plain(body, plain, count) : status;
+}
+
+/* Seals from the source's own memory, if it has any. The source looks for changes before and afterwards: what was sealed
+ * between them does not leave. */
+static enum sealed_body_status seal_view(struct sealed_body *body, struct iovec *plain, unsigned count)
+{
+	const struct body_source_type *source = body->source->type;
+	enum sealed_body_status status, sealed;
+	const uint8_t *bytes;
+	size_t len = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		len += plain[i].iov_len;
+	status = status_of_source(source->view(body->source, len, &bytes));
+	if (status != SEALED_BODY_BLOCK)
+		return status;
+	if (!bytes)
+		return seal_read(body, plain, count);
+	for (unsigned i = 0; i < count; bytes += plain[i++].iov_len)
+		plain[i].iov_base = (uint8_t *)(uintptr_t)bytes;
+	sealed = seal_plain(body, plain, count);
+	status = status_of_source(source->viewed(body->source, len));
+	if (status == SEALED_BODY_BLOCK)
+		return sealed;
+	secret_wipe(body->workshop->block, body->block_len);
+	if (sealed == SEALED_BODY_BLOCK) {
+		body->records -= count;
+		body->bytes -= len;
+	}
+	return status;
+}
+
+/* Takes what is left of its block out of the workshop. Returns false, and <body> has failed, when memory is exhausted. */
+static bool move_out(struct sealed_body *body)
+{
+	size_t left = body->block_len - body->block_sent;
+
+	body->kept = malloc(left);
+	if (!body->kept) {
+		body->source->fault = "out of memory";
+		(void)fail(body, SEALED_BODY_READ_FAILED);
+		return false;
+	}
+	memcpy(body->kept, body->workshop->block + body->block_sent, left);
+	body->block_len = left;
+	body->block_sent = 0;
+	leave_workshop(body);
+	return true;
+}
+
+/* Makes room in this thread's workshop for <body>. Returns false when memory is exhausted. */
+static bool enter_workshop(struct sealed_body *body)
+{
+	struct workshop *workshop = this_workshop();
+
+	if (!workshop)
+		return false;
+	/* Another's block that was not even tried: a failure is that body's own. */
+	if (workshop->owner && workshop->owner != body)
+		(void)move_out(workshop->owner);
+	workshop->owner = body;
+	body->workshop = workshop;
+	return true;
 }
 
 static enum sealed_body_status make_block(struct sealed_body *body)
@@ -135,14 +256,19 @@ static enum sealed_body_status make_block(struct sealed_body *body)
 		return status;
 	if (status != SEALED_BODY_BLOCK)
 		return fail(body, status);
-	count = plan_block(body, ready, plain);
-	if (!count)
+	if (!enter_workshop(body)) {
+		body->source->fault = "out of memory";
+		return fail(body, SEALED_BODY_READ_FAILED);
+	}
+	count = plan_block(body, body->workshop->block, ready, plain);
+	if (!count) {
+		leave_workshop(body);
 		return SEALED_BODY_WAITING;
-	/* The source has looked for changes when this returns: changed bytes are not even sealed. */
-	status = status_of_source(body_source_read(body->source, plain, count));
-	if (status != SEALED_BODY_BLOCK)
-		return fail(body, status);
-	status = seal_plain(body, plain, count);
+	}
+	if (body->may_view && body->source->type->view)
+		status = seal_view(body, plain, count);
+	else
+		status = seal_read(body, plain, count);
 	if (status != SEALED_BODY_BLOCK)
 		return fail(body, status);
 	if (body->records == body->layout.records) {
@@ -165,7 +291,7 @@ enum sealed_body_status sealed_body_next(struct sealed_body *body, const uint8_t
 		if (status != SEALED_BODY_BLOCK)
 			return status;
 	}
-	*bytes = body->block + body->block_sent;
+	*bytes = (body->kept ? body->kept : body->workshop->block) + body->block_sent;
 	*len = body->block_len - body->block_sent;
 	return SEALED_BODY_BLOCK;
 }
@@ -184,6 +310,22 @@ void sealed_body_sent(struct sealed_body *body, size_t len)
 {
 	assert(len <= body->block_len - body->block_sent);
 	body->block_sent += len;
+	if (body->block_sent < body->block_len) {
+		if (!body->workshop)
+			return;
+		/* The next block is no larger than what the socket takes, so that little is kept. */
+		body->goal = (unsigned)(body->block_sent / (RECORD_PLAIN_MAX + body->layout.overhead));
+		if (!body->goal)
+			body->goal = 1;
+		(void)move_out(body);
+		return;
+	}
+	if (body->workshop && body->goal < SEALED_BODY_BLOCK_RECORDS)
+		body->goal++;
+	leave_workshop(body);
+	free(body->kept);
+	body->kept = NULL;
+	body->block_len = body->block_sent = 0;
 }
 
 uint64_t sealed_body_records(const struct sealed_body *body)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sealed body: a body source's bytes as TLS records of the client's session, produced block by block.
  *
- * A block is made only when the one before it has left for the kernel, so an offload holds one block and the kernel's
- * send buffer, however slow its client. It has as many records as the source has bytes ready for, whole ones only. When
- * the source finds that its object changed, no record of that block leaves, and the body is broken for good.
+ * A block is made only when the one before it has left for the kernel, in memory that all bodies of a thread share. What a
+ * socket does not take of it the body keeps, and makes smaller blocks from then on: an offload holds a few records and the
+ * kernel's send buffer, however slow its client. A block has as many records as the source has bytes ready for, whole ones
+ * only. When the source finds that its object changed, no record of that block leaves, and the body is broken for good. A
+ * body belongs to one thread.
  */
 #ifndef DISC_SEALED_BODY_H
 #define DISC_SEALED_BODY_H
@@ -38,10 +40,15 @@ enum record_error sealed_body_new(struct sealed_body **body, struct body_source 
 /* Wipes and frees <body>, which may be NULL. */
 void sealed_body_free(struct sealed_body *body);
 
+/* Lets <body> be sealed from its source's own memory, if it has any, instead of a copy. For a body that nobody will seal a
+ * second time under the same keys: should the object change in the very moment of sealing, a block of another plaintext has
+ * been sealed here, although no byte of it leaves. */
+void sealed_body_allow_view(struct sealed_body *body);
+
 const struct record_layout *sealed_body_layout(const struct sealed_body *body);
 
-/* Gives what is to be sent next: with SEALED_BODY_BLOCK, <*len> bytes at <*bytes>, which belong to <body> until
- * sealed_body_sent(). Reads and seals when the block before was sent whole. A body that failed always answers the
+/* Gives what is to be sent next: with SEALED_BODY_BLOCK, <*len> bytes at <*bytes>, valid until sealed_body_sent() or until
+ * another body of this thread gives a block. Reads and seals when the block before was sent whole. A body that failed always answers the
  * same. */
 enum sealed_body_status sealed_body_next(struct sealed_body *body, const uint8_t **bytes, size_t *len);
 
@@ -51,7 +58,7 @@ const char *sealed_body_fault(const struct sealed_body *body);
 /* Whether a body failed with SEALED_BODY_CHANGED. */
 bool sealed_body_has_changed(const struct sealed_body *body);
 
-/* <len> bytes of the block left for the kernel. */
+/* <len> bytes of the block left for the kernel; if that is not all of it, the socket takes no more now. */
 void sealed_body_sent(struct sealed_body *body, size_t len);
 
 /* Records sealed so far, and the plaintext they carry in bytes. */
