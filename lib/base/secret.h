@@ -22,7 +22,7 @@ bool secret_equal(const void *a, const void *b, size_t len);
  * <len>. */
 void *secret_alloc(size_t len);
 
-/* Wipes and unmaps what secret_alloc(<len>) returned. <memory> may be NULL. */
+/* Wipes what secret_alloc(<len>) returned, and unmaps it or keeps it for the next call. <memory> may be NULL. */
 void secret_free(void *memory, size_t len);
 
 /* Forbids core dumps and tracing of this process by other users (PR_SET_DUMPABLE, RLIMIT_CORE).

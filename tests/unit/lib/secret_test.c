@@ -85,6 +85,29 @@ static void memory_is_zeroed_and_not_dumped(void **unused)
 	secret_free(NULL, 10);
 }
 
+/* More than are kept for the next calls, of all sizes that share a page. */
+static void memory_that_was_given_back_is_zeroed(void **unused)
+{
+	enum { COUNT = 100 };
+	uint8_t *memory[COUNT];
+
+	(void)unused;
+	for (int round = 0; round < 3; round++) {
+		for (size_t i = 0; i < COUNT; i++) {
+			memory[i] = secret_alloc(1 + i * 40);
+			assert_non_null(memory[i]);
+			assert_int_equal((uintptr_t)memory[i] % 4096, 0);
+			for (size_t at = 0; at < 4096; at++)
+				assert_int_equal(memory[i][at], 0);
+			memset(memory[i], 0xaa, 1 + i * 40);
+			for (size_t other = 0; other < i; other++)
+				assert_ptr_not_equal(memory[i], memory[other]);
+		}
+		for (size_t i = 0; i < COUNT; i++)
+			secret_free(memory[i], 1 + i * 40);
+	}
+}
+
 static void children_see_zeroes(void **unused)
 {
 	uint8_t *memory = secret_alloc(100);
@@ -121,8 +144,11 @@ static void hardened_process_does_not_dump(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(wiping_zeroes_exactly_its_range), cmocka_unit_test(equality_looks_at_every_byte),
-		cmocka_unit_test(memory_is_zeroed_and_not_dumped), cmocka_unit_test(children_see_zeroes),
+		cmocka_unit_test(wiping_zeroes_exactly_its_range),
+		cmocka_unit_test(equality_looks_at_every_byte),
+		cmocka_unit_test(memory_is_zeroed_and_not_dumped),
+		cmocka_unit_test(memory_that_was_given_back_is_zeroed),
+		cmocka_unit_test(children_see_zeroes),
 		cmocka_unit_test(hardened_process_does_not_dump),
 	};
 
