@@ -51,3 +51,7 @@ $(OUT)/bench/seal: $(OUT)/bench/seal.o $(OUT)/libdisc.a $(LIBWOLFSSL)
 .PHONY: bench-seal
 bench-seal: build-packages $(OUT)/bench/seal ## GB/s that wolfCrypt and ipsec-mb seal on one core, for each suite and size of a record
 	$(Q)$(OUT)/bench/seal
+
+.PHONY: bench-node
+bench-node: test-packages all $(OUT)/bench/load_client ## node CPU per GB beside nginx over TLS, two workers beside one, what slow clients hold; REPEAT= SIZES= TLS= SLOW= SEAL=
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' TLS='$(TLS)' SLOW='$(SLOW)' SEAL='$(SEAL)' bench/node

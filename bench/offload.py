@@ -46,8 +46,9 @@ files {{
         sections = [f'node "{name}" {{\n\tname = "{name}"\n\tserver = "{name}"\n\t{fields}\n}}'
                     for name, fields in nodes.items()]
         sections.append('pool "nodes" {\n\tnodes = {' + ", ".join(f'"{name}"' for name in nodes) + "}\n}")
-        sections += [f'route "{name}" {{\n\taction = "offload"\n\tpool = "nodes"\n\t{fields}\n}}'
-                     for name, fields in routes.items()]
+        for name, fields in routes.items():
+            pool = "" if "pool = " in fields else '\tpool = "nodes"\n'
+            sections.append(f'route "{name}" {{\n\taction = "offload"\n{pool}\t{fields}\n}}')
         return self.write("spoa.conf", f"""
 spop {{
 	listen = {{"unix:{self.path}/spoa.sock"}}

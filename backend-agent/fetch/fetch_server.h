@@ -40,7 +40,7 @@ struct fetch_service {
 	struct clone_set *clones;      /* of this worker, if there is <direct> */
 	struct ticket_mailbox mailbox;
 	struct fetch_connection *connections; /* all that are open */
-	size_t count, sending; /* of them; with a response under way */
+	size_t count, sending;                /* of them; with a response under way */
 	struct log_limit bad_proofs;
 	void (*closed)(void *context); /* a connection went away */
 	void *context;
