@@ -4,13 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "secret.h"
 
 #define RECORD 16384u
 #define CONTENT_TYPE 0x17 /* RFC 8446 5.2: the trailer of TLS 1.3 */
-#define RUNS 24           /* of which the best counts: another process may have interrupted the others */
+#define PROBE_KEY_LEN 32u
+#define RUNS 24 /* of which the best counts: another process may have interrupted the others */
 #define RUN_BYTES (2 * RECORD)
 #define MARGIN 1.1 /* times faster: what differs less may differ otherwise the next time */
 
@@ -32,24 +34,32 @@ bool aead_setting_parse(enum aead_setting *setting, const char *text)
 	return false;
 }
 
-/* What is measured with: one record, and a key that protects nothing. */
+/* What is measured with: one record, and a key that protects nothing. Its nonces are used once all the same, so that the seal
+ * recorder needs no exception. */
 struct probe {
 	struct aead_key key;
+	uint64_t sealed_before;
 	uint8_t plain[RECORD], sealed[RECORD + 1 + AEAD_TAG_LEN];
 };
 
-static struct probe *probe_new(enum aead_library library, enum aead_cipher cipher)
+static struct probe *probe_new(enum aead_library library, enum aead_cipher cipher,
+			       const uint8_t bytes[static PROBE_KEY_LEN])
 {
-	static const uint8_t bytes[32] = {1, 2, 3};
 	struct probe *probe = aligned_alloc(64, (sizeof(*probe) + 63) / 64 * 64);
 
 	if (!probe)
 		return NULL;
+	probe->sealed_before = 0;
 	memset(probe->plain, 0x5a, sizeof(probe->plain));
 	if (aead_key_init(&probe->key, library, cipher, bytes))
 		return probe;
 	free(probe);
 	return NULL;
+}
+
+static bool draw_key(uint8_t bytes[static PROBE_KEY_LEN])
+{
+	return getrandom(bytes, PROBE_KEY_LEN, 0) == (ssize_t)PROBE_KEY_LEN;
 }
 
 static void probe_free(struct probe *probe)
@@ -61,8 +71,11 @@ static void probe_free(struct probe *probe)
 
 static bool probe_seal(struct probe *probe, size_t len, uint8_t trailer)
 {
-	static const uint8_t nonce[AEAD_NONCE_LEN], additional[5];
+	static const uint8_t additional[5];
+	uint8_t nonce[AEAD_NONCE_LEN] = {0};
 
+	memcpy(nonce, &probe->sealed_before, sizeof(probe->sealed_before));
+	probe->sealed_before++;
 	return aead_seal(&probe->key, nonce, additional, sizeof(additional), probe->plain, len, trailer, probe->sealed);
 }
 
@@ -76,7 +89,8 @@ static double now_s(void)
 
 double aead_speed(enum aead_library library, enum aead_cipher cipher, size_t len, uint8_t trailer)
 {
-	struct probe *probe = probe_new(library, cipher);
+	uint8_t bytes[PROBE_KEY_LEN];
+	struct probe *probe = draw_key(bytes) ? probe_new(library, cipher, bytes) : NULL;
 	size_t records = RUN_BYTES / len;
 	double best = 0;
 
@@ -101,7 +115,10 @@ double aead_speed(enum aead_library library, enum aead_cipher cipher, size_t len
 static bool is_alike(enum aead_cipher cipher)
 {
 	static const size_t lengths[] = {RECORD, 1, 1000};
-	struct probe *ours = probe_new(AEAD_WOLFCRYPT, cipher), *other = probe_new(AEAD_IPSEC_MB, cipher);
+	uint8_t bytes[PROBE_KEY_LEN];
+	bool drawn = draw_key(bytes);
+	struct probe *ours = drawn ? probe_new(AEAD_WOLFCRYPT, cipher, bytes) : NULL;
+	struct probe *other = drawn ? probe_new(AEAD_IPSEC_MB, cipher, bytes) : NULL;
 	bool alike = ours && other;
 
 	for (size_t i = 0; alike && i < sizeof(lengths) / sizeof(lengths[0]); i++)

@@ -238,6 +238,12 @@ node_config() {
 node_start() {
 	local fetch=${1^^}_FETCH control=${1^^}_CONTROL address=${1^^}_ADDRESS
 	node_config "$1" >"$LAB/$1.conf"
+	# The other library seals on n2, where there is one.
+	if [ "$1" = n2 ]; then
+		cp "$LAB/n2.conf" "$LAB/n2-other.conf"
+		echo 'seal { library = "ipsec-mb" }' >>"$LAB/n2-other.conf"
+		! "$DISC_BIN_BACKEND" -t -c "$LAB/n2-other.conf" &>/dev/null || cp "$LAB/n2-other.conf" "$LAB/n2.conf"
+	fi
 	process_start "$1" "$DISC_BIN_BACKEND" -c "$LAB/$1.conf"
 	process_ready "$1" port_open "${!fetch}" "${!address}"
 	process_ready "$1" port_open "${!control}" "${!address}"

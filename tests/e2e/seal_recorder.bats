@@ -23,6 +23,18 @@ sealed() {
 	DISC_SEAL_LOG=$log "$SEAL_TWICE" "$@"
 }
 
+# own_seals: how many are in $log, without those with which ipsec-mb is compared with wolfCrypt before it is used.
+own_seals() {
+	local all of_choice=0
+	all=$(wc -l <"$log")
+	if [[ $log == *-mb.seals ]]; then
+		DISC_SEAL_LOG=$WORK/choice "$SEAL_TWICE" choice-mb
+		of_choice=$(wc -l <"$WORK/choice")
+		rm "$WORK/choice"
+	fi
+	echo $((all - of_choice))
+}
+
 ways() {
 	local status=0
 	echo record{13,12,-chacha}{,-in-place} aes aes-counter chacha-pieces
@@ -34,7 +46,7 @@ ways() {
 	local way status
 	for way in $(ways); do
 		sealed "$way"
-		equal "seals of $way" "$(wc -l <"$log")" 2
+		equal "seals of $way" "$(own_seals)" 2
 		status=0
 		"$LAB_TOOLS/check_seals" "$log" >"$WORK/verdict" || status=$?
 		cat "$WORK/verdict"
@@ -47,7 +59,7 @@ ways() {
 	local way
 	for way in $(ways); do
 		sealed "$way" same
-		equal "seals of $way" "$(wc -l <"$log")" 2
+		equal "seals of $way" "$(own_seals)" 2
 		"$LAB_TOOLS/check_seals" "$log"
 	done
 }
