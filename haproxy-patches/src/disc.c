@@ -16,10 +16,12 @@
 #include <haproxy/connection.h>
 #include <haproxy/disc_lease.h>
 #include <haproxy/disc_handoff.h>
+#include <haproxy/errors.h>
 #include <haproxy/http_disc.h>
 #include <haproxy/http_rules.h>
 #include <haproxy/sample.h>
 #include <haproxy/session-t.h>
+#include <haproxy/ssl_sock.h>
 #include <haproxy/stream.h>
 #include <haproxy/tools.h>
 #include <haproxy/xprt_disc.h>
@@ -76,6 +78,26 @@ static enum act_parse_ret disc_parse_lease(const char **args, int *orig_arg, str
 	return ACT_RET_PRS_ERR;
 #endif
 }
+
+#ifdef USE_OPENSSL_WOLFSSL
+/* Tells which settings contradict the rules. Returns ERR_*. */
+static int disc_check_config(void)
+{
+	if (!disc_configured)
+		return ERR_NONE;
+	if (global_ssl.hard_max_record && global_ssl.hard_max_record < DISC_RECORD_MAX) {
+		ha_warning("config : no 'disc-lease' rule will get a lease, since 'tune.ssl.hard-maxrecord' is %u : "
+		           "the records of a lease are of %u bytes.\n", global_ssl.hard_max_record, DISC_RECORD_MAX);
+		return ERR_WARN;
+	}
+	if (global_ssl.max_record && global_ssl.max_record < DISC_RECORD_MAX)
+		ha_notice("config : 'tune.ssl.maxrecord' does not apply to bodies served by means of 'disc-lease', "
+		          "whose records are of %u bytes.\n", DISC_RECORD_MAX);
+	return ERR_NONE;
+}
+
+REGISTER_POST_CHECK(disc_check_config);
+#endif
 
 static struct action_kw_list disc_req_actions = {
 	.kw = {

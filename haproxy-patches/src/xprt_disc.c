@@ -40,7 +40,7 @@
 #include <haproxy/openssl-compat.h>
 #include <haproxy/pipe-t.h>
 #include <haproxy/pool.h>
-#include <haproxy/ssl_sock-t.h>
+#include <haproxy/ssl_sock.h>
 #include <haproxy/task.h>
 #include <haproxy/ticks.h>
 #include <haproxy/xprt_disc.h>
@@ -160,6 +160,8 @@ const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, u
 		return "busy";
 	if (!ctx && (conn->xprt != xprt_get(XPRT_SSL) || !conn->xprt_ctx))
 		return "tls";
+	if (global_ssl.hard_max_record && global_ssl.hard_max_record < DISC_RECORD_MAX)
+		return "maxrecord"; /* the records of a lease are full ones */
 	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS | CO_FL_EARLY_SSL_HS | CO_FL_ERROR))
 		return "handshake";
 	tls_ctx = ctx ? ctx->tls_ctx : conn->xprt_ctx;

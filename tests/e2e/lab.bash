@@ -19,7 +19,8 @@ lab_prepare() {
 	# All of a lab's ports are chosen at once: chosen one after another, two could be the same.
 	local port_names=(SITE_PORT COMPRESSION_PORT CACHE_PORT LUA_PORT TRACE_PORT CLEAR_PORT TCP_PORT ADMIN_PORT SPOP_PORT
 		N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE ORIGIN_PORT MIDDLE_PORT STUDY_PORT RAW_PORT GUNICORN_PORT
-		SPOA_ADMIN NODE_ADMIN MUTUAL_PORT CHAINED_PORT TLS_ORIGIN_PORT QUIC_PORT) ports i
+		SPOA_ADMIN NODE_ADMIN MUTUAL_PORT CHAINED_PORT TLS_ORIGIN_PORT QUIC_PORT
+		INSPECTION_PORT PACED_PORT PACED_TOGETHER_PORT PACED_BEHIND_PORT WAF_PORT ASKED_FIRST_PORT ASKED_LAST_PORT ASKED_ON_EVENTS_PORT) ports i
 
 	# Settings, each with its default.
 	local -A set=(
@@ -42,6 +43,7 @@ lab_prepare() {
 		[redispatch]=1          # HAProxy's option redispatch
 		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
+		[hard_maxrecord]=       # and tune.ssl.hard-maxrecord
 		[keys]=${lab_keys:-${DISC_KEYS:-connection}} # HAProxy's disc-lease keys, TLS 1.3's
 		[direct]=               # more fields of disc-spoa's section direct
 		[node_direct]=          # and of the nodes'
@@ -81,12 +83,13 @@ lab_prepare() {
 	# With a direct section disc-spoa has one worker.
 	[ -z "$LAB_NETWORK" ] || set[workers]=1
 	LAB_KEYS=${set[keys]}
-	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]}
+	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]} LAB_HARD_MAXRECORD=${set[hard_maxrecord]}
 	N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
 	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
 	export LAB_WORKERS LAB_KEYS
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
 	[ -z "${set[hash]}" ] || export LAB_HASH=1
+	[ -z "$LAB_HARD_MAXRECORD" ] || export LAB_HARD_MAXRECORD
 	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH AGENT_TIMEOUT
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)${DISC_FLAVOUR:+.$DISC_FLAVOUR}
