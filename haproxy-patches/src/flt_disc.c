@@ -478,6 +478,20 @@ static unsigned int flt_disc_rules(const struct proxy *px)
 	return rules;
 }
 
+/* Returns non-zero if response rules of <px> wait for the body, which only helps those that
+ * look at it.
+ */
+static int flt_disc_waits_for_body(const struct proxy *px)
+{
+	const struct act_rule *rule;
+
+	list_for_each_entry(rule, &px->http_res_rules, list) {
+		if (rule->kw && strcmp(rule->kw->kw, "wait-for-body") == 0)
+			return 1;
+	}
+	return 0;
+}
+
 /* Attaches the filter to <px> if it has rules, or its defaults section has. It is not done
  * earlier because a cache and compression are only implicit in a proxy without other
  * filters, which looks at the payload as this one does not. Returns ERR_*.
@@ -488,6 +502,8 @@ static int flt_disc_check_proxy(struct proxy *px)
 	struct bind_conf *bind_conf;
 	struct flt_conf *fconf;
 
+	if (flt_disc_waits_for_body(px) || (px->defpx && flt_disc_waits_for_body(px->defpx)))
+		px->options2 |= PR_O2_DISC_BODY;
 	if (!rules || px->mode != PR_MODE_HTTP)
 		return ERR_NONE;
 	fconf = calloc(1, sizeof(*fconf));

@@ -201,6 +201,8 @@ static const char *http_disc_refusal(struct stream *s)
 		return "body";
 	if (http_disc_has_body_filter(s))
 		return "filter";
+	if ((s->sess->fe->options2 | s->be->options2) & PR_O2_DISC_BODY)
+		return "wait-for-body";
 	return NULL;
 }
 

@@ -82,6 +82,19 @@ filtered() {
 	body_is page.html
 }
 
+@test_each_mode "a frontend whose rules look at bodies never leases, and they see plaintext" {
+	local name=marked-$BATS_TEST_NUMBER
+	{ cat "$SUITE/www/1" && echo ' confidential'; } >"$SUITE/www/$name"
+	local port=$INSPECTION_PORT
+	fetch "/$name"
+	rm "$SUITE/www/$name"
+	equal status "$status" 502
+	fetch /1
+	equal status "$status" 200
+	path_is proxy
+	[ "$mode" = plain ] || reason_is wait-for-body
+}
+
 @test "a TCP-mode frontend is not concerned" {
 	local port=$TCP_PORT
 	fetch /100k

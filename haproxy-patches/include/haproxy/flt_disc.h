@@ -19,6 +19,7 @@
 #define STRM_FLT_FL_DISC  0x8000     /* strm_flt.flags: the filter is attached to this stream */
 #define SRV_F_DISC_TRUST  0x80000000 /* server.flags: it may refer to bodies elsewhere ("disc-trust") */
 #define PR_O2_DISC_TRUST  0x08000000 /* proxy.options2: a backend with such a server */
+#define PR_O2_DISC_BODY   0x04000000 /* proxy.options2: its response rules wait for bodies, thus look at them */
 
 /* which rules a proxy has, and by which ones a stream may be concerned */
 #define FLT_DISC_LEASE   0x1
