@@ -176,13 +176,37 @@ static void http_disc_set_reason(struct stream *s, struct ist reason)
 	disc->reason[len] = 0;
 }
 
+/* Returns non-zero if <filter> limits the bandwidth: it is called with the payload, but only
+ * looks at its size.
+ */
+static int http_disc_is_bwlim(const struct filter *filter)
+{
+	extern const char *bwlim_flt_id;
+
+	return FLT_ID(filter) == bwlim_flt_id;
+}
+
 /* Returns non-zero if a filter of <s> looks at bodies: it would see records. */
 static int http_disc_has_body_filter(struct stream *s)
 {
 	struct filter *filter;
 
 	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
-		if (FLT_OPS(filter)->http_payload)
+		if (FLT_OPS(filter)->http_payload && !http_disc_is_bwlim(filter))
+			return 1;
+	}
+	return 0;
+}
+
+/* Returns non-zero if a filter may pace the response of <s>, which is impossible unless its
+ * records pass through us.
+ */
+int http_disc_is_paced(const struct stream *s)
+{
+	struct filter *filter;
+
+	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
+		if (http_disc_is_bwlim(filter))
 			return 1;
 	}
 	return 0;
@@ -1026,7 +1050,7 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	srv_conn = sc_conn(s->scb);
 	lease->chunked = !!(disc->flags & DISC_TF_DIRECT);
 	/* without the agent, nobody will move the connection, and the records come to us */
-	if (!disc_handoff_ready(conn))
+	if (!disc_handoff_ready(conn) || http_disc_is_paced(s))
 		disc->flags &= ~DISC_TF_DIRECT;
 	if (disc->flags & DISC_TF_DIRECT) {
 		lease->direct = 1;
