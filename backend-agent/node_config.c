@@ -23,7 +23,7 @@ static cfg_opt_t fetch_options[] = {
 	CFG_FLOAT("header-timeout", 5.0, CFGF_NONE),
 	CFG_FLOAT("send-timeout", 600.0, CFGF_NONE),
 	CFG_INT("max-connections", 10000, CFGF_NONE),
-	CFG_INT("max-header-size", 16384, CFGF_NONE),
+	CFG_INT("max-header-size", 131072, CFGF_NONE),
 	CFG_INT("send-buffer", 0, CFGF_NONE),
 	CFG_END(),
 };
@@ -140,7 +140,7 @@ static int check_fetch(struct node_config *config, cfg_t *fetch)
 	faults -= need_seconds(fetch, "header-timeout", 0.1, 3600, &limits->header_timeout);
 	faults -= need_seconds(fetch, "send-timeout", 0.1, 86400, &limits->send_timeout);
 	faults -= config_need_range(fetch, "max-connections", 1, 1000000, &connections);
-	faults -= config_need_range(fetch, "max-header-size", 1024, 65536, &header);
+	faults -= config_need_range(fetch, "max-header-size", 1024, 1048576, &header);
 	faults -= config_need_range(fetch, "send-buffer", 0, 1 << 30, &buffer);
 	limits->max_connections = ((size_t)connections + config->workers - 1) / config->workers;
 	limits->max_header_size = (size_t)header;

@@ -18,6 +18,7 @@
 #define TURN_REQUESTS 32            /* and pipelined requests it may have answered */
 #define SKIPPED_BODY_MAX (1u << 20) /* bytes of a request's body that are read over to keep the connection */
 #define LINGER_S 2.0                /* for the peer to close after the last response */
+#define INPUT_FIRST 16384u          /* bytes of room for input at first: most heads are much shorter than the longest */
 
 /* Bytes that the kernel takes of a response before the peer has room for them. Much of it spares wake-ups, but slow peers
  * hold all of it: so the more responses are under way, the less each gets. */
@@ -35,7 +36,8 @@ struct fetch_connection {
 	enum fetch_state state;
 	ev_io reader, writer;
 	ev_timer timer;
-	char *in;                /* limits.max_header_size bytes, or NULL while nothing is in it */
+	char *in;                /* in_size bytes, or NULL while nothing is in it */
+	size_t in_size;          /* at most limits.max_header_size */
 	size_t in_start, in_len; /* what was received and not yet taken */
 	size_t in_parsed;        /* of it, what the parser has seen without finding a whole head */
 	uint64_t skip;           /* bytes of a request's body to pass over */
@@ -192,14 +194,17 @@ static bool refuse_request(struct fetch_connection *connection, int status, cons
 	return exchange_began(connection);
 }
 
-/* True if what was received since the last look can have completed a head or shown a fault: a line has ended, it is the
- * first look, or there is no room for more. Saves parsing the same bytes over and over. */
+/* True if what was received since the last look completes a head (an empty line), or may show a fault and is as much as
+ * was seen before: so parsing takes time in proportion to the head, however small the pieces are in which it comes. */
 static bool worth_parsing(const struct fetch_connection *connection)
 {
-	const char *new = connection->in + connection->in_start + connection->in_parsed;
+	size_t from = connection->in_parsed > 3 ? connection->in_parsed - 3 : 0; /* the line may have been cut */
+	size_t len = connection->in_len - from;
+	const char *new = connection->in + connection->in_start + from;
 
-	return connection->in_parsed == 0 || connection->in_len >= connection->service->limits.max_header_size ||
-	       memchr(new, '\n', connection->in_len - connection->in_parsed);
+	return connection->in_len >= 2 * connection->in_parsed ||
+	       connection->in_len >= connection->service->limits.max_header_size || memmem(new, len, "\n\r\n", 3) ||
+	       memmem(new, len, "\n\n", 2);
 }
 
 /* Takes the next request from the input and begins its exchange. Returns true if there is more to do now. */
@@ -396,20 +401,36 @@ static void on_peer_ended(struct fetch_connection *connection)
 	}
 }
 
-/* Makes room behind the input. Returns the room in bytes: 0 if it is full or memory is exhausted. */
-static size_t input_room(struct fetch_connection *connection)
+/* Doubles the space for input, up to the longest head. Returns 0, or -1 if memory is exhausted. */
+static int grow_input(struct fetch_connection *connection)
 {
-	size_t cap = connection->service->limits.max_header_size;
+	size_t max = connection->service->limits.max_header_size;
+	size_t size = connection->in ? 2 * connection->in_size : INPUT_FIRST;
+	char *in;
 
-	if (!connection->in)
-		connection->in = malloc(cap);
-	if (!connection->in)
-		return 0;
+	size = size < max ? size : max;
+	in = realloc(connection->in, size);
+	if (!in)
+		return -1;
+	connection->in = in;
+	connection->in_size = size;
+	return 0;
+}
+
+/* Makes room behind the input, more than at first for a head that is longer, but not for pipelined requests. Returns the
+ * room in bytes, 0 if there is none, or -1 if memory is exhausted. */
+static ssize_t input_room(struct fetch_connection *connection)
+{
 	if (connection->in_start > 0) {
 		memmove(connection->in, connection->in + connection->in_start, connection->in_len);
 		connection->in_start = 0;
 	}
-	return cap - connection->in_len;
+	if (!connection->in || (connection->in_len == connection->in_size && !has_exchange(connection) &&
+				connection->in_size < connection->service->limits.max_header_size)) {
+		if (grow_input(connection) < 0)
+			return -1;
+	}
+	return (ssize_t)(connection->in_size - connection->in_len);
 }
 
 static void discard(struct fetch_connection *connection)
@@ -424,8 +445,7 @@ static void discard(struct fetch_connection *connection)
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 {
 	struct fetch_connection *connection = watcher->data;
-	size_t room;
-	ssize_t n;
+	ssize_t room, n;
 
 	(void)events;
 	if (connection->state == FETCH_LINGERING) {
@@ -433,14 +453,15 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 		return;
 	}
 	room = input_room(connection);
-	if (!room) {
-		if (!connection->in)
-			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_ERROR, "out of memory");
-		else
-			ev_io_stop(loop, &connection->reader); /* pipelined requests: enough of them for now */
+	if (room < 0) {
+		connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_ERROR, "out of memory");
 		return;
 	}
-	n = recv(connection->fd, connection->in + connection->in_len, room, MSG_DONTWAIT);
+	if (!room) {
+		ev_io_stop(loop, &connection->reader); /* pipelined requests: enough of them for now */
+		return;
+	}
+	n = recv(connection->fd, connection->in + connection->in_len, (size_t)room, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0) {

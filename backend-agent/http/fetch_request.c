@@ -120,6 +120,12 @@ static int on_headers_complete(http_parser *parser)
 	return 0;
 }
 
+/* The parser has a limit of its own, 80 KB, one for the whole process: what may be parsed here is said by the caller. */
+__attribute__((constructor)) static void lift_parser_limit(void)
+{
+	http_parser_set_max_header_size(UINT32_MAX);
+}
+
 static const http_parser_settings settings = {
 	.on_url = on_url,
 	.on_header_field = on_header_field,

@@ -9,7 +9,7 @@
 #include "text_span.h"
 #include "ticket_header.h"
 
-#define FETCH_REQUEST_FIELDS_MAX 100u
+#define FETCH_REQUEST_FIELDS_MAX 512u
 
 struct fetch_field {
 	struct text_span name, value;

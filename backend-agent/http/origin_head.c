@@ -6,6 +6,8 @@
 
 #include "text_span.h"
 
+#define FIELDS_FIRST 4096u /* bytes of room for fields at first */
+
 /* Fields that concern one connection only (RFC 9110 7.6.1), that we write ourselves, or that only nodes may say. */
 static const char *const dropped[] = {
 	"Connection", "Keep-Alive",        "Proxy-Connection", "Proxy-Authenticate", "TE",
@@ -154,17 +156,33 @@ static bool is_dropped(struct text_span name)
 	return name.len >= 5 && strncasecmp(name.data, "Disc-", 5) == 0;
 }
 
+/* Makes room for <len> bytes more of fields and the zero behind them. Returns 0, or -1 if memory is exhausted. */
+static int make_room(struct origin_head *head, size_t len)
+{
+	size_t size = head->fields ? head->fields_size : FIELDS_FIRST;
+	char *fields;
+
+	while (size < head->fields_len + len + 1)
+		size *= 2;
+	if (head->fields && size == head->fields_size)
+		return 0;
+	fields = realloc(head->fields, size);
+	if (!fields)
+		return -1;
+	head->fields = fields;
+	head->fields_size = size;
+	return 0;
+}
+
 static enum origin_head_status keep_field(struct origin_head *head, struct text_span name, struct text_span value)
 {
 	size_t len = name.len + 2 + value.len + 2;
 	char *at;
 
-	if (!head->fields)
-		head->fields = malloc(ORIGIN_HEAD_FIELDS_MAX + 1);
-	if (!head->fields)
-		return refuse(head, "out of memory");
 	if (len > ORIGIN_HEAD_FIELDS_MAX - head->fields_len)
 		return refuse(head, "its headers are too long");
+	if (make_room(head, len) < 0)
+		return refuse(head, "out of memory");
 	at = head->fields + head->fields_len;
 	memcpy(at, name.data, name.len);
 	memcpy(at + name.len, ": ", 2);
@@ -249,5 +267,5 @@ void origin_head_release(struct origin_head *head)
 {
 	free(head->fields);
 	head->fields = NULL;
-	head->fields_len = 0;
+	head->fields_len = head->fields_size = 0;
 }

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ORIGIN_HEAD_FIELDS_MAX 14336u /* bytes: leaves room for our own in a response's head */
+#define ORIGIN_HEAD_FIELDS_MAX 126976u /* bytes: leaves room for our own in a response's head */
 #define ORIGIN_HEAD_REASON_MAX 64u
 #define ORIGIN_HEAD_LISTED_MAX 512u
 #define ORIGIN_HEAD_ETAG_MAX 256u
@@ -28,7 +28,7 @@ struct origin_head {
 	bool has_date;
 	unsigned etags;
 	char *fields; /* the end-to-end fields, as lines that each end with CRLF, terminated; NULL: none */
-	size_t fields_len;
+	size_t fields_len, fields_size;
 	char listed[ORIGIN_HEAD_LISTED_MAX]; /* the values of Connection (RFC 9110 7.6.1), commas between them */
 	size_t listed_len;
 	const char *fault;

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#define RESPONSE_HEAD_MAX 16384 /* bytes */
+#define RESPONSE_HEAD_MAX 131072 /* bytes: more than HAProxy takes, whose tune.bufsize is 16384 unless raised */
 
 /* What a response says of itself. Fields left zero are not written. Texts belong to the caller. */
 struct response_head {

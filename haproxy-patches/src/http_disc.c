@@ -212,6 +212,21 @@ int http_disc_is_paced(const struct stream *s)
 	return 0;
 }
 
+/* Returns non-zero if what an agent has to know of the request of <s> fits into a frame of
+ * SPOP: nobody may be asked about a longer one.
+ */
+static int http_disc_may_ask(const struct stream *s)
+{
+	const struct htx *htx = htxbuf(&s->req.buf);
+	const struct htx_sl *sl = http_get_stline(htx);
+	struct http_hdr_ctx ctx = { .blk = NULL };
+	size_t size = sl ? istlen(htx_sl_req_uri(sl)) : 0;
+
+	while (http_find_header(htx, ist("host"), &ctx, 1))
+		size += istlen(ctx.value);
+	return size <= DISC_ASK_MAX;
+}
+
 /* Returns NULL if a request of stream <s> may get a lease, or the reason. */
 static const char *http_disc_refusal(struct stream *s)
 {
@@ -280,6 +295,8 @@ const char *http_disc_take_lease(struct stream *s, enum disc_keys keys)
 		http_disc_end(s); /* something was sent meanwhile */
 
 	why = http_disc_refusal(s);
+	if (!why && !http_disc_may_ask(s))
+		why = "too-long";
 	if (!why) {
 		disc->lease_id = _HA_ATOMIC_ADD_FETCH(&last_id, 1);
 		why = disc_conn_take_lease(http_disc_conn(s), keys, disc->lease_id);

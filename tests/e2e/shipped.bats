@@ -91,6 +91,28 @@ asks() {
 	rm "$SUITE/www/$name"
 }
 
+@test "path= and reason= survive the longest URL in the log" {
+	mode=splice
+	local long escaped
+	long=$(head -c 9000 /dev/zero | tr '\0' x)
+	escaped=$(head -c 9000 /dev/zero | tr '\0' '^')
+	fetch "/100k?long&$long"
+	body_is 100k
+	[[ $(line_long 'long&x*') == *" path=splice node=n"[12]" records=7 reason=-" ]]
+	# what is escaped in a log takes three characters
+	fetch "/100k?escaped&$escaped" --globoff
+	equal status "$status" 200
+	[[ $(line_long 'escaped&[^ ]*') == *" path=splice node=n"[12]" records=7 reason=-" ]]
+	fetch "/100k?toolong&$long$long"
+	equal status "$status" 400
+}
+
+# line_long REGEX: HAProxy's log line of /100k? with that query, of which it logs the beginning.
+line_long() {
+	wait_for_line "$LAB/haproxy.log" "\"GET /100k\\?$1" || return 1
+	grep -E "\"GET /100k\\?$1" "$LAB/haproxy.log" | tail -n 1
+}
+
 @test "HTTP/2 clients are served, and the log says why not by records" {
 	mode=splice
 	fetch '/100k?h2' --http2

@@ -16,6 +16,7 @@
 #define DISC_TICKET_LEN  32     /* hexadecimal digits */
 #define DISC_REASON_LEN  31
 #define DISC_ETAG_LEN    256    /* bytes of an entity tag, with its quotes */
+#define DISC_ASK_MAX     15360  /* bytes of target and Host that an SPOP frame of 16380 carries beside a lease */
 
 /* flags of struct disc_txn */
 #define DISC_TF_ANNOUNCED 0x00000001 /* the server announced records and they may follow */

@@ -146,6 +146,27 @@ static void more_fields_than_are_kept_are_told(void **state)
 	assert_true(request.has_more_fields);
 }
 
+/* The parser's library has a limit of its own, 80 KB. */
+static void head_may_be_as_long_as_the_caller_says(void **state)
+{
+	static const char begin[] = "GET /?", end[] = " HTTP/1.1\r\nHost: a\r\n\r\n";
+	const size_t target = 500000, len = sizeof(begin) - 1 + target + sizeof(end) - 1;
+	struct fetch_request request;
+	char *text = malloc(len + 1);
+	size_t consumed;
+
+	(void)state;
+	assert_non_null(text);
+	memcpy(text, begin, sizeof(begin) - 1);
+	memset(text + sizeof(begin) - 1, 'x', target);
+	memcpy(text + sizeof(begin) - 1 + target, end, sizeof(end));
+	assert_int_equal(fetch_request_parse(&request, text, len, len + 1, &consumed), FETCH_REQUEST_OK);
+	assert_int_equal(consumed, len);
+	assert_int_equal(request.target.len, target + 2);
+	assert_int_equal(fetch_request_parse(&request, text, len, len - 1, &consumed), FETCH_REQUEST_HEADERS_TOO_LONG);
+	free(text);
+}
+
 static void whole_head_is_read_wherever_it_is_cut(void **state)
 {
 	size_t len = sizeof(full) - 1, consumed;
@@ -276,6 +297,7 @@ int main(void)
 		cmocka_unit_test(more_fields_than_are_kept_are_told),
 		cmocka_unit_test(unknown_method_and_version_have_their_status),
 		cmocka_unit_test(too_long_a_head_is_told_by_its_part),
+		cmocka_unit_test(head_may_be_as_long_as_the_caller_says),
 		cmocka_unit_test(whole_head_is_read_wherever_it_is_cut),
 		cmocka_unit_test(nothing_behind_the_head_is_taken),
 		cmocka_unit_test(bodies_and_persistence_are_told),

@@ -126,7 +126,7 @@ static void numbers_out_of_range_are_named(void **state)
 		      "%:5: keep-alive-timeout: 0 is not between 0.1 and 86400 seconds\n"
 		      "%:6: header-timeout: 1e+09 is not between 0.1 and 3600 seconds\n"
 		      "%:7: max-connections: -1 is not between 1 and 1000000\n"
-		      "%:8: max-header-size: 10 is not between 1024 and 65536\n"
+		      "%:8: max-header-size: 10 is not between 1024 and 1048576\n"
 		      "%:9: send-buffer: -1 is not between 0 and 1073741824\n");
 	assert_faults(GOOD "offload { min-size = 0\n ticket-wait = 2.0\n max-waiting = 0 }\n",
 		      "%:4: min-size: 0 is not between 1 and 1099511627776\n"
@@ -401,7 +401,7 @@ static void defaults_are_those_of_the_manual(void **state)
 	assert_true(config.grace == 30 && config.limits.keep_alive_timeout == 60 && config.limits.header_timeout == 5 &&
 		    config.limits.send_timeout == 600 && config.limits.ticket_wait == 1);
 	assert_int_equal(config.limits.max_connections, 10000);
-	assert_int_equal(config.limits.max_header_size, 16384);
+	assert_int_equal(config.limits.max_header_size, 131072);
 	assert_int_equal(config.limits.offload_min_size, 65536);
 	assert_int_equal(config.tickets.max_waiting, 10000);
 	assert_int_equal(config.seal, AEAD_SETTING_AUTO);

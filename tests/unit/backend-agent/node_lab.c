@@ -181,7 +181,7 @@ int lab_open(void **state)
 			   .header_timeout = 20,
 			   .send_timeout = 20,
 			   .ticket_wait = TICKET_WAIT,
-			   .max_header_size = 4096,
+			   .max_header_size = 65536,
 			   .max_connections = 8,
 			   .offload_min_size = MIN_SIZE},
 		.content = &lab->content,

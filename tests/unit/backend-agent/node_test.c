@@ -71,6 +71,26 @@ static void garbage_on_the_fetch_hop_is_answered_400_and_closed(void **state)
 	assert_header(lab, "Connection", "close");
 }
 
+/* More than the room that input has at first. Nothing of it is lost, and another byte would be too many. */
+static void head_of_the_longest_size_is_read(void **state)
+{
+	static const char begin[] = "GET /small.bin?", end[] = " HTTP/1.1\r\nHost: a\r\n\r\n";
+	const size_t max = 65536, filler = max - (sizeof(begin) - 1) - (sizeof(end) - 1);
+	struct lab *lab = *state;
+	char *text = malloc(max + 2);
+
+	assert_non_null(text);
+	for (size_t more = 0; more < 2; more++) {
+		memcpy(text, begin, sizeof(begin) - 1);
+		memset(text + sizeof(begin) - 1, 'x', filler + more);
+		memcpy(text + sizeof(begin) - 1 + filler + more, end, sizeof(end));
+		client_send(lab, text);
+		run_until(lab->loop, response_is_whole, lab, "a response");
+		assert_status(lab, more ? "HTTP/1.1 431 " : "HTTP/1.1 200 ");
+	}
+	free(text);
+}
+
 static void ticket_that_is_no_ticket_is_answered_400(void **state)
 {
 	struct lab *lab = *state;
@@ -518,6 +538,7 @@ int main(void)
 		LAB_TEST(unknown_protocol_version_closes_the_channel),
 		LAB_TEST(garbage_frame_closes_the_channel),
 		LAB_TEST(garbage_on_the_fetch_hop_is_answered_400_and_closed),
+		LAB_TEST(head_of_the_longest_size_is_read),
 		LAB_TEST(ticket_that_is_no_ticket_is_answered_400),
 		LAB_TEST(offer_then_fetch_is_spliced),
 		LAB_TEST(fetch_then_offer_is_spliced),
