@@ -192,14 +192,14 @@ static int disc_fetch_reason(const struct arg *args, struct sample *smp, const c
 }
 
 /* disc_direct: boolean, the client's connection could be handed off to the agent, and nothing
- * limits its bandwidth
+ * is configured that only we can do to its packets
  */
 static int disc_fetch_direct(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
 	struct connection *conn = smp->sess ? objt_conn(smp->sess->origin) : NULL;
 
 	smp->data.type = SMP_T_BOOL;
-	smp->data.u.sint = conn && disc_handoff_ready(conn) && !(smp->strm && http_disc_is_paced(smp->strm));
+	smp->data.u.sint = conn && disc_handoff_ready(conn) && !(smp->strm && http_disc_must_send(smp->strm));
 	smp->flags = SMP_F_VOL_TEST;
 	return 1;
 }

@@ -16,6 +16,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <haproxy/api.h>
 #include <haproxy/channel.h>
 #include <haproxy/check.h>
@@ -198,18 +201,44 @@ static int http_disc_has_body_filter(struct stream *s)
 	return 0;
 }
 
-/* Returns non-zero if a filter may pace the response of <s>, which is impossible unless its
- * records pass through us.
+/* Returns non-zero if packets sent on the socket of <conn> bear a DSCP or a mark which were
+ * set on it ("set-fc-tos", "set-fc-mark").
  */
-int http_disc_is_paced(const struct stream *s)
+static int http_disc_is_marked(const struct connection *conn)
 {
+	const int fd = conn->handle.fd;
+	int value;
+	socklen_t len;
+
+	value = 0, len = sizeof(value);
+	if (getsockopt(fd, IPPROTO_IP, IP_TOS, &value, &len) == 0 && value)
+		return 1;
+#ifdef IPV6_TCLASS
+	value = 0, len = sizeof(value);
+	if (getsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &value, &len) == 0 && value)
+		return 1;
+#endif
+#ifdef SO_MARK
+	value = 0, len = sizeof(value);
+	if (getsockopt(fd, SOL_SOCKET, SO_MARK, &value, &len) == 0 && value)
+		return 1;
+#endif
+	return 0;
+}
+
+/* Returns non-zero if the records of the response of <s> have to be sent by us since others
+ * would not do what is configured here: a filter may pace them, or their packets are marked.
+ */
+int http_disc_must_send(const struct stream *s)
+{
+	const struct connection *conn = http_disc_conn(s);
 	struct filter *filter;
 
 	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
 		if (http_disc_is_bwlim(filter))
 			return 1;
 	}
-	return 0;
+	return conn && conn_ctrl_ready(conn) && http_disc_is_marked(conn);
 }
 
 /* Returns non-zero if what an agent has to know of the request of <s> fits into a frame of
@@ -1067,7 +1096,7 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	srv_conn = sc_conn(s->scb);
 	lease->chunked = !!(disc->flags & DISC_TF_DIRECT);
 	/* without the agent, nobody will move the connection, and the records come to us */
-	if (!disc_handoff_ready(conn) || http_disc_is_paced(s))
+	if (!disc_handoff_ready(conn) || http_disc_must_send(s))
 		disc->flags &= ~DISC_TF_DIRECT;
 	if (disc->flags & DISC_TF_DIRECT) {
 		lease->direct = 1;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # HAProxy's "filter bwlim-out": bodies are offloaded all the same, and the records pass at the pace of the limit. On the direct path
-# nobody could keep it, so they take the splice path. The least time that a body may take is asserted, never the most.
+# nobody could keep it, so they take the splice path, and so do bodies whose packets HAProxy's rules mark. The least time that a body may take is asserted, never the most.
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
@@ -56,6 +56,16 @@ passes_through() {
 	at_least "milliseconds for 6 MB" $(($(date +%s%3N) - began)) 1500
 	many_are /2m /2m /2m
 	logged_times 3 "path=$([ "$mode" = plain ] && echo proxy || echo splice)"
+}
+
+@test_each_mode "a DSCP that a rule for requests or responses sets" {
+	local port=$MARKED_PORT path
+	for path in /100k '/100k?late'; do
+		fetch "$path"
+		equal status "$status" 200
+		body_is 100k
+		passes_through
+	done
 }
 
 @test_each_mode "one connection goes on after paced bodies" {

@@ -26,7 +26,7 @@ extern struct disc_counters disc_counters;
 const char *http_disc_take_lease(struct stream *s, enum disc_keys keys);
 struct disc_lease *http_disc_lease(struct stream *s);
 int http_disc_is_rule(const struct act_rule *rule);
-int http_disc_is_paced(const struct stream *s);
+int http_disc_must_send(const struct stream *s);
 
 void http_disc_clean_headers(struct htx *htx);
 void http_disc_forward_request(struct stream *s, struct htx *htx);
