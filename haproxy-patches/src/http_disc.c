@@ -407,13 +407,13 @@ void http_disc_replied(struct stream *s)
 
 /* Called when a message of <size> bytes at <area> will not reach the agent that it was
  * encoded for: if it has the TX state of the lease of <s>, which is given away once, nobody
- * got that.
+ * got that. One which was wiped is not looked for : zeroes are found everywhere.
  */
 void http_disc_unsent(struct stream *s, const void *area, size_t size)
 {
 	struct disc_lease *lease = http_disc_lease(s);
 
-	if (lease && lease->exported && my_memmem(area, size, lease->wire, sizeof(lease->wire)))
+	if (lease && lease->exported && lease->wire[0] && my_memmem(area, size, lease->wire, sizeof(lease->wire)))
 		disc_lease_unexport(lease);
 }
 
