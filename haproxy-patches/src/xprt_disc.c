@@ -162,7 +162,9 @@ const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, u
 		return "tls";
 	if (global_ssl.hard_max_record && global_ssl.hard_max_record < DISC_RECORD_MAX)
 		return "maxrecord"; /* the records of a lease are full ones */
-	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS | CO_FL_EARLY_SSL_HS | CO_FL_ERROR))
+	if (conn->flags & CO_FL_ERROR)
+		return "closed";
+	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS | CO_FL_EARLY_SSL_HS))
 		return "handshake";
 	tls_ctx = ctx ? ctx->tls_ctx : conn->xprt_ctx;
 	/* unsent output of a previous response? */

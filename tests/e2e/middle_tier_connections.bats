@@ -153,3 +153,20 @@ leased_before() {
 @test_each_mode "no server or backend still counts a session" {
 	wait_until nothing_left || { sessions_left; return 1; }
 }
+
+@test_each_mode "clients that close their side and read on" {
+	local closing version
+	for closing in "half-close" "notify half-close" "notify"; do
+		for version in "" --tls12; do
+			tls_client $version --rcvbuf 8192 cork "get:$(refer /internal/100k)" send $closing uncork response eof
+			equal "exit status" "$client_status" 0
+			client_said "^body 102400 $(sum_of 100k)$"
+			client_said '^eof close_notify$'
+			tls_client $version --rcvbuf 8192 "get:$(refer /internal/10m)" send final body:300000 $closing rest eof
+			equal "exit status" "$client_status" 0
+			client_said "^body 10485760 $(sum_of 10m)$"
+			client_said '^eof close_notify$'
+			path_is "${mode/plain/proxy}"
+		done
+	done
+}

@@ -64,6 +64,26 @@ meanwhile() {
 	client_said "^body 1 $(sum_of 1)$"
 }
 
+# Without the option it would get the body: half_close.bats.
+@test_each_mode "closing its side: HAProxy gives the request up, as the option says" {
+	local closing version number=0
+	for version in "" --tls12; do
+		for closing in "half-close" "notify half-close" "notify"; do
+			: $((number++))
+			rm -f "$LAB/release" "$WORK/go"
+			tls_client_in_background $version "get:/100k?fake=waits-for-release&id=closes-$mode-$number" send "wait:$WORK/go" $closing response eof
+			wait_until fake_saw "&id=closes-$mode-$number "
+			: >"$WORK/go"
+			tls_client_wait
+			: >"$LAB/release"
+			equal "exit status" "$client_status" 0
+			client_said '^status 400 '
+			client_said '^eof close_notify$'
+			equal end "$(logged end)" CH--
+		done
+	done
+}
+
 @test_each_mode "going away: the node's work is in vain, and nothing else" {
 	local version
 	for version in "" --tls12; do

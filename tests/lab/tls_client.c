@@ -20,7 +20,9 @@
  *   abort           reset the connection               close          close_notify, then close
  *   touch:FILE      create FILE                        wait:FILE      until FILE exists
  *   pause:MS        that many milliseconds, for what the server does by time
- *   half-close      FIN without close_notify; reading goes on
+ *   notify          close_notify; reading goes on      half-close      FIN; reading goes on
+ *   garbage         a record that cannot be decrypted
+ *   cork            hold what follows back ...         uncork          ... which leaves in one piece
  *
  * "headers" prints "status 200 length 100", "rest" prints "body 100 <sha256>" or "cut 42 of 100 <sha256> <how>" (and
  * then ends with exit 4), "eof" one of "eof close_notify", "eof unclean", "eof reset", "eof data", "eof tls-error".
@@ -336,6 +338,29 @@ static void reset(struct client *client)
 	_exit(0);
 }
 
+static void notify(struct client *client)
+{
+	if (SSL_shutdown(client->ssl) < 0)
+		fail(4, "close_notify could not be sent");
+	printf("notify\n");
+}
+
+static void send_garbage(struct client *client)
+{
+	static const uint8_t record[5 + 64] = {SSL3_RT_APPLICATION_DATA, 3, 3, 0, 64};
+
+	if (write(client->fd, record, sizeof(record)) != (ssize_t)sizeof(record))
+		fail(4, "garbage: %s", strerror(errno));
+	printf("garbage\n");
+}
+
+static void cork(struct client *client, int on)
+{
+	if (setsockopt(client->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)) != 0)
+		fail(1, "TCP_CORK: %s", strerror(errno));
+	printf("%s\n", on ? "cork" : "uncork");
+}
+
 static void half_close(struct client *client)
 {
 	if (shutdown(client->fd, SHUT_WR) != 0)
@@ -399,6 +424,14 @@ static void do_step(struct client *client, const char *step)
 		read_eof(client);
 	else if (strcmp(step, "abort") == 0)
 		reset(client);
+	else if (strcmp(step, "notify") == 0)
+		notify(client);
+	else if (strcmp(step, "garbage") == 0)
+		send_garbage(client);
+	else if (strcmp(step, "cork") == 0)
+		cork(client, 1);
+	else if (strcmp(step, "uncork") == 0)
+		cork(client, 0);
 	else if (strcmp(step, "half-close") == 0)
 		half_close(client);
 	else if (strncmp(step, "touch:", 6) == 0)
