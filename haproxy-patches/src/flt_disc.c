@@ -421,6 +421,12 @@ void flt_disc_replied(struct stream *s)
 	http_disc_replied(s);
 }
 
+/* Called when <s> is about to be shut down for reason <why> (SF_ERR_*). */
+void flt_disc_shutdown(struct stream *s, int why)
+{
+	http_disc_shutdown(s, why);
+}
+
 /* Called when a message of <size> bytes at <area>, which was encoded for an agent, will not be
  * sent.
  */

@@ -1161,6 +1161,25 @@ static const struct disc_lease *http_disc_direct_lease(const struct stream *s)
 	return (lease && lease->id == disc->lease_id) ? lease : NULL;
 }
 
+/* Called when <s> is about to be shut down for reason <why> (SF_ERR_*): by an administrator,
+ * with its server, or with the process. If records are to follow, the client's connection is
+ * given up at once: these may come from another host, or wait in a pipe for a client which
+ * does not read, so that the end of the server's connection does not end the stream.
+ */
+void http_disc_shutdown(struct stream *s, int why)
+{
+	const struct disc_txn *disc = http_disc_txn(s);
+	const struct connection *conn = http_disc_conn(s);
+	const struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
+
+	if (!disc || !(disc->flags & DISC_TF_PASSED) || !lease || lease->id != disc->lease_id ||
+	    lease->state < DISC_LS_ACCEPTED)
+		return;
+	if (!(s->flags & SF_ERR_MASK))
+		s->flags |= why;
+	s->scf->flags |= SC_FL_ERROR;
+}
+
 /* Called before the body of the response of <s> is looked at. If it takes the direct path,
  * an error or the silence of the server has no consequences: the agent tells how it ends,
  * and when all of it was written, it ends even if the server cannot tell so any more.

@@ -44,6 +44,7 @@ lab_prepare() {
 		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
 		[hard_maxrecord]=       # and tune.ssl.hard-maxrecord
+		[hard_stop]=60s         # HAProxy's hard-stop-after
 		[keys]=${lab_keys:-${DISC_KEYS:-connection}} # HAProxy's disc-lease keys, TLS 1.3's
 		[direct]=               # more fields of disc-spoa's section direct
 		[node_direct]=          # and of the nodes'
@@ -78,7 +79,7 @@ lab_prepare() {
 		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE N1_SERVER_ADDRESS=$LAB_ADDRESS N2_SERVER_ADDRESS=$LAB_ADDRESS
 	fi
 	export N1_SERVER_ADDRESS N2_SERVER_ADDRESS
-	SERVER_TIMEOUT=${set[server_timeout]} CLIENT_TIMEOUT=${set[client_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]}
+	SERVER_TIMEOUT=${set[server_timeout]} CLIENT_TIMEOUT=${set[client_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]} HARD_STOP_AFTER=${set[hard_stop]}
 	AGENT_TIMEOUT=${set[agent_timeout]} RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
 	# With a direct section disc-spoa has one worker.
 	[ -z "$LAB_NETWORK" ] || set[workers]=1
@@ -90,7 +91,7 @@ lab_prepare() {
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
 	[ -z "${set[hash]}" ] || export LAB_HASH=1
 	[ -z "$LAB_HARD_MAXRECORD" ] || export LAB_HARD_MAXRECORD
-	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD RETRIES REDISPATCH AGENT_TIMEOUT
+	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD HARD_STOP_AFTER RETRIES REDISPATCH AGENT_TIMEOUT
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)${DISC_FLAVOUR:+.$DISC_FLAVOUR}
 	export DISC_PROOF_LOG=$LAB/proofs

@@ -60,10 +60,12 @@ static inline void flt_disc_wipe(const struct stream *s, void *area, size_t size
 
 #ifdef USE_OPENSSL_WOLFSSL
 void flt_disc_replied(struct stream *s);
+void flt_disc_shutdown(struct stream *s, int why);
 void flt_disc_unsent(struct stream *s, const void *area, size_t size);
 int flt_disc_awaits_response(const struct stream *s);
 #else
 static inline void flt_disc_replied(struct stream *s) { }
+static inline void flt_disc_shutdown(struct stream *s, int why) { }
 static inline void flt_disc_unsent(struct stream *s, const void *area, size_t size) { }
 static inline int flt_disc_awaits_response(const struct stream *s) { return 0; }
 #endif

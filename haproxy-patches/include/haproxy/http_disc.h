@@ -34,6 +34,7 @@ int http_disc_check_response(struct stream *s, struct htx *htx);
 int http_disc_accept_response(struct stream *s, struct htx *htx);
 void http_disc_fail_response(struct stream *s);
 int http_disc_hold_response(struct stream *s);
+void http_disc_shutdown(struct stream *s, int why);
 void http_disc_count(struct stream *s);
 void http_disc_replied(struct stream *s);
 void http_disc_unsent(struct stream *s, const void *area, size_t size);
