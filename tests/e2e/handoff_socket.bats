@@ -389,7 +389,7 @@ shut_session() {
 @test "a connection which HAProxy gives up is neither shut down nor reset while the agent holds it" {
 	untouched cL-- direct-holds true
 	patient_haproxy
-	# Once the server's part is over, HAProxy has no session to shut down.
+	untouched KL-- direct-holds shut_session
 	untouched KC-- direct-holds-early shut_session
 	untouched ID-- direct-dies-holding true
 }
