@@ -26,6 +26,12 @@
 #define UNSENT_MIN (32 << 10)
 #define UNSENT_OF_WORKER (8 << 20)
 
+/* With so many under way that each gets the least, what is in flight of each is bounded too: a peer whose window was larger
+ * than its memory has it sent again, and the kernel holds it. Together they still have 12 MB and more in flight. */
+#define MANY_SEND_BUFFER (48 << 10)
+#define FEW_SEND_BUFFER \
+	(1 << 20) /* of a connection that was bounded, once there are fewer; net.core.wmem_max is less */
+
 enum fetch_state { FETCH_IDLE, FETCH_READING, FETCH_ASKING, FETCH_WAITING, FETCH_SENDING, FETCH_LINGERING };
 
 struct fetch_connection {
@@ -44,6 +50,7 @@ struct fetch_connection {
 	bool peer_ended;         /* it sends nothing more */
 	bool bounded;            /* in FETCH_SENDING: <unsent> was looked at */
 	int unsent;              /* TCP_NOTSENT_LOWAT of the socket; 0: not set */
+	int send_buffer;         /* SO_SNDBUF that was set; 0: the kernel tunes it */
 	struct fetch_exchange exchange;
 };
 
@@ -265,6 +272,14 @@ static void reset_when_closed(const struct fetch_connection *connection)
 		log_warning("a fetch connection cannot be reset: %s", strerror(errno));
 }
 
+/* Best effort: a refusal only costs memory, or speed. */
+static void set_send_buffer(struct fetch_connection *connection, int size)
+{
+	if (size != connection->send_buffer &&
+	    setsockopt(connection->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0)
+		connection->send_buffer = size;
+}
+
 /* Bounds what the kernel holds of a body that this process produces. */
 static void bound_unsent(struct fetch_connection *connection)
 {
@@ -280,6 +295,12 @@ static void bound_unsent(struct fetch_connection *connection)
 	if (unsent != connection->unsent &&
 	    setsockopt(connection->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)) == 0)
 		connection->unsent = unsent;
+	if (connection->service->limits.send_buffer)
+		return;
+	if (unsent == UNSENT_MIN)
+		set_send_buffer(connection, MANY_SEND_BUFFER);
+	else if (connection->send_buffer)
+		set_send_buffer(connection, FEW_SEND_BUFFER);
 }
 
 /* Sends on. Returns true if the response is out and the connection goes on with the next request. */
