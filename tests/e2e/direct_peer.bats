@@ -9,11 +9,11 @@ lab_network=1
 
 CLAIMED=203.0.113.7
 CLAIMED6=2001:db8:77::7
-# disc-spoa.conf.in passes this one.
 CLAIMED_PASSED=203.0.113.99
 
 setup_file() {
-	lab_start config=lab.cfg+direct_peer.cfg
+	lab_start config=lab.cfg+direct_peer.cfg \
+		routes="route \"claimed\" { client = {\"$CLAIMED_PASSED\"} action = \"pass\" }"
 }
 
 teardown_file() {

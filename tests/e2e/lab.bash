@@ -26,6 +26,7 @@ lab_prepare() {
 	local -A set=(
 		[config]=lab.cfg        # HAProxy configuration files, "+"-separated, tests/e2e/ unless absolute
 		[agent_config]=disc-spoa.conf.in
+		[routes]=               # more routes of disc-spoa, before the others
 		[arguments]=            # more arguments of the SPOE message
 		[fake]=                 # non-empty: HAProxy fetches through tests/lab/fake_node
 		[threads]=2
@@ -55,8 +56,8 @@ lab_prepare() {
 		set[${i%%=*}]=${i#*=}
 	done
 
-	AGENT_CONFIG=${set[agent_config]} SPOE_ARGUMENTS=${set[arguments]}
-	export AGENT_CONFIG SPOE_ARGUMENTS
+	AGENT_CONFIG=${set[agent_config]} SPOE_ARGUMENTS=${set[arguments]} MORE_ROUTES=${set[routes]}
+	export AGENT_CONFIG SPOE_ARGUMENTS MORE_ROUTES
 	HAPROXY_CONFIG=${set[config]} LAB_DIRECT=${set[direct]} LAB_NODE_DIRECT=${set[node_direct]}
 	LAB_WIRE=${set[wire]}
 	if [ -n "${lab_network:-}" ]; then
