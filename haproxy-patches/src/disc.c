@@ -19,6 +19,7 @@
 #include <haproxy/errors.h>
 #include <haproxy/http_disc.h>
 #include <haproxy/http_rules.h>
+#include <haproxy/proxy.h>
 #include <haproxy/sample.h>
 #include <haproxy/session-t.h>
 #include <haproxy/ssl_sock.h>
@@ -80,23 +81,20 @@ static enum act_parse_ret disc_parse_lease(const char **args, int *orig_arg, str
 }
 
 #ifdef USE_OPENSSL_WOLFSSL
-/* Tells which settings contradict the rules. Returns ERR_*. */
-static int disc_check_config(void)
+/* Tells which settings contradict the rules "disc-lease" of <px>. Returns ERR_*. */
+int http_disc_check_proxy(const struct proxy *px)
 {
-	if (!disc_configured)
-		return ERR_NONE;
 	if (global_ssl.hard_max_record && global_ssl.hard_max_record < DISC_RECORD_MAX) {
-		ha_warning("config : no 'disc-lease' rule will get a lease, since 'tune.ssl.hard-maxrecord' is %u : "
-		           "the records of a lease are of %u bytes.\n", global_ssl.hard_max_record, DISC_RECORD_MAX);
+		ha_warning("config : %s '%s' : no 'disc-lease' rule will get a lease, since 'tune.ssl.hard-maxrecord' is %u : "
+		           "the records of a lease are of %u bytes.\n", proxy_type_str(px), px->id,
+		           global_ssl.hard_max_record, DISC_RECORD_MAX);
 		return ERR_WARN;
 	}
 	if (global_ssl.max_record && global_ssl.max_record < DISC_RECORD_MAX)
-		ha_notice("config : 'tune.ssl.maxrecord' does not apply to bodies served by means of 'disc-lease', "
-		          "whose records are of %u bytes.\n", DISC_RECORD_MAX);
+		ha_notice("config : %s '%s' : 'tune.ssl.maxrecord' does not apply to bodies served by means of 'disc-lease', "
+		          "whose records are of %u bytes.\n", proxy_type_str(px), px->id, DISC_RECORD_MAX);
 	return ERR_NONE;
 }
-
-REGISTER_POST_CHECK(disc_check_config);
 #endif
 
 static struct action_kw_list disc_req_actions = {

@@ -534,7 +534,7 @@ static int flt_disc_check_proxy(struct proxy *px)
 		px->be_req_ana |= AN_REQ_FLT_START_BE | AN_REQ_FLT_XFER_DATA | AN_REQ_FLT_END;
 		px->be_rsp_ana |= AN_RES_FLT_START_BE | AN_RES_FLT_XFER_DATA | AN_RES_FLT_END;
 	}
-	return ERR_NONE;
+	return (rules & FLT_DISC_LEASE) ? http_disc_check_proxy(px) : ERR_NONE;
 }
 
 REGISTER_POST_PROXY_CHECK(flt_disc_check_proxy);

@@ -26,6 +26,7 @@ extern struct disc_counters disc_counters;
 const char *http_disc_take_lease(struct stream *s, enum disc_keys keys);
 struct disc_lease *http_disc_lease(struct stream *s);
 int http_disc_is_rule(const struct act_rule *rule);
+int http_disc_check_proxy(const struct proxy *px);
 int http_disc_must_send(const struct stream *s);
 
 void http_disc_clean_headers(struct htx *htx);
@@ -70,6 +71,7 @@ static inline int http_disc_may_replay(const struct stream *s)
 #else /* DiSC needs wolfSSL: there are no leases, and nothing to be done */
 
 static inline int http_disc_is_rule(const struct act_rule *rule) { return 0; }
+static inline int http_disc_check_proxy(const struct proxy *px) { return 0; }
 static inline void http_disc_clean_headers(struct htx *htx) { }
 static inline void http_disc_forward_request(struct stream *s, struct htx *htx) { }
 static inline int http_disc_check_response(struct stream *s, struct htx *htx) { return 1; }
