@@ -65,7 +65,7 @@ static cfg_opt_t origin_options[] = {
 };
 
 static cfg_opt_t offload_options[] = {
-	CFG_INT("min-size", 65536, CFGF_NONE),
+	CFG_INT("min-size", 0, CFGF_NODEFAULT), /* refused */
 	CFG_FLOAT("ticket-wait", 1.0, CFGF_NONE),
 	CFG_INT("max-waiting", 10000, CFGF_NONE),
 	CFG_END(),
@@ -304,14 +304,14 @@ static int check_content(struct node_config *config, cfg_t *tree)
 
 static int check_offload(struct node_config *config, cfg_t *offload)
 {
-	long min_size = 0, max_waiting = 1;
+	long max_waiting = 1;
 	double wait = 1.0;
 	int faults = 0;
 
-	faults -= config_need_range(offload, "min-size", 1, 1L << 40, &min_size);
+	if (cfg_size(offload, "min-size"))
+		faults -= config_fault(offload, "min-size", "is the agent's now: splice-min in disc-spoa.conf");
 	faults -= need_seconds(offload, "ticket-wait", 0.01, 1.0, &wait);
 	faults -= config_need_range(offload, "max-waiting", 1, 1000000, &max_waiting);
-	config->limits.offload_min_size = (uint64_t)min_size;
 	config->limits.ticket_wait = wait;
 	config->tickets = (struct ticket_limits){
 		.wait_s = wait,

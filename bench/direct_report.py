@@ -2,7 +2,6 @@
 """What bench/direct saw: tables, verdicts, CSV and plot."""
 import csv
 import os
-import re
 
 import lab
 import plot
@@ -126,11 +125,6 @@ def crossover(sizes, base):
     return points[0][0]
 
 
-def shipped_min_size():
-    match = re.search(r"min-size = ([0-9]+)", open(f"{lab.ROOT}/config/disc-spoa.conf").read())
-    return f" (shipped: {match[1]})" if match else ""
-
-
 def judge_crossover(sizes):
     print()
     for base in ("splice", "relay"):
@@ -140,8 +134,8 @@ def judge_crossover(sizes):
     size = crossover(sizes, "splice")
     if size:
         # The next power of two.
-        print(f"  Suggested for path = \"auto\": direct.min-size = {1 << (round(size) - 1).bit_length()}"
-              f"{shipped_min_size()}.")
+        print(f"  Suggested for path = \"auto\": direct-min = {1 << (round(size) - 1).bit_length()}"
+              f" (shipped: {lab.shipped('direct-min')}).")
 
 
 def show_cycles(seen):

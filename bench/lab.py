@@ -239,6 +239,14 @@ def conditions(network="on a loopback"):
             "HAProxy with one thread")
 
 
+def shipped(field):
+    """What config/disc-spoa.conf says of <field>, as text."""
+    match = re.search(rf"^{field} = ([0-9]+)", open(f"{ROOT}/config/disc-spoa.conf").read(), re.M)
+    if not match:
+        raise Failure(f"config/disc-spoa.conf does not set {field}")
+    return match[1]
+
+
 def machine():
     """One line: when and on what."""
     names = re.findall(r"^model name\s*: (.*)$", open("/proc/cpuinfo").read(), re.M)

@@ -6,6 +6,9 @@
 
 #include "spoa_config_routes.h"
 
+/* From about these sizes on the paths cost this host less CPU: make bench-splice, make bench-direct */
+#define DEFAULT_SPLICE_MIN 163840
+#define DEFAULT_DIRECT_MIN 2097152
 #define NAME_MAX_LEN 128 /* of nodes and servers: bounds the size of an ACK */
 
 static cfg_opt_t spop_options[] = {
@@ -51,6 +54,8 @@ static cfg_opt_t pool_options[] = {
 static cfg_opt_t root_options[] = {
 	CFG_INT("workers", 1, CFGF_NONE),
 	CFG_INT("changed-hold", 60, CFGF_NONE),
+	CFG_INT("splice-min", DEFAULT_SPLICE_MIN, CFGF_NONE),
+	CFG_INT("direct-min", DEFAULT_DIRECT_MIN, CFGF_NONE),
 	CFG_SEC("spop", spop_options, CFGF_NONE),
 	CFG_SEC("admin", admin_options, CFGF_NONE),
 	CFG_SEC("log", config_log_options, CFGF_NONE),
@@ -248,6 +253,20 @@ static int read_pools(struct spoa_config *config, cfg_t *root)
 	return result;
 }
 
+static int read_routes(struct spoa_config *config, cfg_t *root)
+{
+	struct policy_sizes sizes = {.splice_min = DEFAULT_SPLICE_MIN, .direct_min = DEFAULT_DIRECT_MIN};
+	const struct spoa_config_routes_terms terms = {
+		.pools = config->pools,
+		.pool_count = config->pool_count,
+		.direct = config->direct.enabled,
+		.sizes = &sizes,
+	};
+	int result = spoa_config_sizes_read(&sizes, root, &sizes);
+
+	return result | spoa_config_routes_read(&config->policy, root, &terms);
+}
+
 static int read_root(struct spoa_config *config, cfg_t *root)
 {
 	int result = config_apply_log(root, "disc-spoa");
@@ -261,8 +280,7 @@ static int read_root(struct spoa_config *config, cfg_t *root)
 	if (config->node_count)
 		result |= read_tls(config, cfg_getsec(root, "tls"));
 	result |= read_pools(config, root);
-	result |= spoa_config_routes_read(&config->policy, root, config->pools, config->pool_count,
-					  config->direct.enabled);
+	result |= read_routes(config, root);
 	return result;
 }
 

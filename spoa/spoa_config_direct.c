@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DEFAULT_MIN_SIZE 2097152 /* from about here on it costs this host less than splicing: make bench-direct */
 #define DEFAULT_MAX_FLOWS 262144
 #define MAX_FLOWS_MAX 16777216
 #define GRACE_MAX_S 3600.
@@ -24,7 +23,7 @@ cfg_opt_t direct_options[] = {
 	CFG_STR("user", "", CFGF_NONE),
 	CFG_STR("group", "", CFGF_NONE),
 	CFG_STR_LIST("interface", "{}", CFGF_NONE),
-	CFG_INT("min-size", DEFAULT_MIN_SIZE, CFGF_NONE),
+	CFG_INT("min-size", 0, CFGF_NODEFAULT), /* refused */
 	CFG_INT("max-flows", DEFAULT_MAX_FLOWS, CFGF_NONE),
 	CFG_INT("max-failures", 3, CFGF_NONE),
 	CFG_FLOAT("retry-after", 30.0, CFGF_NONE),
@@ -104,16 +103,17 @@ static int read_seconds(cfg_t *section, const char *field, double min, double ma
 
 static int read_numbers(struct spoa_config_direct *settings, cfg_t *section)
 {
-	long min_size = 0, max_flows = 0, max_failures = 0;
-	int result = config_need_range(section, "min-size", 1, INT64_MAX, &min_size);
+	long max_flows = 0, max_failures = 0;
+	int result = 0;
 
+	if (cfg_size(section, "min-size"))
+		result = config_fault(section, "min-size", "is direct-min now, of a route or outside of all sections");
 	result |= config_need_range(section, "max-flows", 1, MAX_FLOWS_MAX, &max_flows);
 	result |= config_need_range(section, "max-failures", 1, 1000, &max_failures);
 	result |= read_seconds(section, "retry-after", 0., RETRY_AFTER_MAX_S, &settings->breaker.retry_after);
 	result |= read_seconds(section, "handoff-timeout", HANDOFF_TIMEOUT_MIN_S, HANDOFF_TIMEOUT_MAX_S,
 			       &settings->handoff_timeout);
 	result |= read_seconds(section, "grace", 5., GRACE_MAX_S, &settings->grace);
-	settings->min_size = (uint64_t)min_size;
 	settings->max_flows = (size_t)max_flows;
 	settings->breaker.max_failures = (unsigned)max_failures;
 	return result;

@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <sys/types.h>
 
 #include "address.h"
@@ -19,7 +18,6 @@ struct spoa_config_direct {
 	struct address socket; /* the handoff socket */
 	struct listener_owner owner;
 	const char **interfaces; /* NULL-terminated; its texts are the tree's */
-	uint64_t min_size;       /* bytes of plaintext from which "auto" means direct */
 	size_t max_flows;
 	struct breaker_settings breaker;
 	double grace;           /* seconds for connections that are still handed off when this agent ends */

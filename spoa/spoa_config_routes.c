@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BYTES_MAX (1L << 40)
+
 static cfg_opt_t argument_options[] = {
 	CFG_STR_LIST("is", "{}", CFGF_NONE),
 	CFG_STR_LIST("begins", "{}", CFGF_NONE),
@@ -28,6 +30,8 @@ cfg_opt_t spoa_route_options[] = {
 	CFG_SEC("argument", argument_options, CFGF_MULTI | CFGF_TITLE),
 	CFG_STR("percent-of", "clients", CFGF_NONE),
 	CFG_INT("percent", 100, CFGF_NONE),
+	CFG_INT("splice-min", 0, CFGF_NODEFAULT),
+	CFG_INT("direct-min", 0, CFGF_NODEFAULT),
 	CFG_END(),
 };
 
@@ -223,8 +227,21 @@ static int read_pool_name(struct policy_route *route, cfg_t *section, const stru
 	return config_fault(section, "pool", "there is no pool \"%s\"", name);
 }
 
-static int read_action(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count,
-		       bool direct)
+int spoa_config_sizes_read(struct policy_sizes *sizes, cfg_t *section, const struct policy_sizes *otherwise)
+{
+	long splice_min = (long)otherwise->splice_min, direct_min = (long)otherwise->direct_min;
+	int result = 0;
+
+	if (cfg_size(section, "splice-min"))
+		result |= config_need_range(section, "splice-min", 1, BYTES_MAX, &splice_min);
+	if (cfg_size(section, "direct-min"))
+		result |= config_need_range(section, "direct-min", 1, BYTES_MAX, &direct_min);
+	sizes->splice_min = (uint64_t)splice_min;
+	sizes->direct_min = (uint64_t)direct_min;
+	return result;
+}
+
+static int read_action(struct policy_route *route, cfg_t *section, const struct spoa_config_routes_terms *terms)
 {
 	const char *action = cfg_getstr(section, "action");
 	int result;
@@ -234,16 +251,16 @@ static int read_action(struct policy_route *route, cfg_t *section, const struct 
 	if (strcmp(action, "offload") != 0)
 		return config_fault(section, "action", "\"%s\" is neither offload nor pass", action);
 	route->offload = true;
-	result = read_path(route, section, direct);
-	if (read_pool_name(route, section, pools, pool_count) < 0)
+	result = read_path(route, section, terms->direct);
+	if (read_pool_name(route, section, terms->pools, terms->pool_count) < 0)
 		result = -1;
 	else if (route->path != POLICY_PATH_SPLICE)
-		result |= check_pool(section, cfg_getstr(section, "path"), &pools[route->pool]);
+		result |= check_pool(section, cfg_getstr(section, "path"), &terms->pools[route->pool]);
+	result |= spoa_config_sizes_read(&route->sizes, section, terms->sizes);
 	return result | read_share(route, section);
 }
 
-static int read_route(struct policy_route *route, cfg_t *section, const struct node_pool *pools, size_t pool_count,
-		      bool direct)
+static int read_route(struct policy_route *route, cfg_t *section, const struct spoa_config_routes_terms *terms)
 {
 	int result;
 
@@ -255,12 +272,11 @@ static int read_route(struct policy_route *route, cfg_t *section, const struct n
 	result |= read_clients(route, section);
 	result |= read_texts(section, "sni", host_fault, &route->snis, &route->sni_count);
 	result |= read_arguments(route, section);
-	result |= read_action(route, section, pools, pool_count, direct);
+	result |= read_action(route, section, terms);
 	return result;
 }
 
-int spoa_config_routes_read(struct policy *policy, cfg_t *root, const struct node_pool *pools, size_t pool_count,
-			    bool direct)
+int spoa_config_routes_read(struct policy *policy, cfg_t *root, const struct spoa_config_routes_terms *terms)
 {
 	unsigned size = cfg_size(root, "route");
 	int result = 0;
@@ -270,7 +286,7 @@ int spoa_config_routes_read(struct policy *policy, cfg_t *root, const struct nod
 		return config_fault(root, "route", "out of memory");
 	policy->count = size;
 	for (unsigned i = 0; i < size; i++)
-		result |= read_route(&policy->routes[i], cfg_getnsec(root, "route", i), pools, pool_count, direct);
+		result |= read_route(&policy->routes[i], cfg_getnsec(root, "route", i), terms);
 	return result;
 }
 

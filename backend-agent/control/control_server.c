@@ -162,6 +162,7 @@ static void on_offer(struct agent *agent, const struct control_offer *offer)
 	struct ticket_terms terms = {
 		.lease_id = offer->lease_id,
 		.channel = agent->number,
+		.splice_min = offer->splice_min,
 		.direct_min = offer->direct_min,
 		.continuation = {.etag = {offer->continuation_etag.data, offer->continuation_etag.len},
 				 .target = {offer->target.data, offer->target.len},

@@ -12,7 +12,7 @@
 #include "secret.h"
 
 #define NO_MEMORY "out of memory"
-#define TOO_SHORT "the body is shorter than offload.min-size"
+#define TOO_SHORT "the body is shorter than the agent's splice-min"
 
 static void report(struct fetch_exchange *exchange, uint64_t channel, enum control_outcome outcome, const char *reason)
 {
@@ -172,7 +172,7 @@ static const char *reason_to_refuse(const struct fetch_exchange *exchange, const
 		return reason;
 	if (offer->terms.continuation.etag.len)
 		return reason_to_refuse_continuation(exchange, &offer->terms.continuation);
-	return exchange->answer.length < exchange->service->limits.offload_min_size ? TOO_SHORT : NULL;
+	return exchange->answer.length < offer->terms.splice_min ? TOO_SHORT : NULL;
 }
 
 static void on_clone_fed(void *clone)

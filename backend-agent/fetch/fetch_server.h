@@ -21,7 +21,6 @@ struct fetch_limits {
 	double ticket_wait;        /* for the offer of a ticket */
 	size_t max_header_size;    /* of one request's head */
 	size_t max_connections;    /* of the worker */
-	uint64_t offload_min_size; /* shorter bodies are declined */
 	int send_buffer;           /* SO_SNDBUF; 0: the kernel's own tuning */
 };
 

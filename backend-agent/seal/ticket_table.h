@@ -39,7 +39,8 @@ struct ticket_limits {
 struct ticket_terms {
 	uint64_t lease_id;        /* HAProxy's, for logs */
 	uint64_t channel;         /* number of the control channel it came on */
-	uint64_t direct_min;      /* bytes of plaintext from which "direct" may be announced; 0: never */
+	uint64_t splice_min;      /* bytes of plaintext from which a body is sealed at all */
+	uint64_t direct_min;      /* and from which "direct" may be announced; 0: never */
 	struct ip_address client; /* other end of the connection */
 	/* For an Offer of a continuation: what it must be of. */
 	struct ticket_continuation {

@@ -90,6 +90,7 @@ static enum control_error encode_offer(const struct control_offer *offer, uint8_
 	packed.target = pack_text(offer->target);
 	packed.client = pack_text(offer->client);
 	packed.peer = pack_text(offer->peer);
+	packed.splice_min = offer->splice_min;
 	packed.direct_min = offer->direct_min;
 	packed.continuation_etag = pack_text(offer->continuation_etag);
 	packed.continuation_offset = offer->continuation_offset;
@@ -193,6 +194,7 @@ static enum control_error decode_offer(struct control_offer *offer, const Disc__
 	if (tx_state_decode(&offer->state, packed->tx_state.data, packed->tx_state.len) != TX_STATE_OK)
 		return CONTROL_BAD_TX_STATE;
 	offer->lease_id = packed->lease_id;
+	offer->splice_min = packed->splice_min;
 	offer->direct_min = packed->direct_min;
 	offer->continuation_offset = packed->continuation_offset;
 	offer->continuation_length = packed->continuation_length;

@@ -69,7 +69,8 @@ struct control_offer {
 	struct control_text client;            /* numeric address of the client, as HAProxy was told */
 	struct control_text peer;              /* of the other end of its TCP connection; empty: that of <client> */
 	uint64_t lease_id;                     /* HAProxy's, for logs */
-	uint64_t direct_min;                   /* bytes of plaintext from which "direct" may be announced; 0: never */
+	uint64_t splice_min;                   /* bytes of plaintext from which a body is sealed at all */
+	uint64_t direct_min;                   /* and from which "direct" may be announced; 0: never */
 	struct control_text continuation_etag; /* entity tag of a continuation's object; empty: no continuation */
 	uint64_t continuation_offset;          /* the byte of the object that it begins with */
 	uint64_t continuation_length;          /* its bytes of plaintext; 0 without <continuation_etag> */

@@ -270,7 +270,7 @@ static void expect(void *context, struct control_offer *offer, const struct poli
 		handoff_free(handoff);
 		return;
 	}
-	offer->direct_min = route->path == POLICY_PATH_DIRECT ? 1 : direct->table.config->direct.min_size;
+	offer->direct_min = route->path == POLICY_PATH_DIRECT ? 1 : route->sizes.direct_min;
 }
 
 static void forget(void *context, const struct ticket *ticket)

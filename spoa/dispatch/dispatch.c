@@ -265,6 +265,7 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 		.host = request->host,
 		.target = request->target,
 		.lease_id = request->lease_id,
+		.splice_min = decision.route->sizes.splice_min,
 	};
 	offer.client.data = client_address_format(&request->client, client);
 	offer.client.len = strlen(client);

@@ -15,7 +15,13 @@
 enum policy_path {
 	POLICY_PATH_SPLICE = 0, /* through HAProxy */
 	POLICY_PATH_DIRECT,     /* on the client's own connection, where that is possible */
-	POLICY_PATH_AUTO,       /* direct from a size on, else splice */
+	POLICY_PATH_AUTO,       /* direct from direct_min on, else splice */
+};
+
+/* Bytes of a body from which its path costs the load balancer less than encrypting it. */
+struct policy_sizes {
+	uint64_t splice_min; /* shorter bodies are not offloaded */
+	uint64_t direct_min; /* for POLICY_PATH_AUTO */
 };
 
 /* What makes a share of requests (percent) the same one each time. */
@@ -63,6 +69,7 @@ struct policy_route {
 	enum policy_path path;   /* with <offload> */
 	unsigned percent;        /* how many of 100 are offloaded, on average */
 	enum policy_share share; /* 100 what */
+	struct policy_sizes sizes;
 };
 
 struct policy {

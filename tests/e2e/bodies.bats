@@ -87,6 +87,31 @@ records_are() {
 	records_are 640
 }
 
+# range_goes FIRST COUNT PATH [REASON]: these bytes of 10m go that way.
+range_goes() {
+	fetch /10m -r "$1-$(($1 + $2 - 1))"
+	equal status "$status" 206
+	cmp "$body" <(tail -c "+$(($1 + 1))" "$SUITE/www/10m" | head -c "$2")
+	path_is "$3"
+	reason_is "${4:--}"
+}
+
+@test_each_path "a route's sizes decide, where the node knows the size; of a range by what is sent" {
+	local path=$mode
+	mode=sized
+	fetch /16385
+	body_is 16385
+	path_is proxy
+	reason_is declined
+	range_goes 5 19999 proxy declined
+	range_goes 5 20000 splice
+	range_goes 5 99999 splice
+	range_goes 5 100000 "$path"
+	fetch /100k
+	body_is 100k
+	path_is "$path"
+}
+
 # suite_serves PATH CURL-ARGUMENTS NAME: a body of 100 KB with this cipher suite takes this path.
 suite_serves() {
 	local path=$1 name=$3

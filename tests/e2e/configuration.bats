@@ -67,19 +67,32 @@ faulty() {
 	done
 }
 
+@test "the size from which bodies are offloaded is the same wherever it is shipped" {
+	local size
+	size=$(sed -nE 's/^splice-min = ([0-9]+).*/\1/p' "$ROOT/config/disc-spoa.conf")
+	at_least "bytes" "${size:-0}" 1
+	grep -E "presetenv DISC_SHORT +$size " "$ROOT/haproxy.cfg"
+	grep -E "define DEFAULT_SPLICE_MIN $size\$" "$ROOT/spoa/spoa_config.c"
+	grep -E "Default $size, " "$ROOT/doc/man/disc-spoa.conf.5"
+	grep -E "^spliced_from=$size " "$ROOT/tools/transfer-table"
+}
+
 @test "disc-backend: wrong fields" {
 	faulty disc-backend.conf 's/^workers = .*/workers = 0/' workers
 	faulty disc-backend.conf 's/^workers = .*/workers = many/' workers
 	faulty disc-backend.conf 's/listen = \{"[^"]*"\}/listen = {"nonsense:port"}/' listen
-	faulty disc-backend.conf 's/min-size = .*/min-size = -1 }/' min-size
+	faulty disc-backend.conf 's/ticket-wait = .*/ticket-wait = -1.0 }/' ticket-wait
+	faulty disc-backend.conf 's/ticket-wait = .*/min-size = 65536 }/' min-size 'splice-min in disc-spoa.conf'
 	faulty disc-backend.conf 's|root = ".*"|root = "/no/such/folder"|' root /no/such/folder
 	faulty disc-backend.conf 's|ca = ".*"|ca = "/no/such/ca"|' ca /no/such/ca
 	faulty disc-backend.conf 's/^offload/oflfoad/' oflfoad
-	faulty disc-backend.conf 's/min-size/min-sise/' min-sise
+	faulty disc-backend.conf 's/ticket-wait/ticket-wiat/' ticket-wiat
 }
 
 @test "disc-spoa: wrong fields" {
 	faulty disc-spoa.conf 's/^workers = .*/workers = 0/' workers
+	faulty disc-spoa.conf 's/^splice-min = .*/splice-min = 0/' splice-min
+	faulty disc-spoa.conf 's/direct-min = 100000/direct-min = many/' direct-min
 	faulty disc-spoa.conf 's/spop \{ listen = .*/spop { listen = {"nonsense:port"} }/' listen
 	faulty disc-spoa.conf 's/balance = .*/balance = "by-chance"/' balance by-chance
 	faulty disc-spoa.conf 's/nodes = \{ "n1", "n2" \}/nodes = {"n1", "n3"}/' nodes n3

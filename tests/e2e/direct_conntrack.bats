@@ -8,7 +8,7 @@ load "$E2E_DIR/helper"
 lab_network=1
 
 setup_file() {
-	lab_prepare direct="min-size = 65536"
+	lab_prepare direct="max-failures = 3"
 	firewall lb
 	firewall n1
 	firewall n2
@@ -155,7 +155,7 @@ judges() {
 
 @test "connection tracking that the operator answers for is left alone" {
 	local exempted
-	sed -i 's/min-size = 65536/& connection-tracking = "ignore"/' "$LAB/disc-spoa.conf"
+	sed -i 's/max-failures = 3/& connection-tracking = "ignore"/' "$LAB/disc-spoa.conf"
 	set_tracking lb tcp_be_liberal 1
 	restart_agent "$LAB_TOOLS/without_netfilter"
 	three_responses

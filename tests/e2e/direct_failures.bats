@@ -9,7 +9,7 @@ load "$E2E_DIR/helper"
 lab_network=1
 
 setup_file() {
-	lab_start direct="min-size = 65536 max-failures = 3 retry-after = 3.0 handoff-timeout = 1.0" node_direct="client-timeout = 3.0"
+	lab_start direct_min=65536 direct="max-failures = 3 retry-after = 3.0 handoff-timeout = 1.0" node_direct="client-timeout = 3.0"
 }
 
 teardown_file() {

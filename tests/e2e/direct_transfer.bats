@@ -10,7 +10,7 @@ lab_network=1
 
 setup_file() {
 	# Counts are exact here: no handoff is to be late because a process had no CPU.
-	lab_start direct="min-size = 65536 handoff-timeout = 10.0"
+	lab_start direct_min=65536 direct="handoff-timeout = 10.0"
 }
 
 teardown_file() {

@@ -35,7 +35,8 @@ lab_prepare() {
 		[workers]=1             # of disc-spoa and of each node
 		[abortonclose]=         # non-empty: HAProxy's option abortonclose
 		[hash]=                 # non-empty: what HAProxy proxies by itself it takes from the node that disc-spoa would choose
-		[min_size]=1            # bytes; smaller bodies are declined by the nodes
+		[splice_min]=1          # bytes from which bodies are offloaded, but sized.lab.test's: 20000
+		[direct_min]=2097152    # and from which auto.lab.test's go directly; sized.lab.test's: 100000
 		[server_timeout]=10s    # HAProxy's timeout server
 		[client_timeout]=30s    # and timeout client
 		[agent_timeout]=5s      # of SPOE, hello and processing: long, for a machine without a free CPU
@@ -87,13 +88,13 @@ lab_prepare() {
 	LAB_KEYS=${set[keys]}
 	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]} LAB_HARD_MAXRECORD=${set[hard_maxrecord]}
 	N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
-	AGENT_CERTIFICATE=${set[agent_certificate]} MIN_SIZE=${set[min_size]}
+	AGENT_CERTIFICATE=${set[agent_certificate]} SPLICE_MIN=${set[splice_min]} DIRECT_MIN=${set[direct_min]}
 	export LAB_WORKERS LAB_KEYS
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
 	[ -z "${set[hash]}" ] || export LAB_HASH=1
 	[ -z "$LAB_HARD_MAXRECORD" ] || export LAB_HARD_MAXRECORD
 	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD HARD_STOP_AFTER RETRIES REDISPATCH AGENT_TIMEOUT
-	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE MIN_SIZE
+	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE SPLICE_MIN DIRECT_MIN
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)${DISC_FLAVOUR:+.$DISC_FLAVOUR}
 	export DISC_PROOF_LOG=$LAB/proofs
 	: >"$DISC_PROOF_LOG"

@@ -245,6 +245,24 @@ static void body_below_the_agents_threshold_is_spliced(void **state)
 	assert_int_equal(lab->counts[CONTROL_PREPARED], 0);
 }
 
+/* Of a range what counts is what is sent, not the object's size. */
+static void body_that_is_not_worth_a_lease_is_declined(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab->splice_min = LAB_BODY_SIZE + 1;
+	lab_fetch(lab, "/body", "", 1);
+	assert_non_null(strstr(lab_response, "Disc-Body: none;"));
+	lab->splice_min = 1000;
+	lab_fetch(lab, "/body", "Range: bytes=5-1003\r\n", 1);
+	assert_non_null(strstr(lab_response, "Disc-Body: none;"));
+	assert_int_equal(lab->counts[CONTROL_PREPARED], 0);
+	lab_fetch(lab, "/body", "Range: bytes=5-1004\r\n", 1001);
+	assert_non_null(strstr(lab_response, "Disc-Body: splice;"));
+	lab_fetch(lab, "/body", "Range: bytes=5-1004\r\n", 1000);
+	assert_non_null(strstr(lab_response, "Disc-Body: direct;"));
+}
+
 static void range_is_announced_with_its_place_in_the_object(void **state)
 {
 	struct direct_lab *lab = *state;
@@ -582,6 +600,7 @@ int main(void)
 		LAB_TEST(whole_body_reaches_the_client),
 		LAB_TEST(whole_body_reaches_the_client_over_ipv6),
 		LAB_TEST(body_below_the_agents_threshold_is_spliced),
+		LAB_TEST(body_that_is_not_worth_a_lease_is_declined),
 		LAB_TEST(range_is_announced_with_its_place_in_the_object),
 		LAB_TEST(recall_in_the_middle_tells_exactly_what_is_out),
 		LAB_TEST(discard_says_nothing_to_the_client),

@@ -40,6 +40,7 @@ struct direct_lab {
 	struct end agent;
 	ev_timer ping;                     /* of the agent: a node closes a channel that is silent for 5 s */
 	unsigned counts[CONTROL_GONE + 1]; /* messages from the node, by type */
+	uint64_t splice_min;               /* of the offers that lab_fetch() makes */
 	struct control_hello hello;
 	struct control_prepared prepared;
 	char etag[CONTROL_ETAG_MAX + 1], target[64]; /* of <prepared> */

@@ -114,6 +114,7 @@ void lab_fetch(struct direct_lab *lab, const char *target, const char *headers, 
 						    .target = {"/", 1},
 						    .client = {NET_CLIENT4, sizeof(NET_CLIENT4) - 1},
 						    .lease_id = lab->ticket,
+						    .splice_min = lab->splice_min,
 						    .direct_min = direct_min}};
 	char request[1024], ticket[TICKET_TEXT_LEN + 1], header[PROVING_HEADER_MAX];
 	size_t head_len;

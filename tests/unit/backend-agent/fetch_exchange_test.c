@@ -103,7 +103,6 @@ static void open_fixture(struct fixture *fixture)
 	service->tickets = ticket_table_new(&limits);
 	service->results = &fixture->results;
 	service->draining = &fixture->draining;
-	service->limits.offload_min_size = 1000;
 	assert_true(service->loop && fixture->content.files && fixture->content.types && service->tickets);
 	ticket_mailbox_open(&service->mailbox, service->tickets, service->loop);
 	result_queue_attach(&fixture->results, service->loop, on_result, fixture);
@@ -178,7 +177,7 @@ static enum ticket_offer_status offer(struct fixture *fixture, uint64_t direct_m
 {
 	const struct ticket ticket = the_ticket();
 	const struct tx_state state = opening_state(3);
-	const struct ticket_terms terms = {.channel = CHANNEL, .direct_min = direct_min};
+	const struct ticket_terms terms = {.channel = CHANNEL, .splice_min = 1000, .direct_min = direct_min};
 
 	return ticket_table_offer(fixture->service.tickets, &ticket, &state, &terms, ticket_clock());
 }

@@ -139,7 +139,7 @@ static void ticket_of_a_forged_fetch_is_used(void **state)
 static void promise_needs_a_right_proof(void **state)
 {
 	static const char *const targets[] = {"/small.bin", "/none.bin"};
-	static const char *const reasons[] = {"the body is shorter than offload.min-size",
+	static const char *const reasons[] = {"the body is shorter than the agent's splice-min",
 					      "the response has no body of a file"};
 	struct lab *lab = *state;
 

@@ -129,7 +129,7 @@ static void numbers_out_of_range_are_named(void **state)
 		      "%:8: max-header-size: 10 is not between 1024 and 1048576\n"
 		      "%:9: send-buffer: -1 is not between 0 and 1073741824\n");
 	assert_faults(GOOD "offload { min-size = 0\n ticket-wait = 2.0\n max-waiting = 0 }\n",
-		      "%:4: min-size: 0 is not between 1 and 1099511627776\n"
+		      "%:4: min-size: is the agent's now: splice-min in disc-spoa.conf\n"
 		      "%:5: ticket-wait: 2 is not between 0.01 and 1 seconds\n"
 		      "%:6: max-waiting: 0 is not between 1 and 1000000\n");
 }
@@ -361,10 +361,9 @@ static void good_file_means_what_it_says(void **state)
 	struct node_config config;
 
 	(void)state;
-	write_config(
-		"workers = 3\ngrace = 7.5\n" GOOD
-		"fetch { listen = {\"127.0.0.1:1\", \"[::1]:2\"} max-connections = 10 send-buffer = 5 }\n"
-		"offload { min-size = 123 ticket-wait = 0.5 max-waiting = 9 }\nadmin { listen = \"127.0.0.1:3\" }\n");
+	write_config("workers = 3\ngrace = 7.5\n" GOOD
+		     "fetch { listen = {\"127.0.0.1:1\", \"[::1]:2\"} max-connections = 10 send-buffer = 5 }\n"
+		     "offload { ticket-wait = 0.5 max-waiting = 9 }\nadmin { listen = \"127.0.0.1:3\" }\n");
 	if (load(&config) < 0)
 		fail_msg("%s", said);
 	assert_string_equal(said, "");
@@ -374,7 +373,6 @@ static void good_file_means_what_it_says(void **state)
 	assert_int_equal(config.fetch_listen[1].storage.ss_family, AF_INET6);
 	assert_int_equal(config.limits.max_connections, 4); /* of each worker, rounded up */
 	assert_int_equal(config.limits.send_buffer, 5);
-	assert_int_equal(config.limits.offload_min_size, 123);
 	assert_true(config.limits.ticket_wait == 0.5 && config.tickets.wait_s == 0.5);
 	assert_int_equal(config.tickets.max_waiting, 9);
 	assert_true(config.tickets.remember_s >= 2 * config.tickets.wait_s);
@@ -402,7 +400,6 @@ static void defaults_are_those_of_the_manual(void **state)
 		    config.limits.send_timeout == 600 && config.limits.ticket_wait == 1);
 	assert_int_equal(config.limits.max_connections, 10000);
 	assert_int_equal(config.limits.max_header_size, 131072);
-	assert_int_equal(config.limits.offload_min_size, 65536);
 	assert_int_equal(config.tickets.max_waiting, 10000);
 	assert_int_equal(config.seal, AEAD_SETTING_AUTO);
 	assert_false(config.has_admin);

@@ -182,8 +182,7 @@ int lab_open(void **state)
 			   .send_timeout = 20,
 			   .ticket_wait = TICKET_WAIT,
 			   .max_header_size = 65536,
-			   .max_connections = 8,
-			   .offload_min_size = MIN_SIZE},
+			   .max_connections = 8},
 		.content = &lab->content,
 		.tickets = lab->tickets,
 		.results = &lab->results,
@@ -351,6 +350,7 @@ void offer_continuation(struct lab *lab, unsigned number, uint64_t seq, const ch
 						      .target = {target, strlen(target)},
 						      .client = {"192.0.2.1", 9},
 						      .lease_id = number,
+						      .splice_min = SPLICE_MIN,
 						      .continuation_etag = {etag, strlen(etag)},
 						      .continuation_offset = offset,
 						      .continuation_length = etag[0] ? BIG_SIZE - offset : 0}};

@@ -17,7 +17,7 @@
 
 #define BIG_SIZE (3u * 1024 * 1024 + 77)
 #define SMALL_SIZE 1000u
-#define MIN_SIZE 2000u
+#define SPLICE_MIN 2000u
 #define TICKET_WAIT 0.4
 #define HEADER_MAX 600 /* bytes of a header's value in a test */
 

@@ -270,7 +270,7 @@ static void client_that_asks_like_a_continuation_gets_no_short_body_sealed(void 
 	offer_and_wait(lab, 241, 1);
 	fetch(lab, 241, "GET", "/big.bin", more);
 	assert_declined(lab, 241);
-	assert_result(lab, 241, CONTROL_OUTCOME_DECLINED, "the body is shorter than offload.min-size");
+	assert_result(lab, 241, CONTROL_OUTCOME_DECLINED, "the body is shorter than the agent's splice-min");
 }
 
 static void connection_goes_on_after_a_spliced_body(void **state)
@@ -329,7 +329,31 @@ static void not_modified_is_declined(void **state)
 
 static void short_body_is_declined(void **state)
 {
-	declined(*state, 24, "GET", "/small.bin", "", "HTTP/1.1 200 ", "the body is shorter than offload.min-size");
+	declined(*state, 24, "GET", "/small.bin", "", "HTTP/1.1 200 ",
+		 "the body is shorter than the agent's splice-min");
+}
+
+/* The size is that of what is sent: a short range of a long file. */
+static void range_is_declined_or_sealed_by_its_own_size(void **state)
+{
+	declined(*state, 26, "GET", "/big.bin", "Range: bytes=1-1999\r\n", "HTTP/1.1 206 ",
+		 "the body is shorter than the agent's splice-min");
+	offer_and_wait(*state, 27, 1);
+	fetch(*state, 27, "GET", "/big.bin", "Range: bytes=1-2000\r\n");
+	assert_spliced(*state, 27, 1, 1, 2000);
+}
+
+static void offer_that_names_no_size_gets_every_body_sealed(void **state)
+{
+	struct lab *lab = *state;
+	struct control_message message = {.type = CONTROL_OFFER,
+					  .u.offer = {.ticket = ticket_of(28), .state = opening_state(1)}};
+
+	agent_greet(lab);
+	agent_send(lab, &message);
+	run_until(lab->loop, an_offer_waits, lab, "the offer is in the table");
+	fetch(lab, 28, "GET", "/small.bin", "");
+	assert_spliced(lab, 28, 1, 0, SMALL_SIZE);
 }
 
 static void exhausted_sequence_is_declined(void **state)
@@ -465,7 +489,7 @@ static void fetch_that_will_be_declined_waits_for_its_offer(void **state)
 	assert_int_equal(lab->response_len, 0);
 	offer(lab, 36, 1);
 	assert_declined(lab, 36);
-	assert_result(lab, 36, CONTROL_OUTCOME_DECLINED, "the body is shorter than offload.min-size");
+	assert_result(lab, 36, CONTROL_OUTCOME_DECLINED, "the body is shorter than the agent's splice-min");
 }
 
 static bool no_offer_waits(void *context)
@@ -554,6 +578,8 @@ int main(void)
 		LAB_TEST(unsatisfiable_range_is_declined),
 		LAB_TEST(not_modified_is_declined),
 		LAB_TEST(short_body_is_declined),
+		LAB_TEST(range_is_declined_or_sealed_by_its_own_size),
+		LAB_TEST(offer_that_names_no_size_gets_every_body_sealed),
 		LAB_TEST(exhausted_sequence_is_declined),
 		LAB_TEST(draining_node_declines_and_says_so),
 		LAB_TEST(fetch_that_nobody_offered_is_answered_ordinarily),

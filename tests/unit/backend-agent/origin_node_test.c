@@ -17,7 +17,7 @@
 #include "scripted_origin.h"
 
 #define SIZE (700u * 1024 + 33)
-#define MIN_SIZE 2000u
+#define SPLICE_MIN 2000u
 #define TICKET "00000000000000000000000000000007"
 #define OK "HTTP/1.1 200 OK\r\n"
 #define STRONG "ETag: \"v1\"\r\n"
@@ -89,8 +89,7 @@ static int lab_open(void **state)
 			   .send_timeout = 20,
 			   .ticket_wait = 0.4,
 			   .max_header_size = 8192,
-			   .max_connections = 8,
-			   .offload_min_size = MIN_SIZE},
+			   .max_connections = 8},
 		.content = &lab->content,
 		.tickets = lab->tickets,
 		.results = &lab->results,
@@ -224,7 +223,7 @@ static void assert_body(const struct lab *lab, const uint8_t *bytes, size_t len,
 static void offer(struct lab *lab, unsigned number)
 {
 	struct tx_state state = opening_state(1);
-	struct ticket_terms terms = {.lease_id = 1, .channel = 1};
+	struct ticket_terms terms = {.lease_id = 1, .channel = 1, .splice_min = SPLICE_MIN};
 	struct ticket ticket;
 	char text[TICKET_TEXT_LEN + 1];
 
@@ -584,7 +583,7 @@ static void short_body_is_none(void **state)
 	script(lab, OK STRONG "Content-Length: 1999\r\n\r\n", 1999, false);
 	offer(lab, 7);
 	fetch(lab);
-	assert_none(lab, "the body is shorter than offload.min-size");
+	assert_none(lab, "the body is shorter than the agent's splice-min");
 }
 
 /* What comes without a length goes in chunks, which hold exactly the body. */

@@ -57,6 +57,7 @@ static struct control_message make_offer(void)
 	offer->client = text("2001:db8::1");
 	offer->peer = text("192.0.2.9");
 	offer->lease_id = UINT64_MAX;
+	offer->splice_min = (1ull << 39) + 1;
 	offer->direct_min = 1ull << 40;
 	offer->continuation_etag = text("\"an entity tag\"");
 	offer->continuation_offset = 1ull << 41;
@@ -113,6 +114,7 @@ static void offer_comes_out_as_it_went_in(void **unused)
 	expect_text(offer->client, sent.u.offer.client);
 	expect_text(offer->peer, sent.u.offer.peer);
 	assert_true(offer->lease_id == UINT64_MAX);
+	assert_true(offer->splice_min == (1ull << 39) + 1);
 	assert_true(offer->direct_min == 1ull << 40);
 	expect_text(offer->continuation_etag, sent.u.offer.continuation_etag);
 	assert_true(offer->continuation_offset == 1ull << 41);

@@ -154,7 +154,8 @@ static void open_fixture(struct fixture *fixture, const char *node_certificate, 
 		fixture->pool.members[fixture->pool.count++] = node;
 	}
 	assert_int_equal(node_pool_prepare(&fixture->pool), 0);
-	fixture->route = (struct policy_route){.name = "r", .offload = true, .percent = 100};
+	fixture->route = (struct policy_route){
+		.name = "r", .offload = true, .percent = 100, .sizes = {.splice_min = 1ull << 33, .direct_min = 1}};
 	fixture->config = (struct spoa_config){
 		.tls = fixture->agent_tls,
 		.nodes = fixture->config_nodes,
@@ -343,6 +344,7 @@ static void offer_arrives_whole_and_its_result_ends_it(void **state)
 	assert_memory_equal(node->offer.state.proof_key, expected.proof_key, sizeof(expected.proof_key));
 	assert_int_equal(node->offer.state.seq, 1);
 	assert_int_equal(node->offer.lease_id, 77);
+	assert_true(node->offer.splice_min == 1ull << 33 && node->offer.direct_min == 0);
 	assert_string_equal(node->method, "GET");
 	assert_string_equal(node->host, "www.example");
 	assert_string_equal(node->target, "/a?b");

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "spoa_config.h"
+#include "spoa_config_routes.h"
 
 #define SPOP "spop { listen = {\"127.0.0.1:9000\"} }\n"
 
@@ -87,6 +88,13 @@ static void each_fault_names_file_line_and_field(void **state)
 		 "F:3: action: \"maybe\" is neither offload nor pass\n"},
 		{SPOP "route \"r\" {\n\taction = \"offload\"\n\tpool = \"p\"\n}\n",
 		 "F:4: pool: there is no pool \"p\"\n"},
+		{"splice-min = 0\ndirect-min = 2000000000000\n" SPOP
+		 "route \"r\" {\n\taction = \"offload\"\n\tpool = \"p\"\n\tsplice-min = -1\n\tdirect-min = 0\n}\n",
+		 "F:1: splice-min: 0 is not between 1 and 1099511627776\n"
+		 "F:2: direct-min: 2000000000000 is not between 1 and 1099511627776\n"
+		 "F:6: pool: there is no pool \"p\"\n"
+		 "F:7: splice-min: -1 is not between 1 and 1099511627776\n"
+		 "F:8: direct-min: 0 is not between 1 and 1099511627776\n"},
 		{SPOP "route \"r\" {\n\taction = \"pass\"\n\tclient = {\"10.0.0.0/8\", \"10.0.0.1/8\"}\n}\n",
 		 "F:4: client: \"10.0.0.1/8\": the address has bits set behind the prefix length\n"},
 		{SPOP "route \"r\" {\n\taction = \"pass\"\n\thost = {\"a.*.b\"}\n\tpath-prefix = {\"x\"}\n"
@@ -160,7 +168,7 @@ static void faults_of_the_direct_section_come_together(void **state)
 		"F:4: socket: \"handoff.sock\": not an absolute path\n"
 		"F:5: mode: \"0888\" is not an octal mode between 0 and 0777\n"
 		"F:6: interface: \"an interface\" is not the name of an interface\n"
-		"F:7: min-size: 0 is not between 1 and 9223372036854775807\n"
+		"F:7: min-size: is direct-min now, of a route or outside of all sections\n"
 		"F:8: max-flows: 0 is not between 1 and 16777216\n"
 		"F:9: max-failures: 0 is not between 1 and 1000\n"
 		"F:10: retry-after: -1 is not between 0 and 86400 seconds\n"
@@ -230,13 +238,38 @@ static void file_that_is_missing_is_named(void **state)
 	assert_int_equal(spoa_config_load(&config, "/nonexistent/disc-spoa.conf"), -1);
 }
 
+static struct policy_sizes sizes_of(const char *route)
+{
+	static const struct policy_sizes otherwise = {.splice_min = 7, .direct_min = 8};
+	struct policy_sizes sizes = {0, 0};
+	cfg_t *section = cfg_init(spoa_route_options, CFGF_NONE);
+
+	assert_non_null(section);
+	assert_int_equal(cfg_parse_buf(section, route), CFG_SUCCESS);
+	assert_int_equal(spoa_config_sizes_read(&sizes, section, &otherwise), 0);
+	cfg_free(section);
+	return sizes;
+}
+
+static void sizes_that_a_route_does_not_set_are_those_of_all(void **state)
+{
+	struct policy_sizes sizes = sizes_of("percent = 1\n");
+
+	(void)state;
+	assert_true(sizes.splice_min == 7 && sizes.direct_min == 8);
+	sizes = sizes_of("splice-min = 1\n");
+	assert_true(sizes.splice_min == 1 && sizes.direct_min == 8);
+	sizes = sizes_of("direct-min = 1099511627776\n");
+	assert_true(sizes.splice_min == 7 && sizes.direct_min == 1ull << 40);
+}
+
 static void valid_configuration_is_read_as_written(void **state)
 {
 	static const char text[] =
 		"workers = 1\nspop {\n listen = {\"127.0.0.1:9000\", \"unix:/run/x.sock\"}\n mode = \"0600\"\n"
 		" max-frame-size = 1024\n max-connections = 7\n}\nadmin { listen = \"127.0.0.1:9901\" }\n"
 		"log { level = \"warning\" }\n"
-		"direct { interface = {\"eth0\", \"eth1\"} min-size = 4096 handoff-timeout = 0.5 connection-tracking = "
+		"direct { interface = {\"eth0\", \"eth1\"} handoff-timeout = 0.5 connection-tracking = "
 		"\"ignore\" }\n"
 		"route \"a\" { host = {\"*.example\"} client = {\"10.0.0.0/8\", \"::1\"} action = \"pass\" }\n"
 		"route \"c\" { sni = {\"a.example\"} argument \"hdr_x\" { is = {\"1\", \"2\"} absent = true }\n"
@@ -259,7 +292,6 @@ static void valid_configuration_is_read_as_written(void **state)
 	assert_string_equal(config.direct.interfaces[0], "eth0");
 	assert_string_equal(config.direct.interfaces[1], "eth1");
 	assert_null(config.direct.interfaces[2]);
-	assert_int_equal(config.direct.min_size, 4096);
 	assert_int_equal(config.direct.max_flows, 262144);
 	assert_true(config.direct.ignore_tracking);
 	assert_int_equal(config.direct.breaker.max_failures, 3);
@@ -295,6 +327,7 @@ int main(void)
 		cmocka_unit_test(faults_of_nodes_and_tls_come_together),
 		cmocka_unit_test(places_on_haproxys_ring_are_checked),
 		cmocka_unit_test(file_that_is_missing_is_named),
+		cmocka_unit_test(sizes_that_a_route_does_not_set_are_those_of_all),
 		cmocka_unit_test(valid_configuration_is_read_as_written),
 	};
 
