@@ -5,7 +5,8 @@
 load "$E2E_DIR/helper"
 
 setup_file() {
-	lab_start config="$ROOT/haproxy.cfg"
+	export DISC_SHORT=16385
+	lab_start config="$ROOT/haproxy.cfg" splice_min=65536
 }
 
 teardown_file() {
@@ -65,6 +66,82 @@ asks() {
 	[[ $(line_of '/16384\?once') == *" path=proxy "*" reason=not-asked"* ]]
 }
 
+# entry_left TABLE: milliseconds that its only entry still has.
+entry_left() {
+	haproxy_cli "show table $1" | sed -nE 's/.* exp=([0-9]+) .*/\1/p'
+}
+
+@test "a long body that the node declined is not asked about for a while" {
+	mode=splice
+	haproxy_cli 'clear table declined_bodies'
+	asks 1 '16385?declined'
+	[[ $(line_of '/16385\?declined') == *" path=proxy "*" reason=declined"* ]]
+	asks 0 '16385?declined'
+	at_most "ms to live" "$(entry_left declined_bodies)" 60000
+	haproxy_cli 'clear table declined_bodies'
+	asks 1 '16385?declined'
+}
+
+@test "an entry ages from the response that wrote it, however often it is used" {
+	local left
+	mode=splice
+	haproxy_cli 'clear table short_bodies'
+	asks 1 '16384?ages'
+	left=$(($(entry_left short_bodies) - 700))
+	wait_until lives_less_than "$left"
+	asks 0 '16384?ages'
+	lives_less_than "$left"
+}
+
+lives_less_than() {
+	[ "$(entry_left short_bodies)" -lt "$1" ]
+}
+
+@test "a reload keeps what is known to gain nothing" {
+	mode=splice
+	haproxy_cli 'clear table short_bodies'
+	haproxy_cli 'clear table declined_bodies'
+	asks 1 '16384?kept'
+	asks 1 '16385?kept'
+	haproxy_reload
+	process_wait haproxy-old
+	equal "exit status of the old process" "$ended_with" 0
+	wait_until has_learnt
+	asks 0 '16384?kept'
+	asks 0 '16385?kept'
+	asks 1 '100k?kept'
+}
+
+has_learnt() {
+	[ -n "$(entry_left short_bodies)" ] && [ -n "$(entry_left declined_bodies)" ]
+}
+
+# leased_for N CURL-ARGUMENT...: as asks, for part of 100k.
+leased_for() {
+	local before count=$1
+	before=$(leases)
+	fetch '/100k?part' "${@:2}"
+	equal status "$status" 206
+	equal "leases" $(($(leases) - before)) "$count"
+}
+
+@test "a range counts by what is sent of its file: a short one is not asked about" {
+	mode=splice
+	leased_for 0 -r 0-9
+	leased_for 0 -r 1000-17383
+	[[ $(line_of '/100k\?part') == *" path=proxy "*" reason=not-asked"* ]]
+	leased_for 1 -r 1000-17384
+	[[ $(line_of '/100k\?part') == *" path=proxy "*" reason=declined"* ]]
+	leased_for 1 -r 1000-66535
+	cmp "$body" <(tail -c +1001 "$SUITE/www/100k" | head -c 65536)
+	[[ $(line_of '/100k\?part') == *" path=splice "* ]]
+	leased_for 1 -r 1000-
+	[[ $(line_of '/100k\?part') == *" path=splice "* ]]
+	leased_for 1 -r -65536
+	[[ $(line_of '/100k\?part') == *" path=splice "* ]]
+	asks 1 '100k?part'
+}
+
 @test "a short range says nothing of its file, nor does an answer without a body" {
 	mode=splice
 	fetch '/100k?range' -r 0-9
@@ -88,6 +165,10 @@ asks() {
 	asks 0 "$name"
 	asks 1 "$name"
 	[[ $(line_of "/$name") == *" path=splice "* ]]
+	cp "$SUITE/www/16384" "$SUITE/www/$name.new"
+	mv "$SUITE/www/$name.new" "$SUITE/www/$name"
+	asks 1 "$name"
+	asks 0 "$name"
 	rm "$SUITE/www/$name"
 }
 

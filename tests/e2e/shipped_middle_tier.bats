@@ -7,11 +7,11 @@ load "$E2E_DIR/helper"
 source "$E2E_DIR/middle_tier.bash"
 
 setup_file() {
-	lab_prepare config="$ROOT/haproxy.cfg+$ROOT/config/middle-tier.cfg"
+	lab_prepare config="$ROOT/haproxy.cfg+$ROOT/config/middle-tier.cfg" splice_min=65536
 	apps_prepare
 	mkdir "$LAB/www/public"
 	ln "$SUITE/www/100k" "$LAB/www/public/"
-	export DISC_APPLICATION=$MIDDLE_BIND DISC_APPLICATION_PATH=/flask/
+	export DISC_APPLICATION=$MIDDLE_BIND DISC_APPLICATION_PATH=/flask/ DISC_SHORT=65536
 	node_start n1
 	node_start n2
 	apps_start
@@ -60,6 +60,26 @@ logged_as() {
 		body_is "$name"
 		wait_for_line "$LAB/haproxy.log" " bodies/$node .*/flask/file/$name\\?proxied HTTP/2"
 	done
+}
+
+# leases: how many HAProxy has taken so far.
+leases() {
+	haproxy_cli 'show disc' | sed -n 's/^leases: //p'
+}
+
+@test "a short body that the application refers to is asked about once" {
+	local before i
+	mode=splice
+	before=$(leases)
+	for i in 1 2 3; do
+		fetch "/flask/file/16384"
+		equal status "$status" 200
+		body_is 16384
+		equal X-Application "$(header X-Application)" flask
+		equal "leases after $i" $(($(leases) - before)) 1
+	done
+	fetch /flask/file/100k
+	logged_as /flask/file/100k 'path=splice .*reason=-'
 }
 
 @test "an ordinary page of the application, a POST, HTTP/2, and a file without application" {
