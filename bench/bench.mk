@@ -15,6 +15,10 @@ $(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
 bench-splice: test-packages all $(BUILD)/openssl/bin/haproxy $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU of a response on the splice path beside its peers; REPEAT= SIZES= TLS=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' TLS='$(TLS)' bench/splice
 
+.PHONY: bench-mix
+bench-mix: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## a site with responses of all sizes, and one with short ones: LB CPU and times with and without DiSC; SEED= REPEAT= TLS= FILES= REQUESTS=
+	$(Q)BUILD='$(BUILD)' SEED='$(SEED)' REPEAT='$(REPEAT)' TLS='$(TLS)' FILES='$(FILES)' REQUESTS='$(REQUESTS)' bench/mix
+
 .PHONY: bench-unused
 bench-unused: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## CPU per request of HAProxy with and without our changes, DiSC unused; REPEAT= SIZES=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' bench/unused

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The client of the benchmarks: keeps N connections open and fetches one body again and again on each, as fast as it
- * gets them or at a pace, over TLS or in clear.
+ * The client of the benchmarks: keeps N connections open and fetches one body again and again on each, or the bodies of a
+ * list, as fast as it gets them or at a pace, over TLS or in clear.
  *
  * It connects, shakes hands and fetches once on each connection, then prints "ready" and waits for a line on stdin,
  * so that what is measured from there on is transfers alone. After the last body it prints one line of figures, with
  * the median and the 99th percentile of the time from a request to its last byte, and
  * keeps the connections open until stdin ends, so that closing is not measured either. With --times each of these times
- * is written to a file, in microseconds, the shortest first. Every response must have
+ * is written to a file, in microseconds, the shortest first. The lines of the file that --mix names are PATH BYTES
+ * [SHA256]: the connections take them in turns, each as many as --requests says. Every response must have
  * status 200 and exactly the expected bytes, and with --sha256 the expected content; anything else ends the program
  * with a sentence and status 1.
  *
@@ -34,6 +35,12 @@
 
 enum { READ_SIZE = 256 * 1024, HEAD_MAX = 8192 };
 
+struct body {
+	char *path;
+	uint64_t bytes;
+	char *sha256; /* lower-case hexadecimal, or NULL: contents are not checked */
+};
+
 enum stage { STAGE_HANDSHAKE, STAGE_IDLE, STAGE_HEAD, STAGE_BODY };
 
 struct client_connection {
@@ -43,24 +50,24 @@ struct client_connection {
 	uint64_t due_ns;  /* not before this time the next request leaves */
 	uint64_t sent_ns; /* when the present one left */
 	uint64_t left;    /* bytes of the body still to come */
-	unsigned done;    /* responses received, the first one included */
+	const struct body *body;
+	unsigned done; /* responses received, the first one included */
 	size_t head_length;
 	char head[HEAD_MAX];
-	EVP_MD_CTX *digest; /* NULL: contents are not checked */
+	EVP_MD_CTX *digest;
 };
 
 struct load {
 	const char *address; /* IPv4 */
 	uint16_t port;
-	const char *path;
-	uint64_t body_bytes;
+	struct body *bodies;
+	size_t body_count;
 	unsigned connections;
 	unsigned requests;      /* measured ones of each connection */
 	uint64_t period_ns;     /* between two requests of a connection; 0: back to back */
 	const char *tls;        /* "1.2", "1.3" or NULL */
 	const char *suite;      /* OpenSSL's name, or NULL */
 	const char *times_file; /* gets the times, or NULL */
-	const char *sha256;     /* lower-case hexadecimal, or NULL */
 	SSL_CTX *context;
 	int epoll;
 	unsigned wanted;  /* responses that each connection is to have received when the present phase ends */
@@ -143,7 +150,8 @@ static void open_connection(struct load *load, struct client_connection *connect
 		SSL_set_connect_state(connection->ssl);
 		connection->stage = STAGE_HANDSHAKE;
 	}
-	if (load->sha256 != NULL && (connection->digest = EVP_MD_CTX_new()) == NULL)
+	connection->digest = EVP_MD_CTX_new();
+	if (connection->digest == NULL)
 		die("no memory");
 	watch(load, connection, EPOLLIN, EPOLL_CTL_ADD);
 }
@@ -165,12 +173,23 @@ static bool shake_hands(const struct load *load, struct client_connection *conne
 	return false;
 }
 
+/* The body that is <connection>'s turn. The first one of each connection is not measured, and comes twice. */
+static const struct body *next_body(const struct load *load, const struct client_connection *connection)
+{
+	size_t round = connection->done > 0 ? connection->done - 1 : 0;
+
+	return &load->bodies[(round * load->connections + (size_t)(connection - load->all)) % load->body_count];
+}
+
 static void send_request(const struct load *load, struct client_connection *connection)
 {
 	char request[1024];
-	int length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", load->path);
 	ssize_t sent;
+	int length;
 
+	connection->body = next_body(load, connection);
+	length = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+			  connection->body->path);
 	if (length < 0 || (size_t)length >= sizeof(request))
 		die("the path is too long");
 	connection->sent_ns = now_ns();
@@ -186,13 +205,12 @@ static void send_request(const struct load *load, struct client_connection *conn
 	connection->due_ns += load->period_ns;
 	if (connection->due_ns < now_ns() + load->period_ns)
 		connection->due_ns = now_ns() + load->period_ns;
-	if (connection->digest != NULL && EVP_DigestInit_ex(connection->digest, EVP_sha256(), NULL) != 1)
+	if (connection->body->sha256 != NULL && EVP_DigestInit_ex(connection->digest, EVP_sha256(), NULL) != 1)
 		die("no SHA-256");
 }
 
 /* Takes what belongs to the head from <data>; returns how many bytes that were. */
-static size_t take_head(const struct load *load, struct client_connection *connection, const unsigned char *data,
-			size_t length)
+static size_t take_head(struct client_connection *connection, const unsigned char *data, size_t length)
 {
 	static const char name[] = "\r\ncontent-length: ";
 	size_t before = connection->head_length;
@@ -213,26 +231,26 @@ static size_t take_head(const struct load *load, struct client_connection *conne
 	if (strncmp(connection->head, "HTTP/1.1 200 ", 13) != 0)
 		die("a response began with %.40s", connection->head);
 	field = strcasestr(connection->head, name);
-	if (field == NULL || strtoull(field + sizeof(name) - 1, NULL, 10) != load->body_bytes)
-		die("a response did not announce %llu bytes", (unsigned long long)load->body_bytes);
+	if (field == NULL || strtoull(field + sizeof(name) - 1, NULL, 10) != connection->body->bytes)
+		die("a response did not announce %llu bytes", (unsigned long long)connection->body->bytes);
 	connection->stage = STAGE_BODY;
-	connection->left = load->body_bytes;
+	connection->left = connection->body->bytes;
 	return (size_t)(end + 4 - connection->head) - before;
 }
 
-static void check_content(const struct load *load, struct client_connection *connection)
+static void check_content(struct client_connection *connection)
 {
 	unsigned char sum[EVP_MAX_MD_SIZE];
 	char text[2 * EVP_MAX_MD_SIZE + 1] = "";
 	unsigned length = 0;
 
-	if (connection->digest == NULL)
+	if (connection->body->sha256 == NULL)
 		return;
 	if (EVP_DigestFinal_ex(connection->digest, sum, &length) != 1)
 		die("no SHA-256");
 	for (unsigned i = 0; i < length; i++)
 		sprintf(text + 2 * i, "%02x", sum[i]);
-	if (strcmp(text, load->sha256) != 0)
+	if (strcmp(text, connection->body->sha256) != 0)
 		die("a body is not what it should be: SHA-256 %s", text);
 }
 
@@ -243,7 +261,7 @@ static void take_bytes(struct load *load, struct client_connection *connection, 
 	if (connection->stage == STAGE_IDLE && length > 0)
 		die("bytes that nobody asked for");
 	if (connection->stage == STAGE_HEAD) {
-		size_t head = take_head(load, connection, data, length);
+		size_t head = take_head(connection, data, length);
 
 		data += head;
 		length -= head;
@@ -252,14 +270,14 @@ static void take_bytes(struct load *load, struct client_connection *connection, 
 		return;
 	if (length > connection->left)
 		die("more bytes than announced");
-	if (connection->digest != NULL && EVP_DigestUpdate(connection->digest, data, length) != 1)
+	if (connection->body->sha256 != NULL && EVP_DigestUpdate(connection->digest, data, length) != 1)
 		die("no SHA-256");
 	connection->left -= length;
 	if (connection->left > 0)
 		return;
 	if (load->times != NULL)
 		load->times[load->timed++] = now_ns() - connection->sent_ns;
-	check_content(load, connection);
+	check_content(connection);
 	connection->stage = STAGE_IDLE;
 	if (++connection->done == load->wanted)
 		load->waiting--;
@@ -378,15 +396,55 @@ static unsigned number(const char *text)
 	return (unsigned)value;
 }
 
+static void add_body(struct load *load, const char *path, uint64_t bytes, const char *sha256)
+{
+	struct body *bodies = realloc(load->bodies, (load->body_count + 1) * sizeof(*bodies));
+
+	if (bodies == NULL)
+		die("no memory");
+	load->bodies = bodies;
+	bodies[load->body_count] = (struct body){strdup(path), bytes, sha256 != NULL ? strdup(sha256) : NULL};
+	if (bodies[load->body_count].path == NULL)
+		die("no memory");
+	load->body_count++;
+}
+
+static void read_mix(struct load *load, const char *name)
+{
+	FILE *file = fopen(name, "r");
+	char line[1024];
+
+	if (file == NULL)
+		die("%s: %s", name, strerror(errno));
+	while (fgets(line, sizeof(line), file) != NULL) {
+		char path[512], sha256[2 * EVP_MAX_MD_SIZE + 1];
+		unsigned long long bytes;
+		int words = sscanf(line, "%511s %llu %128s", path, &bytes, sha256);
+
+		if (words < 2)
+			die("%s: a line is not PATH BYTES [SHA256]", name);
+		add_body(load, path, bytes, words == 3 ? sha256 : NULL);
+	}
+	fclose(file);
+	if (load->body_count == 0)
+		die("%s: no lines", name);
+}
+
 static void read_options(struct load *load, int count, char **words)
 {
 	static const struct option options[] = {
-		{"connections", required_argument, NULL, 'c'}, {"requests", required_argument, NULL, 'n'},
-		{"period-ms", required_argument, NULL, 'p'},   {"tls", required_argument, NULL, 't'},
-		{"suite", required_argument, NULL, 's'},       {"sha256", required_argument, NULL, 'h'},
-		{"times", required_argument, NULL, 'f'},       {NULL, 0, NULL, 0},
+		{"connections", required_argument, NULL, 'c'},
+		{"requests", required_argument, NULL, 'n'},
+		{"period-ms", required_argument, NULL, 'p'},
+		{"tls", required_argument, NULL, 't'},
+		{"suite", required_argument, NULL, 's'},
+		{"sha256", required_argument, NULL, 'h'},
+		{"times", required_argument, NULL, 'f'},
+		{"mix", required_argument, NULL, 'm'},
+		{NULL, 0, NULL, 0},
 	};
-	int option;
+	const char *sha256 = NULL;
+	int option, operands;
 
 	while ((option = getopt_long(count, words, "", options, NULL)) != -1)
 		switch (option) {
@@ -406,21 +464,25 @@ static void read_options(struct load *load, int count, char **words)
 			load->suite = optarg;
 			break;
 		case 'h':
-			load->sha256 = optarg;
+			sha256 = optarg;
 			break;
 		case 'f':
 			load->times_file = optarg;
 			break;
+		case 'm':
+			read_mix(load, optarg);
+			break;
 		default:
 			exit(1);
 		}
-	if (count - optind != 4 || load->connections == 0 || load->requests == 0)
+	operands = load->body_count > 0 ? 2 : 4;
+	if (count - optind != operands || load->connections == 0 || load->requests == 0)
 		die("usage: load_client --connections N --requests N [--period-ms N] [--tls 1.2|1.3 [--suite NAME]] "
-		    "[--sha256 HEX] [--times FILE] ADDRESS PORT PATH BYTES");
+		    "[--times FILE] ADDRESS PORT {PATH BYTES [--sha256 HEX] | --mix FILE}");
 	load->address = words[optind];
 	load->port = (uint16_t)number(words[optind + 1]);
-	load->path = words[optind + 2];
-	load->body_bytes = number(words[optind + 3]);
+	if (operands == 4)
+		add_body(load, words[optind + 2], number(words[optind + 3]), sha256);
 }
 
 static void free_connections(struct load *load)
@@ -430,6 +492,11 @@ static void free_connections(struct load *load)
 		EVP_MD_CTX_free(load->all[i].digest);
 		close(load->all[i].fd);
 	}
+	for (size_t i = 0; i < load->body_count; i++) {
+		free(load->bodies[i].path);
+		free(load->bodies[i].sha256);
+	}
+	free(load->bodies);
 	free(load->all);
 	free(load->times);
 	SSL_CTX_free(load->context);
