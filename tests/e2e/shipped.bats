@@ -194,6 +194,14 @@ line_long() {
 	grep -E "\"GET /100k\\?$1" "$LAB/haproxy.log" | tail -n 1
 }
 
+@test "a ticket of a client's own reaches no node, also where nothing is asked" {
+	mode=splice
+	asks 1 '16384?ticket'
+	asks 0 '16384?ticket' -H "Disc-Ticket: $(printf '%032d' 1); proof=$(printf '%032d' 2)"
+	equal "fetches without" "$(cat "$LAB"/n[12].log | grep -c 'fetch /16384?ticket: 200')" 1
+	equal "fetches with a ticket" "$(cat "$LAB"/n[12].log | grep -c 'fetch /16384?ticket with a ticket')" 1
+}
+
 @test "HTTP/2 clients are served, and the log says why not by records" {
 	mode=splice
 	fetch '/100k?h2' --http2
