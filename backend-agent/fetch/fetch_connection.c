@@ -446,8 +446,9 @@ static ssize_t input_room(struct fetch_connection *connection)
 		memmove(connection->in, connection->in + connection->in_start, connection->in_len);
 		connection->in_start = 0;
 	}
-	if (!connection->in || (connection->in_len == connection->in_size && !has_exchange(connection) &&
-				connection->in_size < connection->service->limits.max_header_size)) {
+	if (!connection->in ||
+	    (connection->in_len == connection->in_size && connection->exchange.stage == FETCH_EXCHANGE_ENDED &&
+	     connection->in_size < connection->service->limits.max_header_size)) {
 		if (grow_input(connection) < 0)
 			return -1;
 	}
