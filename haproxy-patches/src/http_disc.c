@@ -201,26 +201,31 @@ static int http_disc_has_body_filter(struct stream *s)
 	return 0;
 }
 
+/* Returns the integer value of a socket option, or 0 if <fd> has none. */
+static int http_disc_sockopt(int fd, int level, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, level, name, &value, &len) == 0 ? value : 0;
+}
+
 /* Returns non-zero if packets sent on the socket of <conn> bear a DSCP or a mark which were
- * set on it ("set-fc-tos", "set-fc-mark").
+ * set on it ("set-fc-tos", "set-fc-mark"). The two lower bits beside a DSCP are not ours: the
+ * kernel sets them where both sides use ECN (RFC 3168 5).
  */
 static int http_disc_is_marked(const struct connection *conn)
 {
 	const int fd = conn->handle.fd;
-	int value;
-	socklen_t len;
 
-	value = 0, len = sizeof(value);
-	if (getsockopt(fd, IPPROTO_IP, IP_TOS, &value, &len) == 0 && value)
+	if (http_disc_sockopt(fd, IPPROTO_IP, IP_TOS) & ~0x3)
 		return 1;
 #ifdef IPV6_TCLASS
-	value = 0, len = sizeof(value);
-	if (getsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &value, &len) == 0 && value)
+	if (http_disc_sockopt(fd, IPPROTO_IPV6, IPV6_TCLASS) & ~0x3)
 		return 1;
 #endif
 #ifdef SO_MARK
-	value = 0, len = sizeof(value);
-	if (getsockopt(fd, SOL_SOCKET, SO_MARK, &value, &len) == 0 && value)
+	if (http_disc_sockopt(fd, SOL_SOCKET, SO_MARK))
 		return 1;
 #endif
 	return 0;
