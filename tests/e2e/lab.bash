@@ -108,7 +108,8 @@ lab_prepare() {
 network_up() {
 	local - && set +T
 	LAB_NETWORK=$LAB_RUN-$$
-	CLIENT_WIRE=${LAB_WIRE:+$SUITE/bin/lossy_wire $LAB_WIRE} CLIENT_WIRE_LOG=$LAB/wire.out "$LAB_TOOLS/network" up "$LAB_NETWORK" || return 1
+	IN_ORDER=1 CLIENT_WIRE=${LAB_WIRE:+$SUITE/bin/lossy_wire $LAB_WIRE} CLIENT_WIRE_LOG=$LAB/wire.out \
+		"$LAB_TOOLS/network" up "$LAB_NETWORK" || return 1
 	LAB_ADDRESS=192.0.2.100 LAB_ADDRESS6=2001:db8:1::100 ORIGIN_ADDRESS=192.0.2.10
 	N1_ADDRESS=192.0.2.11 N2_ADDRESS=192.0.2.12
 	export LAB_ADDRESS6
