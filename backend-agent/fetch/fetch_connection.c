@@ -291,6 +291,8 @@ static void bound_unsent(struct fetch_connection *connection)
 	connection->bounded = true;
 	while (unsent > UNSENT_MIN && (size_t)unsent * connection->service->sending > UNSENT_OF_WORKER)
 		unsent /= 2;
+	if (kind == FETCH_BODY_SEALED)
+		sealed_body_expect(connection->exchange.transfer.sealed, (size_t)unsent);
 	/* UNIX sockets do not know it; their send buffer does not grow. */
 	if (unsent != connection->unsent &&
 	    setsockopt(connection->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)) == 0)

@@ -10,7 +10,7 @@
 
 #include "secret.h"
 
-/* Of the first block: what the socket takes is not known yet, and of many slow clients each may keep the rest of one. */
+/* Of the first block, unless sealed_body_expect() says more: of many slow clients each may keep the rest of one. */
 #define FIRST_BLOCK_RECORDS (SEALED_BODY_BLOCK_RECORDS / 2)
 
 struct sealed_body {
@@ -102,6 +102,15 @@ void sealed_body_free(struct sealed_body *body)
 void sealed_body_allow_view(struct sealed_body *body)
 {
 	body->may_view = true;
+}
+
+void sealed_body_expect(struct sealed_body *body, size_t bytes)
+{
+	size_t records = bytes / (RECORD_PLAIN_MAX + body->layout.overhead);
+
+	if (records > SEALED_BODY_BLOCK_RECORDS)
+		records = SEALED_BODY_BLOCK_RECORDS;
+	body->goal = records ? (unsigned)records : 1;
 }
 
 const struct record_layout *sealed_body_layout(const struct sealed_body *body)

@@ -45,6 +45,10 @@ void sealed_body_free(struct sealed_body *body);
  * been sealed here, although no byte of it leaves. */
 void sealed_body_allow_view(struct sealed_body *body);
 
+/* To be called before the first block is asked for: the socket is likely to take about <bytes> at once, so that this one
+ * has as many, within the bounds of a block. */
+void sealed_body_expect(struct sealed_body *body, size_t bytes);
+
 const struct record_layout *sealed_body_layout(const struct sealed_body *body);
 
 /* Gives what is to be sent next: with SEALED_BODY_BLOCK, <*len> bytes at <*bytes>, valid until sealed_body_sent() or until

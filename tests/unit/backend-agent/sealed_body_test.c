@@ -407,6 +407,28 @@ static void slow_socket_gets_small_blocks(void **state)
 	sealed_body_free(body);
 }
 
+/* The first block is as large as its socket is said to take, between one record and a whole block. */
+static void first_block_has_what_the_socket_takes(void **state)
+{
+	static const struct {
+		size_t expected;
+		unsigned records;
+	} cases[] = {{1, 1}, {4 * RECORD_SEALED_MAX, 4}, {1u << 20, SEALED_BODY_BLOCK_RECORDS}};
+	struct tx_state tx = opening_state(5);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct sealed_body *body = body_of(0, SIZE, &tx);
+		const uint8_t *bytes;
+		size_t given;
+
+		sealed_body_expect(body, cases[i].expected);
+		assert_int_equal(sealed_body_next(body, &bytes, &given), SEALED_BODY_BLOCK);
+		assert_int_equal(sealed_body_records(body), cases[i].records);
+		sealed_body_free(body);
+	}
+}
+
 /* Sends a body over a socket pair whose reader takes a little now and then. However slow it is, no more is sealed than
  * one block beyond what the socket took. */
 static void slow_reader_costs_one_block(void **state)
@@ -580,6 +602,7 @@ int main(void)
 		FILE_TEST(every_length_round_a_record_and_a_block_is_whole),
 		FILE_TEST(bodies_that_wait_keep_their_own_records),
 		FILE_TEST(slow_socket_gets_small_blocks),
+		FILE_TEST(first_block_has_what_the_socket_takes),
 		FILE_TEST(slow_reader_costs_one_block),
 		FILE_TEST(change_under_a_slow_reader_breaks_the_transfer),
 		FILE_TEST(plain_body_of_a_file_that_grows_is_sent_as_announced),
