@@ -7,7 +7,7 @@
 #include "spoa_config_routes.h"
 
 /* From about these sizes on the paths cost this host less CPU: make bench-splice, make bench-direct */
-#define DEFAULT_SPLICE_MIN 163840
+#define DEFAULT_SPLICE_MIN 114688
 #define DEFAULT_DIRECT_MIN 2097152
 #define NAME_MAX_LEN 128 /* of nodes and servers: bounds the size of an ACK */
 
