@@ -119,8 +119,12 @@ static void find(void *context, const char *path, struct file_object *object)
 	enum digest_state state = look(digester, object);
 
 	object->has_digest = state == DIGEST_KNOWN;
-	if (state == DIGEST_UNKNOWN && enqueue(digester, path))
-		digest_table_await(digester->table, object);
+	if (state != DIGEST_UNKNOWN)
+		return;
+	/* First: the thread may have the digest before this one runs on. */
+	digest_table_await(digester->table, object);
+	if (!enqueue(digester, path))
+		digest_table_forget(digester->table, object);
 }
 
 /* --- pace --- */

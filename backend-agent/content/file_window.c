@@ -42,13 +42,22 @@ static void on_bus_error(int signal_number, siginfo_t *info, void *context)
 	(void)sigaction(signal_number, &former, NULL);
 }
 
-/* Looks each time: others may have set a handler of theirs. Returns 0, or -1 with errno set. */
+/* Looks each time: others may have set a handler of theirs, and a thread may have blocked the signal, which then kills the
+ * process. Returns 0, or -1 with errno set. */
 static int install_handler(void)
 {
 	struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO}, now;
+	sigset_t bus;
 	int result;
 
 	sigemptyset(&action.sa_mask);
+	sigemptyset(&bus);
+	(void)sigaddset(&bus, SIGBUS);
+	result = pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
+	if (result != 0) {
+		errno = result;
+		return -1;
+	}
 	(void)pthread_mutex_lock(&handler_lock);
 	result = sigaction(SIGBUS, NULL, &now);
 	if (result == 0 && now.sa_sigaction != on_bus_error) {

@@ -62,12 +62,12 @@ static void settle(struct clone_announcer announcer, struct sealed_body *body)
 		announcer.settled(announcer.context, body);
 }
 
-/* Connection tracking would not see the end of <fd> here, and keep it for days. */
-static void forget(struct clone *clone, int fd)
+/* Connection tracking would not see its end here, and keep it for days. */
+static void forget(struct clone *clone)
 {
-	if (clone->tracked)
-		connection_tracking_remove(clone->shared->tracking, fd);
-	clone->tracked = false;
+	if (clone->tracked.family)
+		connection_tracking_remove(clone->shared->tracking, &clone->tracked);
+	clone->tracked.family = 0;
 }
 
 /* The last word was posted, but for the Result. */
@@ -84,7 +84,7 @@ static void end(struct clone *clone, enum control_outcome outcome, const char *r
 		ev_io_stop(shared->loop, &clone->reader);
 		ev_io_stop(shared->loop, &clone->writer);
 		ev_timer_stop(shared->loop, &clone->poll);
-		forget(clone, clone->fd);
+		forget(clone);
 		tcp_close_mute(clone->fd);
 		clone->fd = -1;
 		node_metrics_add(NODE_CLONES, -1);
@@ -482,10 +482,11 @@ static int make_known(struct clone *clone, const struct tcp_state *state, char r
 
 	if (clone->shared->settings->ignore_tracking || !connection_tracking_is_active())
 		return 0;
-	clone->tracked = connection_tracking_add(clone->shared->tracking, state) == 0;
-	error = errno;
-	if (clone->tracked)
+	if (connection_tracking_add(clone->shared->tracking, state) == 0) {
+		clone->tracked = (struct connection_tracking_flow){state->family, state->remote, state->local};
 		return 0;
+	}
+	error = errno;
 	connection_tracking_look(&host);
 	if (host.loose)
 		return 0;
@@ -522,7 +523,7 @@ static int restore(struct clone *clone, const struct tcp_frozen *frozen, char re
 	else if (tcp_go(fd, frozen, &fault) == 0)
 		return fd;
 	explain(&frozen->state, &fault, reason);
-	forget(clone, fd);
+	forget(clone);
 	tcp_close_mute(fd);
 	return -1;
 }

@@ -80,13 +80,13 @@ struct clone {
 	uint64_t channel;                 /* of the agent */
 	struct clone_announcer announcer; /* none once settled() was called */
 	enum clone_state state;
-	double since;             /* when it entered the state, see ticket_clock() */
-	struct sealed_body *body; /* owned; NULL once all of it is written */
-	uint64_t records, sealed; /* of the body: records sealed, and the plaintext in them */
-	bool changed;             /* its object was written while it was sent */
-	int fd;                   /* -1 while WAITING */
-	bool tracked;             /* connection tracking was told of it */
-	bool client_closed;       /* the client sends nothing more */
+	double since;                            /* when it entered the state, see ticket_clock() */
+	struct sealed_body *body;                /* owned; NULL once all of it is written */
+	uint64_t records, sealed;                /* of the body: records sealed, and the plaintext in them */
+	bool changed;                            /* its object was written while it was sent */
+	int fd;                                  /* -1 while WAITING */
+	struct connection_tracking_flow tracked; /* family 0: connection tracking was not told of it */
+	bool client_closed;                      /* the client sends nothing more */
 	ev_io reader, writer;
 	ev_timer poll;         /* until the tail fits */
 	size_t polled;         /* bytes unacknowledged at the last look */

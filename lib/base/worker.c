@@ -164,13 +164,17 @@ static int make_loops(struct crew *crew)
 	return 0;
 }
 
-/* Signals are for the main thread alone: a worker's thread inherits a mask with all of them blocked. */
+/* Signals are for the main thread alone: a worker's thread inherits a mask with all of them blocked, but for those of its
+ * own faults. Were they blocked, no handler would get them. */
 static void start_threads(struct crew *crew)
 {
-	sigset_t all, before;
+	static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL};
+	sigset_t others, before;
 
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	(void)sigfillset(&others);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+		(void)sigdelset(&others, faults[i]);
+	(void)pthread_sigmask(SIG_SETMASK, &others, &before);
 	for (unsigned i = 0; i < crew->count; i++) {
 		int error = pthread_create(&crew->posts[i].thread, NULL, worker_main, &crew->posts[i]);
 

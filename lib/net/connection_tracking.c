@@ -262,16 +262,12 @@ int connection_tracking_add(struct connection_tracking *tracking, const struct t
 	return request_send(tracking, &request);
 }
 
-void connection_tracking_remove(struct connection_tracking *tracking, int fd)
+void connection_tracking_remove(struct connection_tracking *tracking, const struct connection_tracking_flow *flow)
 {
-	struct tcp_endpoint client, site;
 	struct request request;
-	uint8_t family = read_endpoints(fd, &client, &site);
 
-	if (!family)
-		return;
-	request_begin(&request, IPCTNL_MSG_CT_DELETE, 0, family);
-	request_add_tuple(&request, CTA_TUPLE_ORIG, family, &client, &site);
+	request_begin(&request, IPCTNL_MSG_CT_DELETE, 0, flow->family);
+	request_add_tuple(&request, CTA_TUPLE_ORIG, flow->family, &flow->client, &flow->site);
 	(void)request_send(tracking, &request);
 }
 

@@ -19,6 +19,12 @@ struct connection_tracking {
 	uint32_t sequence; /* of the last request */
 };
 
+/* What a connection is known by. */
+struct connection_tracking_flow {
+	uint8_t family; /* 4 or 6; 0: none */
+	struct tcp_endpoint client, site;
+};
+
 /* What is known of this host. */
 struct connection_tracking_host {
 	bool active;  /* connections are tracked now */
@@ -55,7 +61,7 @@ enum connection_tracking_fate connection_tracking_exempt(struct connection_track
  * or -1 with errno. */
 int connection_tracking_add(struct connection_tracking *tracking, const struct tcp_state *state);
 
-/* Has the connection <fd> forgotten; nothing happens if it is not connected or not known. */
-void connection_tracking_remove(struct connection_tracking *tracking, int fd);
+/* Has the connection <flow> forgotten, which need not be connected any more; nothing happens if it is not known. */
+void connection_tracking_remove(struct connection_tracking *tracking, const struct connection_tracking_flow *flow);
 
 #endif

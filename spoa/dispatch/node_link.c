@@ -263,7 +263,7 @@ static void object_changed(struct node_link *link, struct control_text target)
 		target.len = (size_t)(query - target.data);
 	spoa_metrics_add(owner->metrics, SPOA_CHANGED, 1);
 	changed_paths_add(owner->changed_paths, target, changed_paths_clock(), owner->changed_hold);
-	if (log_limit_allow(&link->changes, ev_now(owner->loop), note))
+	if (owner->changed_hold && log_limit_allow(&link->changes, ev_now(owner->loop), note))
 		log_warning("node %s: the file %s changed during its transfer: it is not offloaded for %u s%s",
 			    link->node->name, printable(text, sizeof(text), target), owner->changed_hold, note);
 }

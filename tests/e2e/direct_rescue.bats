@@ -155,6 +155,25 @@ recalled_since() {
 	wait_until nothing_parked
 }
 
+@test "a node without weight is no replica: what comes back is completed by the node that has the weight" {
+	process_stop disc-spoa
+	sed -i '/^node "n2"/,/^}/s/weight = 100/weight = 0/' "$LAB/disc-spoa.conf"
+	echo $(($(wc -l <"$LAB/disc-spoa.log") + 1)) >"$LAB/spoa-log-start"
+	process_start disc-spoa "$DISC_BIN_SPOA" -c "$LAB/disc-spoa.conf"
+	process_ready disc-spoa port_open "$SPOP_PORT"
+	nodes_alive
+	reads_slowly /100m
+	equal node "$node" n1
+	haproxy_cli 'disc direct off'
+	got_all
+	path_is direct "$id .*/100m"
+	equal end "$(logged end "$id .*/100m")" ----
+	haproxy_cli 'disc direct on'
+	process_stop disc-spoa
+	spoa_start
+	nodes_alive
+}
+
 @test "no replica: the client sees a broken transfer" {
 	local other
 	reads_slowly /100m

@@ -44,8 +44,9 @@ node_set mover_ready_nodes(const struct handoff *handoff, bool fresh)
 	for (size_t i = 0; i < pool->count; i++) {
 		const struct node_link *link = handoff->table->links[pool->members[i]->index];
 
-		if (pool->members[i]->fetch.len && node_link_readiness(link) == NODE_LINK_READY &&
-		    (!fresh || node_link_is_fresh(link)))
+		/* One without weight is chosen for nothing. */
+		if (pool->members[i]->weight && pool->members[i]->fetch.len &&
+		    node_link_readiness(link) == NODE_LINK_READY && (!fresh || node_link_is_fresh(link)))
 			ready |= node_bit(pool->members[i]);
 	}
 	return ready;

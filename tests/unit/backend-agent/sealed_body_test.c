@@ -3,6 +3,7 @@
  * breaks the body before one wrong byte leaves. */
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -258,6 +259,44 @@ static void file_that_shrinks_while_it_is_sealed_breaks_the_body(void **state)
 	assert_int_equal(sealed_body_records(body), records);
 	assert_int_equal(sealed_body_next(body, &bytes, &given), SEALED_BODY_CHANGED);
 	sealed_body_free(body);
+}
+
+/* The same where all signals are blocked, as in the threads of a program that keeps them for its main thread. */
+static void *seal_a_shrinking_file(void *verdict)
+{
+	struct tx_state tx = opening_state(3);
+	struct body_source *from = source_of(0, SIZE);
+	struct body_source_type cutting = *from->type;
+	struct sealed_body *body;
+	const uint8_t *bytes;
+	size_t given;
+
+	if (sealed_body_new(&body, from, SIZE, &tx) != RECORD_OK)
+		return NULL;
+	sealed_body_allow_view(body);
+	while (sealed_body_bytes(body) < 1024 * 1024 && sealed_body_next(body, &bytes, &given) == SEALED_BODY_BLOCK)
+		sealed_body_sent(body, given);
+	file_type = from->type;
+	cutting.view = view_then_cut;
+	from->type = &cutting;
+	*(enum sealed_body_status *)verdict = sealed_body_next(body, &bytes, &given);
+	sealed_body_free(body);
+	return NULL;
+}
+
+static void file_that_shrinks_under_a_thread_without_signals_breaks_the_body(void **state)
+{
+	enum sealed_body_status verdict = SEALED_BODY_BLOCK;
+	sigset_t all, before;
+	pthread_t thread;
+
+	(void)state;
+	(void)sigfillset(&all);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &all, &before), 0);
+	assert_int_equal(pthread_create(&thread, NULL, seal_a_shrinking_file, &verdict), 0);
+	assert_int_equal(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(verdict, SEALED_BODY_CHANGED);
 }
 
 static void bus_error_elsewhere_still_kills(void **state)
@@ -597,6 +636,7 @@ int main(void)
 		FILE_TEST(emptied_file_breaks_the_body),
 		FILE_TEST(grown_file_breaks_the_body),
 		FILE_TEST(file_that_shrinks_while_it_is_sealed_breaks_the_body),
+		FILE_TEST(file_that_shrinks_under_a_thread_without_signals_breaks_the_body),
 		FILE_TEST(bus_error_elsewhere_still_kills),
 		FILE_TEST(replaced_file_does_not_disturb_the_body),
 		FILE_TEST(every_length_round_a_record_and_a_block_is_whole),
