@@ -35,6 +35,7 @@
 #include <haproxy/stconn.h>
 #include <haproxy/stream.h>
 #include <haproxy/task.h>
+#include <haproxy/ticks.h>
 
 DECLARE_STATIC_POOL(pool_head_disc_stream, "disc_stream", sizeof(struct disc_stream));
 
@@ -485,12 +486,14 @@ static unsigned int flt_disc_rules(const struct proxy *px)
 }
 
 /* Returns non-zero if response rules of <px> wait for the body, which only helps those that
- * look at it.
+ * look at it. The rules "tcp-response content" do, if they have time for it.
  */
 static int flt_disc_waits_for_body(const struct proxy *px)
 {
 	const struct act_rule *rule;
 
+	if (tick_isset(px->tcp_rep.inspect_delay) && !LIST_ISEMPTY(&px->tcp_rep.inspect_rules))
+		return 1;
 	list_for_each_entry(rule, &px->http_res_rules, list) {
 		if (rule->kw && strcmp(rule->kw->kw, "wait-for-body") == 0)
 			return 1;

@@ -1180,6 +1180,9 @@ void http_disc_shutdown(struct stream *s, int why)
 	if (!disc || !(disc->flags & DISC_TF_PASSED) || !lease || lease->id != disc->lease_id ||
 	    lease->state < DISC_LS_ACCEPTED)
 		return;
+	/* without its server a body on the direct path goes on: the agent sees to that */
+	if (lease->direct && why != SF_ERR_KILLED)
+		return;
 	if (!(s->flags & SF_ERR_MASK))
 		s->flags |= why;
 	s->scf->flags |= SC_FL_ERROR;
