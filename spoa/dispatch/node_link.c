@@ -43,10 +43,10 @@ struct node_link {
 	struct channel *channel; /* not in WAITING */
 	struct open_offer *offers;
 	ev_timer retry, ping, silence;
-	double retry_delay; /* seconds, of the next failure */
-	double next_report; /* of a failure to connect, loop time */
-	uint64_t nonce;
-	double heard;              /* loop time of the last message */
+	double retry_delay;        /* seconds, of the next failure */
+	double next_report;        /* of a failure to connect, loop time */
+	uint64_t nonce;            /* of the last ping: when it was sent, loop time in microseconds */
+	double asked;              /* loop time when the last ping that was answered, or Hello, was sent */
 	unsigned unanswered;       /* pings since the node was last heard */
 	struct log_limit failures; /* lines about offloads that ended badly */
 	struct log_limit changes;  /* and about objects that changed meanwhile */
@@ -184,6 +184,7 @@ static void link_greeted(struct node_link *link, const struct control_hello *hel
 	link->direct = hello->direct != 0;
 	link->retry_delay = NODE_RETRY_MIN_S;
 	link->next_report = 0;
+	link->asked = ev_now(link->owner->loop);
 	if (node->up)
 		metric_add(node->up, 1);
 	if (atomic_fetch_add(&node->links, 1) == 0)
@@ -195,6 +196,8 @@ static void link_ponged(struct node_link *link, const struct control_pong *pong)
 {
 	bool draining = pong->draining != 0;
 
+	if (pong->nonce <= link->nonce && (double)pong->nonce / 1e6 > link->asked)
+		link->asked = (double)pong->nonce / 1e6;
 	node_set_total(link->node, pong->offloads);
 	if (draining != link->draining && link->owner->reports)
 		log_notice("node %s %s", link->node->name,
@@ -343,7 +346,6 @@ static void link_received(struct channel *channel, void *context, const uint8_t 
 		return;
 	}
 	ev_timer_again(link->owner->loop, &link->silence);
-	link->heard = ev_now(link->owner->loop);
 	link->unanswered = 0;
 	fault = link_dispatch(link, &message);
 	control_release(&message);
@@ -354,10 +356,10 @@ static void link_received(struct channel *channel, void *context, const uint8_t 
 static void ping_due(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct node_link *link = link_of(timer->data);
-	struct control_message ping = {.type = CONTROL_PING, .u.ping.nonce = ++link->nonce};
+	struct control_message ping = {.type = CONTROL_PING};
 
-	(void)loop;
 	(void)events;
+	ping.u.ping.nonce = link->nonce = (uint64_t)(ev_now(loop) * 1e6);
 	link->unanswered++;
 	if (send_small(link, &ping) < 0)
 		log_debug("node %s: no room for a ping", link->node->name);
@@ -431,7 +433,7 @@ enum node_link_readiness node_link_readiness(const struct node_link *link)
 
 bool node_link_is_fresh(const struct node_link *link)
 {
-	return ev_now(link->owner->loop) - link->heard <= NODE_DEAD_S;
+	return ev_now(link->owner->loop) - link->asked <= NODE_DEAD_S;
 }
 
 int node_link_offer(struct node_link *link, const struct control_offer *offer, const uint8_t *frame, size_t len)

@@ -66,8 +66,9 @@ void node_link_free(struct node_link *link);
 
 enum node_link_readiness node_link_readiness(const struct node_link *link);
 
-/* Whether the node was heard from in the last NODE_DEAD_S. If not, although it is up, this process may be the one that got
- * no processor: what the node has sent meanwhile is to be read before it is entrusted with anything. */
+/* Whether the node has answered a question of the last NODE_DEAD_S. If not, although it is up, this process may be the one that
+ * got no processor: what the node has sent meanwhile, however much that is, is to be read before it is entrusted with
+ * anything. */
 bool node_link_is_fresh(const struct node_link *link);
 
 /* Queues the encoded OFFER <frame> of <offer>. Returns 0, or -1 if the link is not READY, its queue is full or memory

@@ -39,6 +39,8 @@ struct fixture {
 	const char *fault;                  /* received() returns it */
 	enum node_link_readiness readiness; /* when drains() was called */
 	size_t outstanding;                 /* when received() was called */
+	bool late;                          /* it answers the same ping again and again, */
+	uint64_t nonce;                     /*   this one */
 };
 
 static int make_certificates(void **state)
@@ -83,7 +85,9 @@ static void on_frame(struct end *end, const uint8_t *frame, size_t len)
 	if (message.type == CONTROL_HELLO && !fixture->silent) {
 		say_hello(fixture);
 	} else if (message.type == CONTROL_PING) {
-		pong.u.pong = (struct control_pong){message.u.ping.nonce, 0, fixture->draining};
+		if (!fixture->late || !fixture->nonce)
+			fixture->nonce = message.u.ping.nonce;
+		pong.u.pong = (struct control_pong){fixture->nonce, 0, fixture->draining};
 		say(fixture, &pong);
 		fixture->pongs++;
 	}
@@ -287,6 +291,29 @@ static void a_result_reaches_the_listener_before_its_offer_ends(void **state)
 	close_fixture(&fixture);
 }
 
+static bool is_stale(void *data)
+{
+	return !node_link_is_fresh(((struct fixture *)data)->link);
+}
+
+/* As after a sleep: messages come, but they were sent long ago. */
+static void answers_to_old_questions_do_not_make_it_fresh(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	come_up(&fixture);
+	fixture.late = true;
+	run_until(fixture.loop, is_stale, &fixture, "its answers are old ones");
+	assert_int_equal(node_link_readiness(fixture.link), NODE_LINK_READY);
+	assert_true(fixture.pongs >= 2);
+	fixture.late = false;
+	fixture.pongs = 0;
+	run_until(fixture.loop, has_ponged_thrice, &fixture, "it answers what it is asked");
+	assert_true(node_link_is_fresh(fixture.link));
+	close_fixture(&fixture);
+}
+
 static void a_drain_is_told_once_and_can_end(void **state)
 {
 	struct fixture fixture;
@@ -370,6 +397,7 @@ int main(void)
 		cmocka_unit_test(messages_that_a_node_must_not_send_close_the_channel),
 		cmocka_unit_test(what_concerns_connections_is_handed_on_and_may_close_the_channel),
 		cmocka_unit_test(a_result_reaches_the_listener_before_its_offer_ends),
+		cmocka_unit_test(answers_to_old_questions_do_not_make_it_fresh),
 		cmocka_unit_test(a_drain_is_told_once_and_can_end),
 		cmocka_unit_test(what_is_lost_with_a_channel_is_told_once),
 		cmocka_unit_test(an_agent_that_ends_tells_nobody_but_the_node),
