@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Digester: the thread that computes SHA-256 of the files below a root, for their entity tags. It reads at most so many
- * bytes a second, with the lowest priority; files that were asked for come first, then it walks the folders, and again
- * every hour, so that a replica knows the digests of files that nobody asked it for.
+/* Digester: the thread that computes SHA-256 of the files below a root, for their entity tags. It has the lowest priority and
+ * reads no faster than files.digest-rate. Files that were asked for come first. Then it walks the folders, and again every hour,
+ * so that a replica knows the digests of files that nobody asked it for.
  *
  *   file_source_open() --> look() --> digest table, or the file's attribute
  *                              | unknown                        ^

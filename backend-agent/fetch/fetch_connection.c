@@ -26,8 +26,9 @@
 #define UNSENT_MIN (32 << 10)
 #define UNSENT_OF_WORKER (8 << 20)
 
-/* With so many under way that each gets the least, what is in flight of each is bounded too: a peer whose window was larger
- * than its memory has it sent again, and the kernel holds it. Together they still have 12 MB and more in flight. */
+/* Once each response under way gets UNSENT_MIN, what each has in flight is bounded too: a peer that offers a larger window
+ * than it has memory for makes the kernel send again, and hold, what it dropped. All together still have 12 MB and more in
+ * flight. */
 #define MANY_SEND_BUFFER (48 << 10)
 #define FEW_SEND_BUFFER \
 	(1 << 20) /* of a connection that was bounded, once there are fewer; net.core.wmem_max is less */
