@@ -61,7 +61,8 @@ tls_client() {
 		esac
 	done
 	client_status=0
-	on client timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" "${options[@]}" "$(site)" \
+	on client timeout 100 "$SUITE/bin/tls_client" --ca "$SUITE/tls/lab-ca.crt" --clock "$LAB/haproxy.sock" \
+		--header "X-Id: $id" "${options[@]}" "$(site)" \
 		"${address:-$LAB_ADDRESS}" "$port" "$@" >"$WORK/client" 2>"$WORK/client.errors" || client_status=$?
 	cat "$WORK/client" "$WORK/client.errors"
 }

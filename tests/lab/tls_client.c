@@ -3,11 +3,12 @@
  * reading in pieces, going away in the middle, telling a clean end of the stream from a cut one.
  *
  *   tls_client [--tls12] [--no-keyupdate] [--ciphers LIST] [--ca FILE] [--rcvbuf BYTES] [--fragment CODE]
- *              [--session FILE] [--proxy ADDRESS] [--header LINE]... NAME ADDRESS PORT STEP...
+ *              [--session FILE] [--proxy ADDRESS] [--clock SOCKET] [--header LINE]... NAME ADDRESS PORT STEP...
  *
  * --no-keyupdate takes a KeyUpdate for a fatal error, as mbedTLS does: prints "refused keyupdate", closes, exit 6.
  * --fragment asks for short records: a code of RFC 6066 section 4, 1 for 512 bytes to 4 for 4096.
  * --proxy claims to be a proxy for a client at this IPv4 address (the PROXY protocol, version 1).
+ * --clock names HAProxy's stats socket, which "pause" needs.
  * --session resumes the session in FILE if there is one ("resumed 1" is printed), and leaves the newest one there.
  *
  * Steps, done in order; each prints one line:
@@ -19,7 +20,7 @@
  *   response        final + rest                       eof            read on: says how the stream ends
  *   abort           reset the connection               close          close_notify, then close
  *   touch:FILE      create FILE                        wait:FILE      until FILE exists
- *   pause:MS        that many milliseconds, for what the server does by time
+ *   pause:MS        that many milliseconds by HAProxy's clock, for what it does by time
  *   notify          close_notify; reading goes on      half-close      FIN; reading goes on
  *   garbage         a record that cannot be decrypted
  *   cork            hold what follows back ...         uncork          ... which leaves in one piece
@@ -45,6 +46,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -78,6 +80,7 @@ struct client {
 	bool heads[64]; /* ring: was the request a HEAD? */
 	unsigned asked, answered;
 	unsigned key_updates; /* seen from the server */
+	const char *clock;    /* HAProxy's stats socket, or NULL */
 	bool refuses_key_updates;
 };
 
@@ -388,12 +391,28 @@ static void wait_file(const char *file)
 	}
 }
 
-static void pause_for(const char *milliseconds)
+/* Waits by HAProxy's clock, which falls behind ours: HAProxy takes it for a jump of the clock if it did not get to run for
+ * more than 100 ms, and leaves that time out.
+ */
+static void pause_for(const char *stats_socket, const char *milliseconds)
 {
-	long ms = atol(milliseconds);
-	const struct timespec interval = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000 * 1000};
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char answer[64];
+	ssize_t got;
 
-	nanosleep(&interval, NULL);
+	if (stats_socket == NULL || strlen(stats_socket) >= sizeof(address.sun_path))
+		fail(1, "pause needs --clock SOCKET");
+	strcpy(address.sun_path, stats_socket);
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+	    dprintf(fd, "wait %sms\n", milliseconds) < 0)
+		fail(1, "--clock %s: %s", stats_socket, strerror(errno));
+	got = read(fd, answer, sizeof(answer));
+	if (got < 0)
+		fail(1, "--clock %s: %s", stats_socket, strerror(errno));
+	if (got < 5 || memcmp(answer, "Done.", 5) != 0)
+		fail(1, "--clock %s: %.*s", stats_socket, (int)got, answer);
+	close(fd);
 }
 
 static void do_step(struct client *client, const char *step)
@@ -439,7 +458,7 @@ static void do_step(struct client *client, const char *step)
 	else if (strncmp(step, "wait:", 5) == 0)
 		wait_file(step + 5);
 	else if (strncmp(step, "pause:", 6) == 0)
-		pause_for(step + 6);
+		pause_for(client->clock, step + 6);
 	else if (strcmp(step, "close") == 0) {
 		SSL_shutdown(client->ssl);
 		printf("close\n");
@@ -534,6 +553,8 @@ int main(int argc, char **argv)
 			session = argv[++i];
 		else if (strcmp(argv[i], "--proxy") == 0 && i + 1 < argc)
 			proxied = argv[++i];
+		else if (strcmp(argv[i], "--clock") == 0 && i + 1 < argc)
+			client.clock = argv[++i];
 		else if (strcmp(argv[i], "--fragment") == 0 && i + 1 < argc)
 			fragment = (uint8_t)atoi(argv[++i]);
 		else if (strcmp(argv[i], "--header") == 0 && i + 1 < argc && client.header_count < HEADERS_MAX)
