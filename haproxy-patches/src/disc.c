@@ -170,22 +170,54 @@ static int disc_fetch_state(const struct arg *args, struct sample *smp, const ch
 	return 1;
 }
 
+static const char *disc_path_str(const struct disc_txn *disc)
+{
+	if (!disc || !(disc->flags & DISC_TF_PASSED))
+		return "proxy";
+	return (disc->flags & DISC_TF_DIRECT) ? "direct" : "splice";
+}
+
+static const char *disc_reason_str(const struct disc_txn *disc)
+{
+	if (!disc)
+		return "not-asked";
+	return disc->reason[0] ? disc->reason : "pending";
+}
+
 /* disc_path: string, how the body of this response travels */
 static int disc_fetch_path(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
-	struct disc_txn *disc = disc_smp_txn(smp);
-
-	disc_smp_set_str(smp, !disc || !(disc->flags & DISC_TF_PASSED) ? "proxy" :
-	                      (disc->flags & DISC_TF_DIRECT) ? "direct" : "splice");
+	disc_smp_set_str(smp, disc_path_str(disc_smp_txn(smp)));
 	return 1;
 }
 
 /* disc_reason: string, why this response's body is not made of records */
 static int disc_fetch_reason(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
-	struct disc_txn *disc = disc_smp_txn(smp);
+	disc_smp_set_str(smp, disc_reason_str(disc_smp_txn(smp)));
+	return 1;
+}
 
-	disc_smp_set_str(smp, !disc ? "not-asked" : disc->reason[0] ? disc->reason : "pending");
+/* disc_log: string, what a log line says of this response: four fields in one, for each
+ * expression of a log format costs a short response a third of a microsecond
+ */
+static int disc_fetch_log(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	struct disc_txn *disc = disc_smp_txn(smp);
+	struct buffer *line;
+	struct ist node;
+
+	if (!disc) {
+		disc_smp_set_str(smp, "path=proxy node=- records=0 reason=not-asked");
+		return 1;
+	}
+	node = http_disc_node(smp->strm);
+	line = get_trash_chunk();
+	chunk_printf(line, "path=%s node=%.*s records=%llu reason=%s", disc_path_str(disc), (int)istlen(node), istptr(node),
+	             (disc->flags & DISC_TF_PASSED) ? (unsigned long long)disc->records : 0, disc_reason_str(disc));
+	smp->data.type = SMP_T_STR;
+	smp->data.u.str = *line;
+	smp->flags = SMP_F_VOL_TEST;
 	return 1;
 }
 
@@ -244,6 +276,7 @@ static struct sample_fetch_kw_list disc_fetches = {ILH, {
 	{ "disc_direct",   disc_fetch_direct,   0, NULL, SMP_T_BOOL, SMP_USE_L5CLI },
 	{ "disc_lease",    disc_fetch_lease,    0, NULL, SMP_T_BIN,  SMP_USE_L5CLI },
 	{ "disc_lease_id", disc_fetch_lease_id, 0, NULL, SMP_T_SINT, SMP_USE_L5CLI },
+	{ "disc_log",      disc_fetch_log,      0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
 	{ "disc_path",     disc_fetch_path,     0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
 	{ "disc_peer",     disc_fetch_peer,     0, NULL, SMP_T_ADDR, SMP_USE_L5CLI },
 	{ "disc_reason",   disc_fetch_reason,   0, NULL, SMP_T_STR,  SMP_USE_L5CLI },

@@ -360,6 +360,18 @@ static int http_disc_get_var(struct stream *s, const char *name, int type, struc
 	return vars_get_by_name(name, strlen(name), smp, NULL) && smp->data.type == type;
 }
 
+/* Returns the name of the node that the agent chose for the request of <s>, which is valid as
+ * long as the variable is, or "-".
+ */
+struct ist http_disc_node(struct stream *s)
+{
+	struct sample smp;
+
+	if (!http_disc_get_var(s, "txn.disc.node", SMP_T_STR, &smp) || !b_data(&smp.data.u.str))
+		return ist("-");
+	return ist2(b_orig(&smp.data.u.str), b_data(&smp.data.u.str));
+}
+
 /* Returns non-zero if the agent said that nothing was and nothing will be offered to anybody
  * under the lease of <s>.
  */

@@ -38,6 +38,7 @@ int http_disc_hold_response(struct stream *s);
 void http_disc_shutdown(struct stream *s, int why);
 void http_disc_count(struct stream *s);
 void http_disc_replied(struct stream *s);
+struct ist http_disc_node(struct stream *s);
 void http_disc_unsent(struct stream *s, const void *area, size_t size);
 void http_disc_not_direct(struct stream *s);
 void http_disc_retry(struct stream *s);
