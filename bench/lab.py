@@ -155,7 +155,8 @@ def cpu_ns(pid):
 class Load:
     """One run of load_client; connecting, the first response and closing are not part of what is measured.
 
-    After run() there are seconds, and microseconds of a request (p50_us, p99_us), as the client saw them."""
+    After run() there are seconds, and microseconds of a request (p50_us, p99_us; first_us: the median until the first byte of the body), as
+    the client saw them."""
 
     TIME_LIMIT = 120  # seconds
 
@@ -196,7 +197,8 @@ class Load:
         if line:
             after()
             figures = dict(word.split("=") for word in line.split())
-            self.seconds, self.p50_us, self.p99_us = (float(figures[name]) for name in ("seconds", "p50_us", "p99_us"))
+            names = ("seconds", "p50_us", "p99_us", "first_us")
+            self.seconds, self.p50_us, self.p99_us, self.first_us = (float(figures[name]) for name in names)
 
 
 def alternate(variants, repeat, progress):

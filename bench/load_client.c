@@ -5,7 +5,8 @@
  *
  * It connects, shakes hands and fetches once on each connection, then prints "ready" and waits for a line on stdin,
  * so that what is measured from there on is transfers alone. After the last body it prints one line of figures, with
- * the median and the 99th percentile of the time from a request to its last byte, and
+ * the median and the 99th percentile of the time from a request to the last byte of its response, the median of that to the
+ * first byte of the body, and
  * keeps the connections open until stdin ends, so that closing is not measured either. With --times each of these times
  * is written to a file, in microseconds, the shortest first. The lines of the file that --mix names are PATH BYTES
  * [SHA256]: the connections take them in turns, each as many as --requests says. Every response must have
@@ -74,6 +75,8 @@ struct load {
 	unsigned waiting; /* connections that have not */
 	uint64_t *times;  /* nanoseconds of each measured request, until its last byte; NULL until they begin */
 	size_t timed;     /* so many of them */
+	uint64_t *firsts; /* the same until the first byte of the body; complete when the phase ends */
+	size_t begun;     /* so many of those */
 	struct client_connection *all;
 	unsigned char buffer[READ_SIZE];
 };
@@ -270,6 +273,8 @@ static void take_bytes(struct load *load, struct client_connection *connection, 
 		return;
 	if (length > connection->left)
 		die("more bytes than announced");
+	if (length > 0 && connection->left == connection->body->bytes && load->firsts != NULL)
+		load->firsts[load->begun++] = now_ns() - connection->sent_ns;
 	if (connection->body->sha256 != NULL && EVP_DigestUpdate(connection->digest, data, length) != 1)
 		die("no SHA-256");
 	connection->left -= length;
@@ -379,10 +384,12 @@ static void save_times(const struct load *load)
 static void print_figures(struct load *load, uint64_t elapsed_ns)
 {
 	qsort(load->times, load->timed, sizeof(*load->times), compare_times);
+	qsort(load->firsts, load->begun, sizeof(*load->firsts), compare_times);
 	if (load->times_file != NULL)
 		save_times(load);
-	printf("requests=%zu seconds=%.3f p50_us=%.1f p99_us=%.1f\n", load->timed, (double)elapsed_ns / 1e9,
-	       (double)load->times[load->timed / 2] / 1e3, (double)load->times[load->timed * 99 / 100] / 1e3);
+	printf("requests=%zu seconds=%.3f p50_us=%.1f p99_us=%.1f first_us=%.1f\n", load->timed,
+	       (double)elapsed_ns / 1e9, (double)load->times[load->timed / 2] / 1e3,
+	       (double)load->times[load->timed * 99 / 100] / 1e3, (double)load->firsts[load->begun / 2] / 1e3);
 	fflush(stdout);
 }
 
@@ -499,6 +506,7 @@ static void free_connections(struct load *load)
 	free(load->bodies);
 	free(load->all);
 	free(load->times);
+	free(load->firsts);
 	SSL_CTX_free(load->context);
 }
 
@@ -526,7 +534,8 @@ int main(int count, char **words)
 	if (fgets(line, sizeof(line), stdin) == NULL)
 		return 1;
 	load.times = calloc((size_t)load.connections * load.requests, sizeof(*load.times));
-	if (load.times == NULL)
+	load.firsts = calloc((size_t)load.connections * load.requests, sizeof(*load.firsts));
+	if (load.times == NULL || load.firsts == NULL)
 		die("no memory");
 	start = now_ns();
 	run_phase(&load, 1 + load.requests);
