@@ -292,7 +292,8 @@ static void prepare(struct node *node)
 int node_run(const struct node_config *config)
 {
 	struct node node = {.config = config, .control_listener = -1};
-	struct admin_source source = {node_metrics, NODE_METRIC_COUNT, is_draining, &node};
+	struct admin_source source = {
+		.metrics = node_metrics, .count = NODE_METRIC_COUNT, .draining = is_draining, .context = &node};
 	int result = -1;
 
 	node.tickets = ticket_table_new(&config->tickets);

@@ -187,7 +187,12 @@ static int agent_draining(void *context)
 static int start_admin(struct agent *agent)
 {
 	const struct spoa_config *config = agent->config;
-	const struct admin_source source = {agent->metrics.all, agent->metrics.count, agent_draining, agent};
+	const struct admin_source source = {
+		.metrics = agent->metrics.all,
+		.count = agent->metrics.count,
+		.draining = agent_draining,
+		.context = agent,
+	};
 	char text[ADDRESS_TEXT_MAX];
 
 	if (!config->has_admin)

@@ -12,6 +12,7 @@
 #define CONNECTIONS_MAX 16u
 #define IDLE_TIMEOUT_S 10u
 #define BACKLOG 16
+#define ARGUMENTS_MAX 32u
 
 struct admin {
 	struct MHD_Daemon *daemon;
@@ -53,6 +54,36 @@ static enum MHD_Result answer_metrics(struct MHD_Connection *connection, const s
 	return answer(connection, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", text, MHD_RESPMEM_MUST_FREE);
 }
 
+struct arguments {
+	struct admin_argument all[ARGUMENTS_MAX];
+	size_t count;
+};
+
+static enum MHD_Result add_argument(void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	struct arguments *arguments = context;
+
+	(void)kind;
+	if (arguments->count == ARGUMENTS_MAX)
+		return MHD_NO;
+	arguments->all[arguments->count++] = (struct admin_argument){name, value ? value : ""};
+	return MHD_YES;
+}
+
+static enum MHD_Result answer_page(struct MHD_Connection *connection, const struct admin_source *source,
+				   const struct admin_page *page)
+{
+	struct arguments arguments = {.count = 0};
+	unsigned status = MHD_HTTP_OK;
+	char *text;
+
+	(void)MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_argument, &arguments);
+	text = page->render(source->context, arguments.all, arguments.count, &status);
+	if (!text)
+		return answer_plain(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory\n");
+	return answer(connection, status, page->type, text, MHD_RESPMEM_MUST_FREE);
+}
+
 static enum MHD_Result answer_health(struct MHD_Connection *connection, const struct admin_source *source)
 {
 	if (source->draining && source->draining(source->context))
@@ -84,6 +115,9 @@ static enum MHD_Result handle_request(void *context, struct MHD_Connection *conn
 		return answer_metrics(connection, &admin->source);
 	if (strcmp(url, "/health") == 0)
 		return answer_health(connection, &admin->source);
+	for (size_t i = 0; i < admin->source.page_count; i++)
+		if (strcmp(url, admin->source.pages[i].path) == 0)
+			return answer_page(connection, &admin->source, &admin->source.pages[i]);
 	return answer_plain(connection, MHD_HTTP_NOT_FOUND, "not found: /metrics and /health are here\n");
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards: /metrics and /health answer what monitoring reads, to GET and HEAD only, and nothing else is there. */
+/* Guards: /metrics and /health answer what monitoring reads, to GET and HEAD only; a program's own pages get the arguments of
+ * their query; nothing else is there. */
 #include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,7 +23,37 @@ static int draining(void *context)
 }
 
 static struct metric metrics[] = {{.name = "disc_test_total", .help = "Test.", .kind = METRIC_COUNTER}};
-static const struct admin_source source = {metrics, 1, draining, &is_draining};
+
+/* Says what it was asked, with status 400 if that has the argument "bad". */
+static char *render_echo(void *context, const struct admin_argument *arguments, size_t count, unsigned *status)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_ptr_equal(context, &is_draining);
+	for (size_t i = 0; i < count; i++) {
+		(void)fprintf(out, "%s=%s\n", arguments[i].name, arguments[i].value);
+		if (strcmp(arguments[i].name, "bad") == 0)
+			*status = 400;
+	}
+	(void)fclose(out);
+	return text;
+}
+
+static char *render_nothing(void *context, const struct admin_argument *arguments, size_t count, unsigned *status)
+{
+	(void)context;
+	(void)arguments;
+	(void)count;
+	(void)status;
+	return NULL;
+}
+
+static const struct admin_page pages[] = {{"/echo", "text/x-echo", render_echo},
+					  {"/none", "text/plain", render_nothing}};
+static const struct admin_source source = {
+	.metrics = metrics, .count = 1, .draining = draining, .context = &is_draining, .pages = pages, .page_count = 2};
 static struct admin *admin;
 static struct address address;
 static char folder[] = "/tmp/disc-admin-XXXXXX";
@@ -114,9 +145,30 @@ static void health_tells_draining(void **state)
 	expect(ask_for("GET", "/health"), "200", "ok\n");
 }
 
+static void pages_get_the_arguments_of_their_query(void **state)
+{
+	char long_query[512] = "/echo?";
+	const char *answer;
+
+	(void)state;
+	answer = ask_for("GET", "/echo?a=1%20%262&empty=&none&b=%C3%A4+c");
+	expect(answer, "200", "a=1 &2\nempty=\nnone=\nb=\xc3\xa4 c\n");
+	assert_non_null(strcasestr(answer, "content-type: text/x-echo\r\n"));
+	expect(ask_for("GET", "/echo"), "200", "");
+	expect(ask_for("GET", "/echo?bad=1"), "400", "bad=1\n");
+	expect(ask_for("HEAD", "/echo?a=1"), "200", "");
+	expect(ask_for("GET", "/none"), "500", "out of memory\n");
+	/* More than are taken: the first ones. */
+	for (int i = 0; i < 40; i++)
+		strcat(long_query, "x=&");
+	answer = strstr(ask_for("GET", long_query), "\r\n\r\n");
+	assert_int_equal(strlen(answer + 4), 32 * strlen("x=\n"));
+}
+
 static void everything_else_is_refused(void **state)
 {
-	static const char *const paths[] = {"/", "/metrics/", "/metricsx", "/Health", "//health", "/../metrics"};
+	static const char *const paths[] = {"/",        "/metrics/",   "/metricsx", "/Health",
+					    "//health", "/../metrics", "/echo/"};
 	static const char *const methods[] = {"POST", "PUT", "DELETE", "OPTIONS", "BREW"};
 
 	(void)state;
@@ -145,8 +197,11 @@ static void address_in_use_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(garbage_is_survived),        cmocka_unit_test(everything_else_is_refused),
-		cmocka_unit_test(metrics_are_served),         cmocka_unit_test(health_tells_draining),
+		cmocka_unit_test(garbage_is_survived),
+		cmocka_unit_test(everything_else_is_refused),
+		cmocka_unit_test(metrics_are_served),
+		cmocka_unit_test(health_tells_draining),
+		cmocka_unit_test(pages_get_the_arguments_of_their_query),
 		cmocka_unit_test(address_in_use_is_an_error),
 	};
 
