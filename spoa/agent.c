@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "admin.h"
 #include "capabilities.h"
@@ -13,8 +14,19 @@
 #include "version.h"
 #include "worker.h"
 
+#define QUERY_WAIT_S 2 /* for a worker's loop to turn */
+
+/* What the admin's thread asks the first worker: its links and its direct path are that thread's alone. */
+struct agent_query {
+	const struct explain_question *question;
+	char *answer;
+	bool done;
+};
+
 struct agent_worker {
+	struct agent *agent;
 	struct ev_loop *loop;
+	ev_async asked; /* there is a query */
 	struct dispatch *dispatch;
 	struct direct_path *direct; /* NULL: every body takes the splice path */
 	struct spop_server *server;
@@ -53,8 +65,42 @@ static void on_hurry(struct ev_loop *loop, ev_timer *timer, int events)
 	worker_settled(self);
 }
 
+static void on_asked(struct ev_loop *loop, ev_async *async, int events)
+{
+	struct agent_worker *self = async->data;
+	struct agent *agent = self->agent;
+	struct agent_query *query;
+
+	(void)loop;
+	(void)events;
+	(void)pthread_mutex_lock(&agent->lock);
+	query = agent->query;
+	if (query && !query->done) {
+		query->answer = dispatch_explain(self->dispatch, query->question);
+		query->done = true;
+		(void)pthread_cond_broadcast(&agent->answered);
+	}
+	(void)pthread_mutex_unlock(&agent->lock);
+}
+
+/* The first worker answers queries from now on, or not any more. */
+static void set_answering(struct agent_worker *self, bool answering)
+{
+	struct agent *agent = self->agent;
+
+	(void)pthread_mutex_lock(&agent->lock);
+	if (answering)
+		ev_async_start(self->loop, &self->asked);
+	else
+		ev_async_stop(self->loop, &self->asked);
+	agent->first = answering ? self : NULL;
+	(void)pthread_mutex_unlock(&agent->lock);
+}
+
 static void worker_close(struct agent_worker *self)
 {
+	if (ev_is_active(&self->asked))
+		set_answering(self, false);
 	ev_timer_stop(self->loop, &self->hurry);
 	spop_server_free(self->server);
 	/* Before the links that it says farewell on. */
@@ -86,7 +132,10 @@ static int worker_start(struct worker *worker, void *shared)
 	struct agent_worker *self = calloc(1, sizeof(*self));
 
 	if (self) {
+		self->agent = agent;
 		self->loop = worker->loop;
+		ev_async_init(&self->asked, on_asked);
+		self->asked.data = self;
 		ev_timer_init(&self->hurry, on_hurry, AGENT_GRACE_S, 0.);
 		self->hurry.data = self;
 		self->service = (struct spop_service){worker_notify, worker_settled, self};
@@ -98,6 +147,8 @@ static int worker_start(struct worker *worker, void *shared)
 			self->server = spop_server_new(worker->loop, &agent->spop, &self->service);
 		if (self->server) {
 			worker->context = self;
+			if (worker->index == 0)
+				set_answering(self, true);
 			return 0;
 		}
 		worker_close(self);
@@ -184,6 +235,65 @@ static int agent_draining(void *context)
 	return atomic_load(&agent->draining);
 }
 
+/* Has the first worker answer <query>. Returns false if it did not in time. */
+static bool ask_worker(struct agent *agent, struct agent_query *query)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += QUERY_WAIT_S;
+	(void)pthread_mutex_lock(&agent->lock);
+	if (agent->first) {
+		agent->query = query;
+		ev_async_send(agent->first->loop, &agent->first->asked);
+		while (!query->done && pthread_cond_timedwait(&agent->answered, &agent->lock, &until) == 0)
+			;
+		agent->query = NULL;
+	}
+	(void)pthread_mutex_unlock(&agent->lock);
+	return query->done;
+}
+
+/* Text of the page: the arguments "request" and others, written NAME=VALUE. */
+static char *explain_arguments(struct agent *agent, const struct admin_argument *arguments, size_t count,
+			       char **settings, unsigned *status)
+{
+	const char *request = NULL;
+	struct explain_question question;
+	struct agent_query query = {.question = &question};
+	char error[EXPLAIN_ERROR_MAX], *text;
+	size_t used = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(arguments[i].name, "request") == 0)
+			request = arguments[i].value;
+		else if (asprintf(&settings[used], "%s=%s", arguments[i].name, arguments[i].value) >= 0)
+			used++;
+		else
+			return NULL;
+	}
+	*status = 400;
+	if (!request)
+		return strdup("the argument request is missing: \"GET https://HOST/PATH\"\n");
+	if (explain_read(&question, request, (const char *const *)settings, used, error) < 0)
+		return asprintf(&text, "%s\n", error) < 0 ? NULL : text;
+	*status = ask_worker(agent, &query) ? 200 : 503;
+	return query.done ? query.answer : strdup("no worker answers: this agent starts, ends, or has no processor\n");
+}
+
+static char *render_explain(void *context, const struct admin_argument *arguments, size_t count, unsigned *status)
+{
+	char **settings = calloc(count + 1, sizeof(*settings));
+	char *text = settings ? explain_arguments(context, arguments, count, settings, status) : NULL;
+
+	for (size_t i = 0; settings && i < count && settings[i]; i++)
+		free(settings[i]);
+	free(settings);
+	return text;
+}
+
+static const struct admin_page pages[] = {{"/explain", "text/plain; charset=utf-8", render_explain}};
+
 static int start_admin(struct agent *agent)
 {
 	const struct spoa_config *config = agent->config;
@@ -192,6 +302,8 @@ static int start_admin(struct agent *agent)
 		.count = agent->metrics.count,
 		.draining = agent_draining,
 		.context = agent,
+		.pages = pages,
+		.page_count = sizeof(pages) / sizeof(pages[0]),
 	};
 	char text[ADDRESS_TEXT_MAX];
 
@@ -242,7 +354,8 @@ static int run_workers(struct agent *agent)
 
 int agent_run(struct spoa_config *config)
 {
-	struct agent agent = {.config = config};
+	struct agent agent = {
+		.config = config, .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
 	int result = make_metrics(&agent);
 
 	if (result < 0)

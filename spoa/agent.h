@@ -3,6 +3,7 @@
 #ifndef DISC_AGENT_H
 #define DISC_AGENT_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "admin.h"
@@ -13,12 +14,19 @@
 /* Seconds after the first signal for results of offloads under way. Handed-off connections have direct.grace. */
 #define AGENT_GRACE_S 5.0
 
+struct agent_worker;
+struct agent_query;
+
 struct agent {
 	struct spoa_config *config;
 	struct spoa_metrics metrics;
 	struct spop_shared spop;
 	_Atomic int draining;
 	struct admin *admin;
+	pthread_mutex_t lock;       /* of what follows */
+	pthread_cond_t answered;    /* <query> was */
+	struct agent_worker *first; /* the worker that answers; NULL: it has not started, or has ended */
+	struct agent_query *query;  /* that waits for it; NULL: none */
 };
 
 /* Opens listeners and the admin endpoint, runs the workers until a signal ends them, and closes everything. Returns 0,

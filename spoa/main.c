@@ -12,6 +12,7 @@
 #include <wolfssl/ssl.h>
 
 #include "agent.h"
+#include "explain.h"
 #include "log.h"
 #include "secret.h"
 #include "spoa_config.h"
@@ -23,12 +24,17 @@
 
 static void print_usage(FILE *out)
 {
-	(void)fprintf(out, "usage: disc-spoa [-t] [-c FILE]\n"
-			   "       disc-spoa -V | -h\n"
-			   "  -c FILE  configuration (default " DEFAULT_FILE ")\n"
-			   "  -t       check the configuration, certificates and keys, and end\n"
-			   "  -V       print the versions of the program and its libraries\n"
-			   "  -h       print this help\n");
+	(void)fprintf(
+		out,
+		"usage: disc-spoa [-t] [-c FILE]\n"
+		"       disc-spoa [-c FILE] -e REQUEST [NAME=VALUE]...\n"
+		"       disc-spoa -V | -h\n"
+		"  -c FILE  configuration (default " DEFAULT_FILE ")\n"
+		"  -t       check the configuration, certificates and keys, and end\n"
+		"  -e REQUEST  say what becomes of \"GET https://HOST/PATH\", and why, and end; NAME=VALUE may be\n"
+		"           client=ADDRESS, tls=1.2, proto=h2, or an argument of HAProxy's message\n"
+		"  -V       print the versions of the program and its libraries\n"
+		"  -h       print this help\n");
 }
 
 static void print_version(void)
@@ -49,14 +55,45 @@ static void note_tracking(void)
 	connection_tracking_close(&tracking);
 }
 
-static int run(const char *file, bool check)
+struct command_line {
+	const char *file;
+	bool check;
+	const char *request;         /* NULL: none is to be explained */
+	const char *const *settings; /* of it */
+	size_t setting_count;
+};
+
+static int explain_request(const struct spoa_config *config, const struct command_line *line)
 {
+	const struct explain_state state = {.running = false};
+	struct explain_question question;
+	char error[EXPLAIN_ERROR_MAX], *text;
+
+	if (explain_read(&question, line->request, line->settings, line->setting_count, error) < 0) {
+		(void)fprintf(stderr, "disc-spoa: -e: %s\n", error);
+		return -1;
+	}
+	text = explain(&config->policy, config->pools, &question, &state);
+	if (!text) {
+		(void)fprintf(stderr, "disc-spoa: -e: out of memory\n");
+		return -1;
+	}
+	(void)fputs(text, stdout);
+	free(text);
+	return 0;
+}
+
+static int run(const struct command_line *line)
+{
+	const char *file = line->file;
 	struct spoa_config config;
 	int result = 0;
 
 	if (spoa_config_load(&config, file) < 0)
 		return EXIT_FAILURE;
-	if (check) {
+	if (line->request) {
+		result = explain_request(&config, line);
+	} else if (line->check) {
 		if (config.direct.enabled && !config.direct.ignore_tracking)
 			note_tracking();
 		(void)printf("disc-spoa: %s is valid\n", file);
@@ -72,17 +109,19 @@ static int run(const char *file, bool check)
 
 int main(int argc, char **argv)
 {
-	const char *file = DEFAULT_FILE;
-	bool check = false;
+	struct command_line line = {.file = DEFAULT_FILE};
 	int option;
 
-	while ((option = getopt(argc, argv, "c:thV")) != -1) {
+	while ((option = getopt(argc, argv, "c:e:thV")) != -1) {
 		switch (option) {
 		case 'c':
-			file = optarg;
+			line.file = optarg;
 			break;
 		case 't':
-			check = true;
+			line.check = true;
+			break;
+		case 'e':
+			line.request = optarg;
 			break;
 		case 'V':
 			print_version();
@@ -95,9 +134,11 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	if (optind < argc) {
+	line.settings = (const char *const *)argv + optind;
+	line.setting_count = (size_t)(argc - optind);
+	if (line.setting_count && !line.request) {
 		print_usage(stderr);
 		return EXIT_USAGE;
 	}
-	return run(file, check);
+	return run(&line);
 }

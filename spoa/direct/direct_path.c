@@ -240,18 +240,36 @@ static void on_count(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* --- offers --- */
 
-static bool can_be_direct(struct direct_path *direct, const struct control_offer *offer,
-			  const struct policy_route *route, const struct node *node, const struct client_address *peer)
+/* Returns why a body of <route> cannot take the direct path from <node> to <peer> now, or NULL if it can. */
+static const char *why_not(void *context, const struct policy_route *route, const struct node *node,
+			   const struct client_address *peer)
 {
+	struct direct_path *direct = context;
 	struct handoff_table *table = &direct->table;
 	const size_t family = peer->family == CLIENT_IPV6;
 
-	return route->path != POLICY_PATH_SPLICE && !table->draining && !direct->tracking.judges &&
-	       peer->family != CLIENT_UNKNOWN && offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
-	       breaker_allows(&table->breakers[route - table->config->policy.routes], ev_now(table->loop)) &&
-	       node_link_direct(table->links[node->index]) &&
-	       node_reach_usable(&direct->routes, node, family, &table->routes[node->index][family],
-				 ev_now(table->loop));
+	if (route->path == POLICY_PATH_SPLICE)
+		return "its route says splice";
+	if (table->draining)
+		return "this agent ends";
+	if (direct->tracking.judges)
+		return "connection tracking on this host would judge what clients send";
+	if (peer->family == CLIENT_UNKNOWN)
+		return "the other end of its TCP connection is not known";
+	if (!breaker_allows(&table->breakers[route - table->config->policy.routes], ev_now(table->loop)))
+		return "its route's breaker is open after failures";
+	if (!node_link_direct(table->links[node->index]))
+		return "the node does not transmit on clients' connections";
+	if (!node_reach_usable(&direct->routes, node, family, &table->routes[node->index][family], ev_now(table->loop)))
+		return "the node's address for packets of clients is not reached";
+	return NULL;
+}
+
+static bool can_be_direct(struct direct_path *direct, const struct control_offer *offer,
+			  const struct policy_route *route, const struct node *node, const struct client_address *peer)
+{
+	return offer->method.len == 3 && memcmp(offer->method.data, "GET", 3) == 0 &&
+	       !why_not(direct, route, node, peer);
 }
 
 /* If the direct path can be taken, keeps what a takeover needs and sets offer->direct_min. */
@@ -411,7 +429,7 @@ struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 	}
 	tracking_watch_open(&direct->tracking, owner->metrics, owner->config->direct.ignore_tracking);
 	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
-	direct->offers = (struct dispatch_direct){expect, forget, direct, &direct->listener};
+	direct->offers = (struct dispatch_direct){expect, forget, why_not, direct, &direct->listener};
 	if (make_table(direct, owner) < 0 || check_needs(direct) < 0 || open_steering(direct) < 0 ||
 	    open_handoff_socket(direct) < 0) {
 		/* Detaching takes a capability: what was attached, and what an earlier process left, which nobody else

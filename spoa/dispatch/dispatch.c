@@ -93,35 +93,32 @@ static bool read_lease(struct dispatch *dispatch, const struct request *request,
 	return false;
 }
 
-/* Members of a pool by what they can take now. */
-struct members {
-	bool any_up;
-	node_set ready; /* these take offloads, */
-	node_set full;  /* and these would, but have as many as they may have */
-};
-
-static struct members find_members(const struct dispatch *dispatch, const struct node_pool *pool)
+/* Adds <node> to the sets of node_pool_judge(). */
+static void add_standing(const struct dispatch *dispatch, const struct node *node, node_set *up, node_set *taking)
 {
-	struct members members = {.any_up = false};
-
-	for (size_t i = 0; i < pool->count; i++) {
-		const struct node *node = pool->members[i];
-		enum node_link_readiness readiness = node_link_readiness(dispatch->links[node->index]);
-
-		if (readiness != NODE_LINK_DOWN)
-			members.any_up = true;
-		if (readiness != NODE_LINK_READY || !node->weight)
-			continue;
-		if (node_is_full(node))
-			members.full |= node_bit(node);
-		else
-			members.ready |= node_bit(node);
+	switch (node_link_readiness(dispatch->links[node->index])) {
+	case NODE_LINK_READY:
+		*taking |= node_bit(node);
+		/* fall through */
+	case NODE_LINK_DRAINING:
+		*up |= node_bit(node);
+		break;
+	case NODE_LINK_DOWN:
+		break;
 	}
-	return members;
+}
+
+static struct node_pool_state judge_pool(const struct dispatch *dispatch, const struct node_pool *pool)
+{
+	node_set up = 0, taking = 0;
+
+	for (size_t i = 0; i < pool->count; i++)
+		add_standing(dispatch, pool->members[i], &up, &taking);
+	return node_pool_judge(pool, up, taking);
 }
 
 /* Counts the request at the node whose it would be if none were full. */
-static void count_spill(const struct node_pool *pool, struct control_text path, const struct members *members)
+static void count_spill(const struct node_pool *pool, struct control_text path, const struct node_pool_state *members)
 {
 	const struct node *node;
 
@@ -177,14 +174,11 @@ static const struct node *offer_to_pool(struct dispatch *dispatch, struct contro
 					enum pass_reason *reason)
 {
 	const struct node_pool *pool = &dispatch->config->pools[route->pool];
-	struct members members = find_members(dispatch, pool);
+	struct node_pool_state members = judge_pool(dispatch, pool);
 	struct node *node;
 	char note[LOG_LIMIT_NOTE_MAX];
 
-	if (members.ready)
-		*reason = PASS_BUSY;
-	else
-		*reason = members.full ? PASS_FULL : members.any_up ? PASS_DRAINING : PASS_NO_NODE;
+	*reason = members.otherwise;
 	count_spill(pool, request->path, &members);
 	while ((node = node_pool_choose(pool, request->path, members.ready))) {
 		switch (offer_to_node(dispatch, offer, request, route, node)) {
@@ -330,6 +324,33 @@ enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_fr
 	set_variable(ack, "node", answer.node->name);
 	log_debug("lease %" PRIu64 ": offload to node %s, ticket %.8s", request.lease_id, answer.node->name, ticket);
 	return SPOP_STATUS_NORMAL;
+}
+
+static const char *no_direct_section(void *context, const struct policy_route *route, const struct node *node,
+				     const struct client_address *peer)
+{
+	(void)context;
+	(void)route;
+	(void)node;
+	(void)peer;
+	return "it is off, as the log says";
+}
+
+char *dispatch_explain(struct dispatch *dispatch, const struct explain_question *question)
+{
+	const struct spoa_config *config = dispatch->config;
+	const struct dispatch_direct *direct = dispatch->direct;
+	struct explain_state state = {
+		.running = true,
+		.changing = changed_paths_hold(&dispatch->config->changed_paths, question->request.path,
+					       changed_paths_clock()),
+		.no_direct = direct ? direct->why_not : no_direct_section,
+		.context = direct ? direct->context : NULL,
+	};
+
+	for (size_t i = 0; i < config->node_count; i++)
+		add_standing(dispatch, &config->nodes[i], &state.up, &state.taking);
+	return explain(&config->policy, config->pools, question, &state);
 }
 
 size_t dispatch_outstanding(const struct dispatch *dispatch)

@@ -4,6 +4,7 @@
 #ifndef DISC_DISPATCH_H
 #define DISC_DISPATCH_H
 
+#include "explain.h"
 #include "node_link.h"
 #include "pass_reason.h"
 #include "request.h"
@@ -28,6 +29,9 @@ struct dispatch_direct {
 		       const struct client_address *peer);
 	/* The offer for <ticket>, whose direct_min was set, was not made. */
 	void (*forget)(void *context, const struct ticket *ticket);
+	/* Returns why a body of <route> cannot take the direct path from <node> to <peer> now, or NULL if it can. */
+	const char *(*why_not)(void *context, const struct policy_route *route, const struct node *node,
+			       const struct client_address *peer);
 	void *context;
 	const struct node_link_listener *listener; /* of what nodes say about handed-off connections */
 };
@@ -51,6 +55,10 @@ struct dispatch_answer dispatch_request(struct dispatch *dispatch, const struct 
 /* Answers the NOTIFY <frame> with variables in <ack>. Returns SPOP_STATUS_NORMAL, or SPOP_STATUS_INVALID if its payload
  * is malformed. */
 enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_frame *frame, struct spop_writer *ack);
+
+/* Says in words what dispatch_request() would do now with the request of <question>. Returns a text to be freed, or NULL when
+ * memory is exhausted. */
+char *dispatch_explain(struct dispatch *dispatch, const struct explain_question *question);
 
 /* Offers of this worker that have not ended. */
 size_t dispatch_outstanding(const struct dispatch *dispatch);

@@ -58,6 +58,29 @@ void node_pool_release(struct node_pool *pool)
 	hash_ring_release(&pool->ring);
 }
 
+struct node_pool_state node_pool_judge(const struct node_pool *pool, node_set up, node_set taking)
+{
+	struct node_pool_state state = {.ready = 0};
+
+	for (size_t i = 0; i < pool->count; i++) {
+		const struct node *node = pool->members[i];
+
+		if (!(taking & node_bit(node)) || !node->weight)
+			continue;
+		if (node_is_full(node))
+			state.full |= node_bit(node);
+		else
+			state.ready |= node_bit(node);
+	}
+	if (state.ready)
+		state.otherwise = PASS_BUSY;
+	else if (state.full)
+		state.otherwise = PASS_FULL;
+	else
+		state.otherwise = up & node_pool_members(pool) ? PASS_DRAINING : PASS_NO_NODE;
+	return state;
+}
+
 /* Whether <node> would have fewer offloads for its weight than <other> (< 0), as many (0) or more (> 0), if it got one
  * more. */
 static int compare_loads(const struct node *node, const struct node *other)

@@ -17,6 +17,7 @@
 #include "control.h"
 #include "hash_ring.h"
 #include "metrics.h"
+#include "pass_reason.h"
 
 #define NODE_MAX 64u /* a set of nodes is a bit mask */
 
@@ -73,6 +74,16 @@ void node_pool_release(struct node_pool *pool);
 
 /* All members of <pool>. */
 node_set node_pool_members(const struct node_pool *pool);
+
+/* Members of a pool by what they can take now. */
+struct node_pool_state {
+	node_set ready;             /* these take offloads, */
+	node_set full;              /* and these would, but have as many as they may have */
+	enum pass_reason otherwise; /* why a request is passed if none of <ready> takes its offer */
+};
+
+/* Sorts the members of <pool>: of the nodes whose control channel is up those in <taking> take new offloads. */
+struct node_pool_state node_pool_judge(const struct node_pool *pool, node_set up, node_set taking);
 
 /* Chooses for <path> one of the members that are in <usable>: by its hash, or the one with the fewest active offloads
  * for its weight, and by the hash among equals. Returns NULL if there is none. */

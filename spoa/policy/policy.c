@@ -132,24 +132,53 @@ static bool argument_has_value(const struct policy_argument *argument, struct co
 	       !argument->absent;
 }
 
+bool policy_argument_matches(const struct policy_argument *argument, const struct request *request)
+{
+	struct request_text value;
+
+	if (request_argument(request, argument->name, &value) == REQUEST_ARGUMENT_THERE)
+		return argument_has_value(argument, value.text);
+	return argument->absent;
+}
+
 static bool all_arguments(const struct policy_route *route, const struct request *request)
 {
-	for (size_t i = 0; i < route->argument_count; i++) {
-		const struct policy_argument *argument = &route->arguments[i];
-		struct request_text value;
-		bool there = request_argument(request, argument->name, &value) == REQUEST_ARGUMENT_THERE;
-
-		if (there ? !argument_has_value(argument, value.text) : !argument->absent)
+	for (size_t i = 0; i < route->argument_count; i++)
+		if (!policy_argument_matches(&route->arguments[i], request))
 			return false;
-	}
 	return true;
 }
 
-static bool route_matches(const struct policy_route *route, const struct request *request)
+bool policy_criterion_matches(const struct policy_route *route, const struct request *request,
+			      enum policy_criterion criterion)
 {
-	return any_method(route, request->method) && any_name(route->hosts, route->host_count, request->host) &&
-	       any_prefix(route, request->path) && any_suffix(route, request->path) &&
-	       any_client(route, &request->client) && any_sni(route, request) && all_arguments(route, request);
+	switch (criterion) {
+	case POLICY_METHOD:
+		return any_method(route, request->method);
+	case POLICY_HOST:
+		return any_name(route->hosts, route->host_count, request->host);
+	case POLICY_PATH_PREFIX:
+		return any_prefix(route, request->path);
+	case POLICY_PATH_SUFFIX:
+		return any_suffix(route, request->path);
+	case POLICY_CLIENT:
+		return any_client(route, &request->client);
+	case POLICY_SNI:
+		return any_sni(route, request);
+	case POLICY_ARGUMENTS:
+		return all_arguments(route, request);
+	case POLICY_CRITERION_COUNT:
+		break;
+	}
+	return false;
+}
+
+bool policy_route_matches(const struct policy_route *route, const struct request *request)
+{
+	for (enum policy_criterion criterion = 0; criterion < POLICY_CRITERION_COUNT; criterion++)
+		if (!policy_criterion_matches(route, request, criterion))
+			return false;
+	return true;
 }
 
 /* --- shares --- */
@@ -194,19 +223,19 @@ static uint64_t number_of_object(const struct request *request)
 	return mix(hash);
 }
 
-static bool is_in_share(const struct policy_route *route, const struct request *request, uint64_t draw)
+unsigned policy_place(const struct policy_route *route, const struct request *request, uint64_t draw)
 {
 	switch (route->share) {
 	case POLICY_SHARE_CLIENTS:
 		if (request->client.family != CLIENT_UNKNOWN)
-			return number_of_client(&request->client) % 100 < route->percent;
+			return (unsigned)(number_of_client(&request->client) % 100);
 		break;
 	case POLICY_SHARE_OBJECTS:
 		break;
 	case POLICY_SHARE_REQUESTS:
-		return draw % 100 < route->percent;
+		return (unsigned)(draw % 100);
 	}
-	return number_of_object(request) % 100 < route->percent;
+	return (unsigned)(number_of_object(request) % 100);
 }
 
 struct policy_decision policy_decide(const struct policy *policy, const struct request *request, uint64_t draw)
@@ -214,11 +243,11 @@ struct policy_decision policy_decide(const struct policy *policy, const struct r
 	for (size_t i = 0; i < policy->count; i++) {
 		const struct policy_route *route = &policy->routes[i];
 
-		if (!route_matches(route, request))
+		if (!policy_route_matches(route, request))
 			continue;
 		if (!route->offload)
 			return (struct policy_decision){route, false, PASS_POLICY};
-		if (!is_in_share(route, request, draw))
+		if (policy_place(route, request, draw) >= route->percent)
 			return (struct policy_decision){route, false, PASS_ROLLOUT};
 		return (struct policy_decision){.route = route, .offload = true};
 	}

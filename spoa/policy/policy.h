@@ -83,8 +83,30 @@ struct policy_decision {
 	enum pass_reason reason; /* without <offload>: NO_ROUTE, POLICY or ROLLOUT */
 };
 
-/* Decides about <request>. With percent = P it is offloaded if its number mod 100 < P; that is a hash of the client's
- * address or of host and path, or <draw>, which is uniformly random. So who is in a share stays in it when it grows. */
+/* The criteria of a route, in the order in which they are compared. */
+enum policy_criterion {
+	POLICY_METHOD,
+	POLICY_HOST,
+	POLICY_PATH_PREFIX,
+	POLICY_PATH_SUFFIX,
+	POLICY_CLIENT,
+	POLICY_SNI,
+	POLICY_ARGUMENTS,
+	POLICY_CRITERION_COUNT
+};
+
+/* Whether one criterion of <route> holds for <request>, one argument, and all criteria. */
+bool policy_criterion_matches(const struct policy_route *route, const struct request *request,
+			      enum policy_criterion criterion);
+bool policy_argument_matches(const struct policy_argument *argument, const struct request *request);
+bool policy_route_matches(const struct policy_route *route, const struct request *request);
+
+/* The place, 0 to 99, of <request> among 100 of what <route> has a share of: with percent = P places below P are
+ * offloaded. It is a hash of the client's address or of host and path, or taken from <draw>, which is uniformly random. So
+ * who is in a share stays in it when it grows. */
+unsigned policy_place(const struct policy_route *route, const struct request *request, uint64_t draw);
+
+/* Decides about <request>; <draw> as in policy_place(). */
 struct policy_decision policy_decide(const struct policy *policy, const struct request *request, uint64_t draw);
 
 #endif

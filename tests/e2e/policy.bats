@@ -124,3 +124,58 @@ metric_is() {
 	path_is_as_mode
 	equal "server of the last" "$(logged server)" "$first"
 }
+
+# explained REQUEST [NAME=VALUE]...: by the running agent, in $said.
+explained() {
+	local arguments=() i
+	for i in "request=$1" client=192.0.2.7 "${@:2}"; do
+		arguments+=(--data-urlencode "$i")
+	done
+	said=$(on lb timeout 10 curl -sS -G "${arguments[@]}" "http://$LAB_ADDRESS:$SPOA_ADMIN/explain")
+}
+
+# says LINE: it is one of the explanation's.
+says() {
+	grep -qF -- "$1" <<<"$said" || not_seen "$1" "$said"
+}
+
+# foretells REQUEST [NAME=VALUE]...: what the running agent, and the program by its file, explain of a request is what HAProxy logged
+# of the last one.
+foretells() {
+	local node=- logged_of_it
+	[ "$(logged path)" = proxy ] || node=$(logged server)
+	logged_of_it="HAProxy would log: path=$(logged path) node=$node reason=$(logged reason)"
+	explained "$@"
+	says "$logged_of_it"
+	said=$("$DISC_BIN_SPOA" -c "$LAB/disc-spoa.conf" -e "$1" client=192.0.2.7 "${@:2}")
+	says "$logged_of_it"
+}
+
+@test_each_path "an explanation says what HAProxy then logs, by the file and by the running agent" {
+	local said node other
+	fetch /100k -H "X-Class: internal"
+	foretells "GET $(url /100k)" hdr_x_class=internal
+	says 'yes argument "hdr_x_class": it is "internal"'
+	fetch /100k -H "X-Class: internal" -r 0-
+	foretells "GET $(url /100k)" hdr_x_class=internal hdr_range=bytes=0-
+	says 'no  argument "hdr_range": it is "bytes=0-", the route wants that it is absent'
+	fetch /10m
+	foretells "GET $(url /10m)"
+	fetch /10m --http2
+	foretells "GET $(url /10m)" proto=h2
+	explained 'no URL'
+	says '"URL" is no URL that begins with https:// or http://'
+
+	# What only the running agent knows.
+	fetch /10m
+	node=$(logged server) other=n$((3 - ${node#n}))
+	process_stop "$node" KILL
+	wait_until agent_says "$node" down
+	explained "GET $(url /10m)"
+	says "no  $node: it is down"
+	says "path=$mode node=$other reason=-"
+	node_start "$node"
+	nodes_alive
+	explained "GET $(url /10m)"
+	says "path=$mode node=$node reason=-"
+}
