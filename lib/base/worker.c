@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "service_manager.h"
 
 /* How far the end has been asked for. Only rises. */
 enum drain_level { DRAIN_NONE, DRAIN_GRACEFUL, DRAIN_FORCED };
@@ -22,7 +23,8 @@ struct post {
 	struct crew *crew;
 	pthread_t thread;
 	bool threaded;              /* the thread exists and is to be joined */
-	ev_async wake;              /* on the worker's loop: the crew's level rose */
+	ev_async wake;              /* on the worker's loop: the crew's level rose, or it is asked for a sign of life */
+	_Atomic unsigned answered;  /* the last of the crew's questions that its loop has answered */
 	enum drain_level delivered; /* the worker's thread alone touches it */
 };
 
@@ -37,10 +39,13 @@ struct crew {
 	ev_signal signals[3];
 	ev_timer grace;
 	double grace_s;
-	ev_async ended;    /* a worker's thread is about to end */
+	ev_async ended;    /* a worker's thread is about to end, or has started */
+	ev_timer watchdog; /* asks every worker's loop for a sign of life, see question */
 	_Atomic int level; /* enum drain_level */
-	_Atomic unsigned ended_count;
-	_Atomic bool failed; /* a worker could not start */
+	_Atomic unsigned question;
+	_Atomic unsigned started_count, ended_count;
+	bool program_started, ready; /* ready: the service manager knows it */
+	_Atomic bool failed;         /* a worker could not start */
 };
 
 static void worker_woken(struct ev_loop *loop, ev_async *async, int events)
@@ -49,6 +54,7 @@ static void worker_woken(struct ev_loop *loop, ev_async *async, int events)
 	enum drain_level level = (enum drain_level)atomic_load(&post->crew->level);
 
 	(void)events;
+	atomic_store(&post->answered, atomic_load(&post->crew->question));
 	if (level <= post->delivered)
 		return;
 	post->delivered = level;
@@ -67,6 +73,8 @@ static void *worker_main(void *argument)
 	if (crew->program->start(&post->worker, crew->shared) < 0) {
 		atomic_store(&crew->failed, true);
 	} else {
+		atomic_fetch_add(&crew->started_count, 1);
+		ev_async_send(crew->loop, &crew->ended);
 		/* A level that rose before the watcher stood would be missed otherwise. */
 		ev_feed_event(post->worker.loop, &post->wake, EV_ASYNC);
 		(void)ev_run(post->worker.loop, 0);
@@ -78,13 +86,53 @@ static void *worker_main(void *argument)
 	return NULL;
 }
 
+static void wake_workers(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->count; i++)
+		ev_async_send(crew->posts[i].worker.loop, &crew->posts[i].wake);
+}
+
+static void notify_manager(const char *state)
+{
+	if (service_notify(state) < 0)
+		log_warning("cannot tell the service manager \"%s\": %s", state, strerror(errno));
+}
+
 static void raise_level(struct crew *crew, enum drain_level level)
 {
 	if (atomic_load(&crew->level) >= (int)level)
 		return;
-	atomic_store(&crew->level, (int)level);
+	if (atomic_exchange(&crew->level, (int)level) == DRAIN_NONE)
+		notify_manager(SERVICE_STOPPING);
+	wake_workers(crew);
+}
+
+/* A sign of life is sent only if the loops of all workers have turned since the last question: one that blocks ends the
+ * program, by the service manager. */
+static void watchdog_due(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct crew *crew = timer->data;
+	unsigned question = atomic_load(&crew->question), silent = 0;
+
+	(void)loop;
+	(void)events;
 	for (unsigned i = 0; i < crew->count; i++)
-		ev_async_send(crew->posts[i].worker.loop, &crew->posts[i].wake);
+		silent += atomic_load(&crew->posts[i].answered) != question;
+	/* Workers that have ended have nothing to answer; that the program ends is what the others wait for. */
+	if (silent > atomic_load(&crew->ended_count))
+		return;
+	notify_manager(SERVICE_ALIVE);
+	atomic_store(&crew->question, question + 1);
+	wake_workers(crew);
+}
+
+static void ready_if_all_started(struct crew *crew)
+{
+	if (crew->ready || !crew->program_started || atomic_load(&crew->started_count) < crew->count ||
+	    atomic_load(&crew->level) != DRAIN_NONE)
+		return;
+	crew->ready = true;
+	notify_manager(SERVICE_READY);
 }
 
 static void signal_came(struct ev_loop *loop, ev_signal *watcher, int events)
@@ -118,6 +166,8 @@ static void worker_ended(struct ev_loop *loop, ev_async *async, int events)
 	(void)events;
 	if (atomic_load(&crew->failed))
 		raise_level(crew, DRAIN_FORCED);
+	else
+		ready_if_all_started(crew);
 	if (atomic_load(&crew->ended_count) == crew->joinable)
 		ev_break(loop, EVBREAK_ALL);
 }
@@ -136,6 +186,11 @@ static void watch(struct crew *crew)
 	ev_async_init(&crew->ended, worker_ended);
 	crew->ended.data = crew;
 	ev_async_start(crew->loop, &crew->ended);
+	/* Thrice within the time that is granted: a question, its answers, and one that came late. */
+	ev_timer_init(&crew->watchdog, watchdog_due, 0., service_watchdog_s() / 3.);
+	crew->watchdog.data = crew;
+	if (crew->watchdog.repeat > 0.)
+		ev_timer_start(crew->loop, &crew->watchdog);
 }
 
 static void unwatch(struct crew *crew)
@@ -143,6 +198,7 @@ static void unwatch(struct crew *crew)
 	for (size_t i = 0; i < sizeof(crew->signals) / sizeof(crew->signals[0]); i++)
 		ev_signal_stop(crew->loop, &crew->signals[i]);
 	ev_timer_stop(crew->loop, &crew->grace);
+	ev_timer_stop(crew->loop, &crew->watchdog);
 	ev_async_stop(crew->loop, &crew->ended);
 }
 
@@ -227,6 +283,8 @@ int worker_run(const struct worker_program *program, unsigned count, double grac
 		atomic_store(&crew.failed, true);
 		raise_level(&crew, DRAIN_FORCED);
 	}
+	crew.program_started = true;
+	ready_if_all_started(&crew);
 	if (crew.joinable)
 		(void)ev_run(crew.loop, 0);
 	unwatch(&crew);

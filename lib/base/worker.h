@@ -26,7 +26,8 @@ struct worker_program {
 };
 
 /* Runs <count> workers and returns when all have ended: 0 after a signal, -1 if one could not start. SIGPIPE is
- * ignored, SIGHUP too; <grace_s> seconds after the first signal the drain is forced. */
+ * ignored, SIGHUP too; <grace_s> seconds after the first signal the drain is forced. The service manager, if there is one,
+ * hears when all workers have started, when the drain begins, and as often as it wants that every worker's loop turns. */
 int worker_run(const struct worker_program *program, unsigned count, double grace_s, void *shared);
 
 #endif
