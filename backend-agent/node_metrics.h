@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Counters and gauges of disc-backend; this table is the one place that lists them. */
+/* Counters, gauges and histograms of disc-backend; this table is the one place that lists them. */
 #ifndef DISC_NODE_METRICS_H
 #define DISC_NODE_METRICS_H
+
+#include <stdbool.h>
 
 #include "control.h"
 #include "metrics.h"
@@ -13,6 +15,10 @@
 	X(FETCH_FAULTS, COUNTER, "disc_backend_fetch_faults_total",                                                    \
 	  "Requests on the fetch hop that could not be read")                                                          \
 	X(OFFLOADS_ACTIVE, GAUGE, "disc_backend_offloads_active", "Sealed bodies under way")                           \
+	X(FIRST_RECORD_SPLICE, HISTOGRAM, "disc_backend_first_record_seconds{path=\"splice\"}",                        \
+	  "Time from a request until the kernel took its body's first record")                                         \
+	X(FIRST_RECORD_DIRECT, HISTOGRAM, "disc_backend_first_record_seconds{path=\"direct\"}",                        \
+	  "Time from a request until the kernel took its body's first record")                                         \
 	X(OFFERS, COUNTER, "disc_backend_offers_total", "Offers received on control channels")                         \
 	X(OFFERS_WAITING, GAUGE, "disc_backend_offers_waiting", "Offers that wait for their fetch")                    \
 	X(OFFERS_REFUSED, COUNTER, "disc_backend_offers_refused_total", "Offers dropped: ticket used, or table full")  \
@@ -69,6 +75,12 @@ extern struct metric node_metrics[NODE_METRIC_COUNT];
 static inline void node_metrics_add(enum node_metric id, int64_t delta)
 {
 	metric_add(&node_metrics[id], delta);
+}
+
+/* The histogram of when the first records of bodies leave that are announced for the direct path, or for the splice path. */
+static inline struct metric *node_metrics_first_record(bool direct)
+{
+	return &node_metrics[direct ? NODE_FIRST_RECORD_DIRECT : NODE_FIRST_RECORD_SPLICE];
 }
 
 /* Counts an offload that ended. */

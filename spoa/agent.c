@@ -224,6 +224,8 @@ static int make_metrics(struct agent *agent)
 		config->nodes[i].up = spoa_metrics_node_up(&agent->metrics, i);
 		config->nodes[i].active = spoa_metrics_node_active(&agent->metrics, i);
 		config->nodes[i].spills = spoa_metrics_node_spills(&agent->metrics, i);
+		config->nodes[i].draining = spoa_metrics_node_draining(&agent->metrics, i);
+		config->nodes[i].failures = spoa_metrics_node_failures(&agent->metrics, i);
 	}
 	return 0;
 }

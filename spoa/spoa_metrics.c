@@ -28,7 +28,7 @@ static const struct {
 #undef DISCONNECT_METRIC
 };
 
-#define NODE_FAMILIES 3
+#define NODE_FAMILIES 5
 
 /* All of family <number>, one for each node, which follow each other, as the text format wants. */
 static int name_family(struct spoa_metrics *metrics, const char *const *names, size_t number, enum metric_kind kind,
@@ -65,7 +65,11 @@ int spoa_metrics_init(struct spoa_metrics *metrics, const char *const *node_name
 	    name_family(metrics, node_names, 1, METRIC_GAUGE, "disc_spoa_node_active_offloads",
 			"offloads offered to the node and not ended") < 0 ||
 	    name_family(metrics, node_names, 2, METRIC_COUNTER, "disc_spoa_node_spills_total",
-			"requests that went to another node, or were passed, because the node had max-offloads") < 0) {
+			"requests that went to another node, or were passed, because the node had max-offloads") < 0 ||
+	    name_family(metrics, node_names, 3, METRIC_GAUGE, "disc_spoa_node_draining",
+			"workers that the node told that it takes no new offloads") < 0 ||
+	    name_family(metrics, node_names, 4, METRIC_COUNTER, "disc_spoa_node_failures_total",
+			"control channels to the node that were lost, and offloads that failed on it") < 0) {
 		spoa_metrics_release(metrics);
 		return -1;
 	}
@@ -116,4 +120,14 @@ struct metric *spoa_metrics_node_active(struct spoa_metrics *metrics, size_t ind
 struct metric *spoa_metrics_node_spills(struct spoa_metrics *metrics, size_t index)
 {
 	return of_node(metrics, 2, index);
+}
+
+struct metric *spoa_metrics_node_draining(struct spoa_metrics *metrics, size_t index)
+{
+	return of_node(metrics, 3, index);
+}
+
+struct metric *spoa_metrics_node_failures(struct spoa_metrics *metrics, size_t index)
+{
+	return of_node(metrics, 4, index);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Counters and gauges of disc-spoa. This table is the only list of their names; those of each node are made from the
+/* Counters, gauges and histograms of disc-spoa. This table is the only list of their names; those of each node are made from the
  * configuration. A label is part of a metric's name, as metrics.h takes it. */
 #ifndef DISC_SPOA_METRICS_H
 #define DISC_SPOA_METRICS_H
@@ -38,6 +38,10 @@
 	  "of it, for holding the flow, freezing the socket and making it mute")                                       \
 	X(FAST_FORWARD_US, COUNTER, "disc_spoa_fast_forward_microseconds_total",                                       \
 	  "time to make the socket live again and to let its packets through, of all returns together")                \
+	X(HANDOFF_TIME, HISTOGRAM, "disc_spoa_handoff_seconds",                                                        \
+	  "time from when HAProxy parked a connection until a node had it")                                            \
+	X(HANDBACK_TIME, HISTOGRAM, "disc_spoa_handback_seconds",                                                      \
+	  "time from when a connection's state was back until its packets went to HAProxy's socket again")             \
 	X(HANDOFFS_REFUSED, COUNTER, "disc_spoa_handoffs_refused_total",                                               \
 	  "client connections that were not taken: HAProxy goes on by the splice path")                                \
 	X(HANDOFFS_RETURNED, COUNTER, "disc_spoa_handoffs_returned_total",                                             \
@@ -86,7 +90,7 @@ enum spoa_metric {
 };
 
 struct spoa_metrics {
-	struct metric *all; /* SPOA_METRIC_COUNT of them, then three of each node */
+	struct metric *all; /* SPOA_METRIC_COUNT of them, then five of each node */
 	size_t count;
 };
 
@@ -97,6 +101,11 @@ void spoa_metrics_release(struct spoa_metrics *metrics);
 static inline void spoa_metrics_add(struct spoa_metrics *metrics, enum spoa_metric id, int64_t delta)
 {
 	metric_add(&metrics->all[id], delta);
+}
+
+static inline void spoa_metrics_observe_since(struct spoa_metrics *metrics, enum spoa_metric id, double since)
+{
+	metric_observe_since(&metrics->all[id], since);
 }
 
 static inline void spoa_metrics_count_pass(struct spoa_metrics *metrics, enum pass_reason reason)
@@ -112,9 +121,11 @@ static inline void spoa_metrics_count_completion(struct spoa_metrics *metrics, e
 void spoa_metrics_count_disconnect(struct spoa_metrics *metrics, enum spop_status status);
 
 /* Of node <index>: workers whose control channel to it is up; offloads offered and not ended; requests that were its own
- * and went elsewhere because it had max-offloads. */
+ * and went elsewhere because it had max-offloads; workers that it told that it drains; channels lost and offloads failed. */
 struct metric *spoa_metrics_node_up(struct spoa_metrics *metrics, size_t index);
 struct metric *spoa_metrics_node_active(struct spoa_metrics *metrics, size_t index);
 struct metric *spoa_metrics_node_spills(struct spoa_metrics *metrics, size_t index);
+struct metric *spoa_metrics_node_draining(struct spoa_metrics *metrics, size_t index);
+struct metric *spoa_metrics_node_failures(struct spoa_metrics *metrics, size_t index);
 
 #endif

@@ -263,6 +263,7 @@ static void announce(struct fetch_exchange *exchange, struct ticket_offer *offer
 
 	exchange->stage = has_clone ? FETCH_EXCHANGE_OPEN : FETCH_EXCHANGE_SENDING;
 	exchange->channel = offer->terms.channel;
+	sealed_body_time_first(body, node_metrics_first_record(has_clone), exchange->begun);
 	begun = write_announcement(exchange, offer, body, has_clone ? ANNOUNCEMENT_DIRECT : ANNOUNCEMENT_SPLICE);
 	if (begun == 0)
 		begun = begin_transfer(exchange, sealed_body_layout(body)->ciphertext);
@@ -397,6 +398,7 @@ static void reset(struct fetch_exchange *exchange)
 	exchange->proven_text = NULL;
 	exchange->stream = NULL;
 	exchange->channel = 0;
+	exchange->begun = metric_clock();
 	exchange->stage = FETCH_EXCHANGE_FAILED;
 }
 

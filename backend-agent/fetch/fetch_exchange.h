@@ -33,6 +33,7 @@ struct fetch_exchange {
 	bool head_only; /* HEAD: no text behind the head */
 	bool http_1_0;
 	bool keep_alive; /* the connection may be used again afterwards */
+	double begun;    /* by metric_clock() */
 	bool has_ticket;
 	struct ticket ticket;
 	char *target; /* with a ticket: the request's, owned */

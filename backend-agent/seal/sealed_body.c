@@ -24,6 +24,8 @@ struct sealed_body {
 	struct workshop *workshop;       /* where the block lies, if not in <kept> */
 	uint8_t *kept;                   /* or NULL: what the socket did not take of a block */
 	size_t block_len, block_sent;    /* ciphertext: its size, and how much of it left */
+	struct metric *first;            /* NULL: none, or the first bytes have left */
+	double since;
 };
 
 /* Where all bodies of a thread are sealed, one after another. One block for all stays in the CPU's cache, and a body that
@@ -111,6 +113,12 @@ void sealed_body_expect(struct sealed_body *body, size_t bytes)
 	if (records > SEALED_BODY_BLOCK_RECORDS)
 		records = SEALED_BODY_BLOCK_RECORDS;
 	body->goal = records ? (unsigned)records : 1;
+}
+
+void sealed_body_time_first(struct sealed_body *body, struct metric *histogram, double since)
+{
+	body->first = histogram;
+	body->since = since;
 }
 
 const struct record_layout *sealed_body_layout(const struct sealed_body *body)
@@ -319,6 +327,10 @@ void sealed_body_sent(struct sealed_body *body, size_t len)
 {
 	assert(len <= body->block_len - body->block_sent);
 	body->block_sent += len;
+	if (len && body->first) {
+		metric_observe_since(body->first, body->since);
+		body->first = NULL;
+	}
 	if (body->block_sent < body->block_len) {
 		if (!body->workshop)
 			return;

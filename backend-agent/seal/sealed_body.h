@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "body_source.h"
+#include "metrics.h"
 #include "record.h"
 #include "tx_state.h"
 
@@ -48,6 +49,10 @@ void sealed_body_allow_view(struct sealed_body *body);
 /* To be called before the first block is asked for: the socket is likely to take about <bytes> at once, so that this one
  * has as many, within the bounds of a block. */
 void sealed_body_expect(struct sealed_body *body, size_t bytes);
+
+/* Counts in <histogram>, when the kernel takes the first bytes of the body, how long that is after <since>, a time of
+ * metric_clock(). */
+void sealed_body_time_first(struct sealed_body *body, struct metric *histogram, double since);
 
 const struct record_layout *sealed_body_layout(const struct sealed_body *body);
 

@@ -80,6 +80,13 @@ static void drop_offers(struct node_link *link)
 	spoa_metrics_add(link->owner->metrics, SPOA_OFFERS_LOST, count);
 }
 
+/* Counts for operators; <metric> may be NULL. */
+static void show(struct metric *metric, int64_t delta)
+{
+	if (metric)
+		metric_add(metric, delta);
+}
+
 static void schedule_retry(struct node_link *link)
 {
 	/* Up to 20 % less, so that agents do not come back to a restarted node all at once. */
@@ -101,8 +108,9 @@ static void link_failed(struct node_link *link, const char *reason)
 	double now = ev_now(link->owner->loop);
 
 	if (link->state == LINK_UP) {
-		if (node->up)
-			metric_add(node->up, -1);
+		show(node->up, -1);
+		show(node->draining, -(int64_t)link->draining);
+		show(node->failures, !link->stopping);
 		/* One line for the node, not one for each worker. */
 		if (atomic_fetch_sub(&node->links, 1) == 1 && !link->stopping)
 			log_warning("node %s (%s) is down: %s", node->name, address_format(&node->control, peer),
@@ -185,8 +193,7 @@ static void link_greeted(struct node_link *link, const struct control_hello *hel
 	link->retry_delay = NODE_RETRY_MIN_S;
 	link->next_report = 0;
 	link->asked = ev_now(link->owner->loop);
-	if (node->up)
-		metric_add(node->up, 1);
+	show(node->up, 1);
 	if (atomic_fetch_add(&node->links, 1) == 0)
 		log_notice("node %s (%s) is up", node->name, address_format(&node->control, peer));
 	ev_timer_again(link->owner->loop, &link->ping);
@@ -202,6 +209,7 @@ static void link_ponged(struct node_link *link, const struct control_pong *pong)
 	if (draining != link->draining && link->owner->reports)
 		log_notice("node %s %s", link->node->name,
 			   draining ? "drains: it gets no new offloads" : "takes offloads again");
+	show(link->node->draining, draining - link->draining);
 	if (draining && !link->draining && link->owner->listener) {
 		link->draining = true; /* before anybody is asked for another node */
 		link->owner->listener->drains(link->owner->listener->context, link->node);
@@ -282,6 +290,8 @@ static void link_resulted(struct node_link *link, const struct control_result *r
 		return;
 	}
 	spoa_metrics_add(metrics, outcome_metric(result->outcome), 1);
+	show(link->node->failures,
+	     result->outcome == CONTROL_OUTCOME_FAILED || result->outcome == CONTROL_OUTCOME_EXPIRED);
 	if (result->records <= INT64_MAX && result->bytes <= INT64_MAX) {
 		spoa_metrics_add(metrics, SPOA_SEALED_RECORDS, (int64_t)result->records);
 		spoa_metrics_add(metrics, SPOA_SEALED_BYTES, (int64_t)result->bytes);

@@ -37,7 +37,7 @@ struct node {
 	_Atomic unsigned links;    /* workers whose control channel is up */
 	_Atomic int64_t own;       /* offloads that this process offered and that have not ended */
 	_Atomic int64_t elsewhere; /* offloads that the node has from other agents, by its last PONG */
-	struct metric *up, *active, *spills; /* shown to operators; may be NULL */
+	struct metric *up, *active, *spills, *draining, *failures; /* shown to operators; may be NULL */
 };
 
 /* Sets up <node>, zeroed but for its constant fields. HAProxy's id of its server is <index> + 1 and its weight 1, unless

@@ -214,6 +214,7 @@ static enum handoff_outcome put_back(struct handoff *handoff, const struct tcp_s
 	    tcp_write_unsent(handoff->fd, state, queues, &fault) < 0)
 		return failed(why, &fault);
 	mover_count_time(handoff, SPOA_FAST_FORWARD_US, begin);
+	spoa_metrics_observe_since(handoff->table->metrics, SPOA_HANDBACK_TIME, begin);
 	return OUTCOME_OK;
 }
 

@@ -41,6 +41,36 @@ static void text_is_what_prometheus_reads(void **unused)
 	free(text);
 }
 
+/* Times are in the past by as much: what the test itself takes is far below the distance to the next bound. */
+static void histograms_count_durations_by_their_bounds(void **unused)
+{
+	static struct metric metrics[] = {
+		{.name = "disc_t_seconds{path=\"a\"}", .help = "Timed.", .kind = METRIC_HISTOGRAM},
+		{.name = "disc_t_seconds{path=\"b\"}", .help = "Timed.", .kind = METRIC_HISTOGRAM},
+		{.name = "disc_u_seconds", .help = "Bare.", .kind = METRIC_HISTOGRAM},
+	};
+	static const double seconds[] = {-1., 0.3, 0.3, 1.5, 60., 1e6};
+	char *text;
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(seconds) / sizeof(seconds[0]); i++)
+		metric_observe_since(&metrics[0], metric_clock() - seconds[i]);
+	text = metrics_render(metrics, 3);
+	assert_non_null(text);
+	assert_ptr_equal(strstr(text, "# HELP disc_t_seconds Timed.\n# TYPE disc_t_seconds histogram\n"
+				      "disc_t_seconds_bucket{path=\"a\",le=\"0.0005\"} 1\n"),
+			 text);
+	assert_non_null(strstr(text, "{path=\"a\",le=\"0.25\"} 1\ndisc_t_seconds_bucket{path=\"a\",le=\"0.5\"} 3\n"));
+	assert_non_null(strstr(text, "{path=\"a\",le=\"2.5\"} 4\ndisc_t_seconds_bucket{path=\"a\",le=\"10\"} 4\n"
+				     "disc_t_seconds_bucket{path=\"a\",le=\"+Inf\"} 6\n"
+				     "disc_t_seconds_sum{path=\"a\"} 10000"));
+	assert_non_null(strstr(
+		text, "disc_t_seconds_count{path=\"a\"} 6\ndisc_t_seconds_bucket{path=\"b\",le=\"0.0005\"} 0\n"));
+	assert_non_null(strstr(text, "# TYPE disc_u_seconds histogram\ndisc_u_seconds_bucket{le=\"0.0005\"} 0\n"));
+	assert_non_null(strstr(text, "disc_u_seconds_sum 0.000000\ndisc_u_seconds_count 0\n"));
+	free(text);
+}
+
 #define THREADS 4
 #define UPDATES 100000
 
@@ -70,6 +100,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(text_is_what_prometheus_reads),
+		cmocka_unit_test(histograms_count_durations_by_their_bounds),
 		cmocka_unit_test(no_update_is_lost),
 	};
 
