@@ -20,6 +20,7 @@
 
 #include "aead_ipsec_mb.h"
 #include "direct_settings.h"
+#include "ip_address.h"
 #include "node.h"
 #include "node_config.h"
 #include "secret.h"
@@ -55,14 +56,42 @@ static void print_usage(FILE *to)
 		    "  -h       print this\n");
 }
 
+/* What the program understood of a valid configuration, in one line. */
+static void print_summary(const struct node_config *config)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	printf("disc-backend: ");
+	if (!config->has_origin)
+		printf("files below %s", config->root);
+	else if (config->origin.unix_path)
+		printf("origin unix:%s", config->origin.unix_path);
+	else
+		printf("origin %s", config->origin.base);
+	for (size_t i = 0; i < config->fetch_listen_count; i++)
+		printf("%s %s", i ? "," : "; fetch on", address_format(&config->fetch_listen[i], text));
+	printf("; control on %s for", address_format(&config->control_listen, text));
+	for (const char **agent = config->agents; *agent; agent++)
+		printf("%s %s", agent == config->agents ? "" : ",", *agent);
+	if (!config->has_direct)
+		printf("; no direct path: there is no section direct");
+	for (size_t i = 0; i < config->direct.vip_count; i++) {
+		char vip[IP_ADDRESS_TEXT_MAX];
+
+		printf("%s %s", i ? "," : "; direct path from", ip_address_format(&config->direct.vips[i], vip));
+	}
+	printf("\n");
+}
+
 static int check_config(const char *file)
 {
 	struct node_config config;
 
 	if (node_config_load(&config, file) < 0)
 		return EXIT_FAILURE;
-	node_config_release(&config);
 	printf("disc-backend: %s is valid\n", file);
+	print_summary(&config);
+	node_config_release(&config);
 	return EXIT_SUCCESS;
 }
 

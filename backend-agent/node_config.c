@@ -192,6 +192,7 @@ static int check_root(struct node_config *config, cfg_t *files)
 		config_fault(files, "root", "%s: is not a directory", root);
 		return 1;
 	}
+	config->root = root;
 	config->files = file_source_new(root);
 	if (!config->files) {
 		config_fault(files, "root", "%s: %s", root,

@@ -34,6 +34,7 @@ struct node_config {
 	bool has_origin;
 	struct http_source_settings origin; /* of one worker, instead of files; its texts below */
 	char *origin_base;
+	const char *root; /* of the files */
 	struct file_source *files;
 	bool digests;         /* entity tags are those of the files' content */
 	uint64_t digest_rate; /* bytes a second that are read for them */

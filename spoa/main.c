@@ -55,6 +55,34 @@ static void note_tracking(void)
 	connection_tracking_close(&tracking);
 }
 
+/* Routes whose bodies may take the direct path. */
+static size_t count_direct(const struct policy *policy)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < policy->count; i++)
+		count += policy->routes[i].offload && policy->routes[i].path != POLICY_PATH_SPLICE;
+	return count;
+}
+
+/* What the program understood of a valid configuration, in one line. */
+static void print_summary(const struct spoa_config *config)
+{
+	const struct policy *policy = &config->policy;
+	size_t offloading = 0, direct = count_direct(policy);
+
+	for (size_t i = 0; i < policy->count; i++)
+		offloading += policy->routes[i].offload;
+	(void)printf("disc-spoa: %zu routes, %zu of them offload; %zu nodes in %zu pools; ", policy->count, offloading,
+		     config->node_count, config->pool_count);
+	if (direct)
+		(void)printf("direct path: on %zu routes, up to %zu connections at a time\n", direct,
+			     config->direct.max_flows);
+	else
+		(void)printf("no direct path: %s\n", config->direct.enabled ? "no route has path \"direct\" or \"auto\""
+									    : "there is no section direct");
+}
+
 struct command_line {
 	const char *file;
 	bool check;
@@ -97,6 +125,7 @@ static int run(const struct command_line *line)
 		if (config.direct.enabled && !config.direct.ignore_tracking)
 			note_tracking();
 		(void)printf("disc-spoa: %s is valid\n", file);
+		print_summary(&config);
 	} else if (secret_harden_process() < 0) {
 		log_error("cannot forbid core dumps: %s", strerror(errno));
 		result = -1;

@@ -54,6 +54,30 @@ faulty() {
 	done
 }
 
+# understood PROGRAM FILE: the last line of a check.
+understood() {
+	timeout 20 "$1" -t -c "$2" | tail -n 1
+}
+
+@test "a check ends with a line of what was understood" {
+	local file=$WORK/disc-spoa.conf node=$WORK/disc-backend.conf
+	equal "disc-spoa" "$(understood "$DISC_BIN_SPOA" "$file")" \
+		"disc-spoa: 8 routes, 7 of them offload; 2 nodes in 3 pools; no direct path: there is no section direct"
+	sed -i 's/^\tfetch = .*//; s/^\tname = /\tfetch = "192.0.2.1:80"\n\tdirect = {"192.0.2.1"}\n&/' "$file"
+	echo 'direct { interface = {"lo"} max-flows = 99 }' >>"$file"
+	equal "disc-spoa" "$(understood "$DISC_BIN_SPOA" "$file")" \
+		'disc-spoa: 8 routes, 7 of them offload; 2 nodes in 3 pools; no direct path: no route has path "direct" or "auto"'
+	sed -i '/^route "all"/,/^}/s/"splice"/"auto"/' "$file"
+	equal "disc-spoa" "$(understood "$DISC_BIN_SPOA" "$file")" \
+		"disc-spoa: 8 routes, 7 of them offload; 2 nodes in 3 pools; direct path: on 1 routes, up to 99 connections at a time"
+	equal "disc-backend" "$(understood "$DISC_BIN_BACKEND" "$node")" \
+		"disc-backend: files below $SUITE/www; fetch on $N1_ADDRESS:$N1_FETCH; control on $N1_ADDRESS:$N1_CONTROL for agent.lab.test; no direct path: there is no section direct"
+	sed -i 's/^files .*/origin { url = "http:\/\/127.0.0.1:81" }/; s/"agent.lab.test"/"a", "b"/' "$node"
+	echo 'direct { vip = {"192.0.2.9", "2001:db8::9"} interface = {"lo"} }' >>"$node"
+	equal "disc-backend" "$(understood "$DISC_BIN_BACKEND" "$node")" \
+		"disc-backend: origin http://127.0.0.1:81/; fetch on $N1_ADDRESS:$N1_FETCH; control on $N1_ADDRESS:$N1_CONTROL for a, b; direct path from 192.0.2.9, 2001:db8::9"
+}
+
 @test "no file, an unreadable file, no arguments" {
 	local program
 	for program in "$DISC_BIN_SPOA" "$DISC_BIN_BACKEND"; do
