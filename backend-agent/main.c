@@ -122,20 +122,18 @@ static int check_vip(const char *file, const struct ip_address *clients, size_t 
 
 static int serve(const char *file)
 {
-	struct node_config config;
-	int result = -1;
+	struct node_config *config;
 
 	/* Before anything that could hold a key. */
 	if (secret_harden_process() < 0) {
 		fprintf(stderr, "disc-backend: core dumps cannot be forbidden: %s\n", strerror(errno));
 		return EXIT_FAILURE;
 	}
-	if (node_config_load(&config, file) < 0)
+	config = node_config_new(file);
+	if (!config)
 		return EXIT_FAILURE;
-	if (node_config_apply_log(&config, "disc-backend") == 0)
-		result = node_run(&config);
-	node_config_release(&config);
-	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	node_config_apply_log(config, "disc-backend");
+	return node_run(file, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 enum task { TASK_SERVE, TASK_CHECK_CONFIG, TASK_CHECK_VIP };

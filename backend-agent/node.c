@@ -2,6 +2,7 @@
 #include "node.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,8 @@
 
 #include "admin.h"
 #include "aead_choice.h"
+#include "config.h"
+#include "config_fixed.h"
 #include "control_server.h"
 #include "digester.h"
 #include "fetch_server.h"
@@ -22,9 +25,25 @@
 #define SOCKET_MODE 0660
 #define NODE_NAME_MAX 256
 
+struct node;
+
+/* A fetch worker. */
+struct node_fetch {
+	struct node *node;
+	struct fetch_server *server;
+	struct ev_loop *loop;
+	ev_async called; /* there is another configuration */
+};
+
 struct node {
-	const struct node_config *config;
-	struct fetch_content content;
+	const char *file;            /* of the configuration; NULL: it is never read again */
+	struct node_config *started; /* held to the end: what it was started with */
+	struct node_config *config;  /* held: in use; the main thread changes it, under <lock> */
+	struct node_config *served;  /* held: of which content is served; the same, but where that needs a restart */
+	struct config_fixed fixed;
+	pthread_mutex_t lock;
+	struct node_fetch
+		*fetches[NODE_WORKERS_MAX]; /* those that run, under <lock>; NULL: has not started, or has ended */
 	struct ticket_table *tickets;
 	struct result_queue results;
 	struct direct_service *direct; /* NULL: none */
@@ -39,6 +58,7 @@ struct node {
 	_Atomic unsigned fetch_workers_left;  /* whose loops have not ended */
 	struct ev_loop *_Atomic control_loop; /* NULL until it is made */
 	ev_async fetching_ended;              /* on the control loop: a fetch worker ended */
+	ev_async control_called;              /* on the control loop: there is another configuration */
 };
 
 /* --- workers --- */
@@ -53,6 +73,39 @@ static void on_fetching_ended(struct ev_loop *loop, ev_async *watcher, int event
 		ev_break(loop, EVBREAK_ALL);
 }
 
+/* <*config>, which is node->config or node->served, held. */
+static struct node_config *hold_config(struct node *node, struct node_config *const *config)
+{
+	struct node_config *held;
+
+	(void)pthread_mutex_lock(&node->lock);
+	held = *config;
+	node_config_hold(held);
+	(void)pthread_mutex_unlock(&node->lock);
+	return held;
+}
+
+static struct control_credentials credentials_of(struct node_config *config)
+{
+	return (struct control_credentials){.tls = config->tls,
+					    .agents = config->agents,
+					    .hold = config->content.hold,
+					    .drop = config->content.drop,
+					    .owner = config};
+}
+
+static void on_control_called(struct ev_loop *loop, ev_async *watcher, int events)
+{
+	struct worker *worker = watcher->data;
+	struct node *node = ev_userdata(loop);
+	struct node_config *config = hold_config(node, &node->config);
+	const struct control_credentials credentials = credentials_of(config);
+
+	(void)events;
+	control_server_change(worker->context, &credentials);
+	node_config_drop(config);
+}
+
 static int start_control(struct worker *worker, struct node *node)
 {
 	worker->context = control_server_start(worker->loop, node->control_listener, &node->control);
@@ -60,6 +113,9 @@ static int start_control(struct worker *worker, struct node *node)
 		log_error("control.listen: the server could not be started: out of memory");
 		return -1;
 	}
+	ev_set_userdata(worker->loop, node);
+	node->control_called.data = worker;
+	ev_async_start(worker->loop, &node->control_called);
 	ev_async_start(worker->loop, &node->fetching_ended);
 	atomic_store(&node->control_loop, worker->loop);
 	return 0;
@@ -72,24 +128,65 @@ static void on_fetch_idle(void *context)
 	ev_break(worker->loop, EVBREAK_ALL);
 }
 
-static int start_fetch(struct worker *worker, struct node *node)
+static void on_fetch_called(struct ev_loop *loop, ev_async *watcher, int events)
 {
+	struct node_fetch *fetch = watcher->data;
+	struct node *node = fetch->node;
+	struct node_config *config = hold_config(node, &node->config);
+	struct node_config *served = hold_config(node, &node->served);
+
+	(void)loop;
+	(void)events;
+	fetch_server_change(fetch->server, &config->limits, &served->content);
+	node_config_drop(served);
+	node_config_drop(config);
+}
+
+/* Others can call this worker from now on, or not any more. */
+static void set_callable(struct worker *worker, struct node *node, struct node_fetch *fetch)
+{
+	(void)pthread_mutex_lock(&node->lock);
+	node->fetches[worker->index - 1] = fetch;
+	(void)pthread_mutex_unlock(&node->lock);
+}
+
+static struct fetch_server *open_fetch(struct worker *worker, struct node *node)
+{
+	struct node_config *served = hold_config(node, &node->served);
 	struct fetch_service service = {
 		.loop = worker->loop,
-		.limits = node->config->limits,
-		.content = &node->content,
+		.limits = served->limits,
+		.content = &served->content,
 		.tickets = node->tickets,
 		.results = &node->results,
 		.draining = &node->draining,
 		.direct = node->direct,
 	};
+	struct fetch_server *server = fetch_server_start(&service, node->fetch_listeners,
+							 node->started->fetch_listen_count, on_fetch_idle, worker);
 
-	worker->context = fetch_server_start(&service, node->fetch_listeners, node->config->fetch_listen_count,
-					     on_fetch_idle, worker);
-	if (!worker->context) {
+	node_config_drop(served);
+	return server;
+}
+
+static int start_fetch(struct worker *worker, struct node *node)
+{
+	struct node_fetch *fetch = calloc(1, sizeof(*fetch));
+
+	if (fetch)
+		fetch->server = open_fetch(worker, node);
+	if (!fetch || !fetch->server) {
+		free(fetch);
 		log_error("fetch.listen: a server could not be started: out of memory");
 		return -1;
 	}
+	fetch->node = node;
+	fetch->loop = worker->loop;
+	ev_async_init(&fetch->called, on_fetch_called);
+	fetch->called.data = fetch;
+	ev_async_start(worker->loop, &fetch->called);
+	worker->context = fetch;
+	set_callable(worker, node, fetch);
 	return 0;
 }
 
@@ -110,31 +207,31 @@ static void drain_worker(struct worker *worker, void *shared, int force)
 	if (force)
 		ev_break(worker->loop, EVBREAK_ALL);
 	else if (worker->index > 0)
-		fetch_server_drain(worker->context);
+		fetch_server_drain(((struct node_fetch *)worker->context)->server);
 }
 
 static void stop_worker(struct worker *worker, void *shared)
 {
 	struct node *node = shared;
+	struct node_fetch *fetch = worker->context;
 	struct ev_loop *control_loop;
 
 	if (worker->index == 0) {
+		atomic_store(&node->control_loop, NULL);
+		ev_async_stop(worker->loop, &node->control_called);
 		ev_async_stop(worker->loop, &node->fetching_ended);
 		control_server_stop(worker->context);
 		return;
 	}
-	fetch_server_stop(worker->context);
+	set_callable(worker, node, NULL);
+	ev_async_stop(worker->loop, &fetch->called);
+	fetch_server_stop(fetch->server);
+	free(fetch);
 	atomic_fetch_sub(&node->fetch_workers_left, 1);
 	control_loop = atomic_load(&node->control_loop);
 	if (control_loop)
 		ev_async_send(control_loop, &node->fetching_ended);
 }
-
-static const struct worker_program program = {
-	.start = start_worker,
-	.drain = drain_worker,
-	.stop = stop_worker,
-};
 
 /* --- the process --- */
 
@@ -160,7 +257,7 @@ static int listen_on(const struct address *address, const char *field, int backl
 
 static int open_listeners(struct node *node)
 {
-	const struct node_config *config = node->config;
+	const struct node_config *config = node->started;
 
 	node->fetch_listeners = calloc(config->fetch_listen_count, sizeof(*node->fetch_listeners));
 	if (!node->fetch_listeners) {
@@ -180,7 +277,7 @@ static int open_listeners(struct node *node)
 
 static void close_listeners(struct node *node)
 {
-	for (size_t i = 0; node->fetch_listeners && i < node->config->fetch_listen_count; i++)
+	for (size_t i = 0; node->fetch_listeners && i < node->started->fetch_listen_count; i++)
 		if (node->fetch_listeners[i] >= 0)
 			close(node->fetch_listeners[i]);
 	free(node->fetch_listeners);
@@ -191,10 +288,9 @@ static void close_listeners(struct node *node)
 /* A connection needs its socket and the file it sends. */
 static void raise_descriptor_limit(const struct node *node)
 {
-	const struct node_config *config = node->config;
 	struct rlimit limit;
 	/* A clone, of which there may be as many as connections, needs the same. */
-	rlim_t needed = (node->direct ? 4 : 2) * (rlim_t)config->limits.max_connections * config->workers + 512;
+	rlim_t needed = (node->direct ? 4 : 2) * (rlim_t)node->config->max_connections + 512;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return;
@@ -212,12 +308,12 @@ static int start_admin(struct node *node, const struct admin_source *source)
 {
 	char text[ADDRESS_TEXT_MAX];
 
-	if (!node->config->has_admin)
+	if (!node->started->has_admin)
 		return 0;
-	node->admin = admin_start(&node->config->admin_listen, source);
+	node->admin = admin_start(&node->started->admin_listen, source);
 	if (node->admin)
 		return 0;
-	log_error("admin.listen: cannot listen on %s: %s", address_format(&node->config->admin_listen, text),
+	log_error("admin.listen: cannot listen on %s: %s", address_format(&node->started->admin_listen, text),
 		  strerror(errno));
 	return -1;
 }
@@ -239,9 +335,9 @@ static int choose_library(enum aead_setting setting)
 /* Makes the direct path ready, if there is one. Returns 0, or -1 (logged). */
 static int open_direct(struct node *node)
 {
-	if (!node->config->has_direct)
+	if (!node->started->has_direct)
 		return 0;
-	switch (direct_service_open(&node->direct_service, &node->config->direct)) {
+	switch (direct_service_open(&node->direct_service, &node->started->direct)) {
 	case DIRECT_SERVICE_ON:
 		node->direct = &node->direct_service;
 		return 0;
@@ -256,9 +352,9 @@ static int open_direct(struct node *node)
 /* Returns 0, or -1 (logged). */
 static int start_digester(struct node *node)
 {
-	const struct digester_settings settings = {node->config->files, node->config->digest_rate};
+	const struct digester_settings settings = {node->started->files, node->started->digest_rate};
 
-	if (!node->config->digests)
+	if (!node->started->digests)
 		return 0;
 	node->digester = digester_start(&settings);
 	if (node->digester)
@@ -267,17 +363,119 @@ static int start_digester(struct node *node)
 	return -1;
 }
 
+/* --- another configuration --- */
+
+/* What is read when the program starts. */
+static const char *const fixed_fields[] = {
+	"workers",
+	"grace",
+	"fetch.listen",
+	"control.listen",
+	"admin.listen",
+	"seal.library",
+	"offload.ticket-wait",
+	"offload.max-waiting",
+	"files.etag",
+	"files.digest-rate",
+	"direct.vip",
+	"direct.interface",
+	"direct.congestion-control",
+	"direct.send-buffer",
+	"direct.handoff-wait",
+	"direct.client-timeout",
+	"direct.connection-tracking",
+};
+
+static void refuse(const struct node *node, const struct config_faults *faults)
+{
+	if (faults->count > 1)
+		log_error("the configuration that is in use goes on: %s (%u more: disc-backend -t -c %s)",
+			  faults->first, faults->count - 1, node->file);
+	else
+		log_error("the configuration that is in use goes on: %s",
+			  faults->count ? faults->first : "out of memory");
+}
+
+/* Whether what <config> serves can take the place of what is served. */
+static bool can_serve(const struct node *node, const struct node_config *config)
+{
+	if (config->has_origin != node->started->has_origin) {
+		log_warning("%s: files instead of an origin, or the other way round, need a restart", node->file);
+		return false;
+	}
+	if (node->digester && strcmp(config->root, node->started->root) != 0) {
+		log_warning("%s: files.root = \"%s\" needs a restart, for the digests: until then it is \"%s\"",
+			    node->file, config->root, node->started->root);
+		return false;
+	}
+	return true;
+}
+
+/* Has all workers use <config>. */
+static void use_config(struct node *node, struct node_config *config)
+{
+	struct node_config *before = node->config, *served_before = node->served, *served = node->served;
+	struct ev_loop *control_loop;
+
+	node_config_share(config, node->started->workers);
+	node_config_make_content(config);
+	if (can_serve(node, config))
+		served = config;
+	if (node->digester && served == config)
+		digester_serve(node->digester, config->files);
+	node_config_hold(served);
+	node_config_apply_log(config, "disc-backend");
+	(void)pthread_mutex_lock(&node->lock);
+	node->config = config;
+	node->served = served;
+	for (size_t i = 0; i < NODE_WORKERS_MAX; i++)
+		if (node->fetches[i])
+			ev_async_send(node->fetches[i]->loop, &node->fetches[i]->called);
+	control_loop = atomic_load(&node->control_loop);
+	if (control_loop)
+		ev_async_send(control_loop, &node->control_called);
+	(void)pthread_mutex_unlock(&node->lock);
+	node_config_drop(served_before);
+	node_config_drop(before);
+	raise_descriptor_limit(node);
+}
+
+static void reload(void *shared)
+{
+	struct node *node = shared;
+	struct node_config *config;
+	struct config_faults faults;
+
+	if (!node->file)
+		return;
+	config_collect_faults(&faults);
+	config = node_config_new(node->file);
+	config_collect_faults(NULL);
+	if (!config) {
+		refuse(node, &faults);
+		return;
+	}
+	(void)config_fixed_compare(&node->fixed, config->tree, node->file);
+	use_config(node, config);
+	log_notice("%s is in use", node->file);
+}
+
+static const struct worker_program program = {
+	.start = start_worker,
+	.drain = drain_worker,
+	.stop = stop_worker,
+	.reload = reload,
+};
+
 static void prepare(struct node *node)
 {
-	const struct node_config *config = node->config;
+	struct node_config *config = node->config;
 
-	node->content = (struct fetch_content){config->has_origin ? &config->origin : NULL, config->files,
-					       config->types, config->index};
+	node_config_make_content(config);
 	if (gethostname(node->name, sizeof(node->name) - 1) < 0)
 		strcpy(node->name, "node");
 	node->control = (struct control_settings){
-		.tls = config->tls,
-		.agents = config->agents,
+		.credentials = credentials_of(config),
 		.node_name = node->name,
 		.tickets = node->tickets,
 		.results = &node->results,
@@ -285,21 +483,39 @@ static void prepare(struct node *node)
 		.direct = node->direct,
 	};
 	atomic_store(&node->fetch_workers_left, config->workers);
+	ev_async_init(&node->control_called, on_control_called);
 	ev_async_init(&node->fetching_ended, on_fetching_ended);
 	node->fetching_ended.data = node;
 }
 
-int node_run(const struct node_config *config)
+static void drop_configs(struct node *node)
 {
-	struct node node = {.config = config, .control_listener = -1};
+	node_config_drop(node->served);
+	node_config_drop(node->config);
+	node_config_drop(node->started);
+}
+
+int node_run(const char *file, struct node_config *config)
+{
+	struct node node = {.file = file,
+			    .started = config,
+			    .config = config,
+			    .served = config,
+			    .lock = PTHREAD_MUTEX_INITIALIZER,
+			    .control_listener = -1};
 	struct admin_source source = {
 		.metrics = node_metrics, .count = NODE_METRIC_COUNT, .draining = is_draining, .context = &node};
 	int result = -1;
 
+	node_config_hold(config); /* as <config> */
+	node_config_hold(config); /* as <served> */
 	node.tickets = ticket_table_new(&config->tickets);
-	if (!node.tickets || result_queue_init(&node.results) < 0) {
+	if (!node.tickets || result_queue_init(&node.results) < 0 ||
+	    (config->tree && config_fixed_note(&node.fixed, config->tree, fixed_fields,
+					       sizeof(fixed_fields) / sizeof(fixed_fields[0])) < 0)) {
 		log_error("offload.max-waiting: out of memory");
 		ticket_table_free(node.tickets);
+		drop_configs(&node);
 		return -1;
 	}
 	if (choose_library(config->seal) == 0 && open_direct(&node) == 0) {
@@ -318,5 +534,7 @@ int node_run(const struct node_config *config)
 		direct_service_close(node.direct);
 	result_queue_destroy(&node.results);
 	ticket_table_free(node.tickets);
+	config_fixed_release(&node.fixed);
+	drop_configs(&node);
 	return result;
 }

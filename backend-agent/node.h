@@ -11,8 +11,8 @@
 
 #include "node_config.h"
 
-/* Opens every socket of <config>, serves until a signal and the drain that follows it. Returns 0, or -1 (logged) if it
- * could not start. */
-int node_run(const struct node_config *config);
+/* Opens every socket of <config>, serves until a signal and the drain that follows it; at SIGHUP reads <file> again (NULL: does
+ * not). <config> is dropped. Returns 0, or -1 (logged) if it could not start. */
+int node_run(const char *file, struct node_config *config);
 
 #endif

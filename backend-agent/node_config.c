@@ -142,7 +142,7 @@ static int check_fetch(struct node_config *config, cfg_t *fetch)
 	faults -= config_need_range(fetch, "max-connections", 1, 1000000, &connections);
 	faults -= config_need_range(fetch, "max-header-size", 1024, 1048576, &header);
 	faults -= config_need_range(fetch, "send-buffer", 0, 1 << 30, &buffer);
-	limits->max_connections = ((size_t)connections + config->workers - 1) / config->workers;
+	config->max_connections = (size_t)connections;
 	limits->max_header_size = (size_t)header;
 	limits->send_buffer = (int)buffer;
 	return faults;
@@ -286,7 +286,7 @@ static int check_origin(struct node_config *config, cfg_t *origin)
 	faults -= need_seconds(origin, "connect-timeout", 0.01, 3600, &settings->connect_timeout);
 	faults -= need_seconds(origin, "timeout", 0.01, 3600, &settings->timeout);
 	faults -= config_need_range(origin, "max-connections", 1, 100000, &connections);
-	settings->max_connections = (connections + (long)config->workers - 1) / (long)config->workers;
+	config->origin_max_connections = connections;
 	return faults;
 }
 
@@ -334,26 +334,13 @@ static int check_seal(struct node_config *config, cfg_t *seal)
 	return why ? -config_fault(seal, "library", "\"ipsec-mb\" cannot be used: %s", why) : 0;
 }
 
-static int check_log(cfg_t *log)
-{
-	enum log_level level;
-	int faults = 0;
-
-	if (strcmp(cfg_getstr(log, "target"), "stderr") != 0 && strcmp(cfg_getstr(log, "target"), "syslog") != 0)
-		faults -= config_fault(log, "target", "\"%s\" is neither stderr nor syslog", cfg_getstr(log, "target"));
-	if (!log_level_parse(&level, cfg_getstr(log, "level")))
-		faults -= config_fault(log, "level", "\"%s\" is none of error, warning, notice, info, debug",
-				       cfg_getstr(log, "level"));
-	return faults;
-}
-
 static int check_all(struct node_config *config, cfg_t *tree)
 {
 	cfg_t *admin = cfg_getsec(tree, "admin");
 	long workers = 1;
 	int faults = 0;
 
-	faults -= config_need_range(tree, "workers", 1, 256, &workers);
+	faults -= config_need_range(tree, "workers", 1, NODE_WORKERS_MAX, &workers);
 	config->workers = (unsigned)workers;
 	faults -= need_seconds(tree, "grace", 0, 86400, &config->grace);
 	faults += check_fetch(config, cfg_getsec(tree, "fetch"));
@@ -362,7 +349,7 @@ static int check_all(struct node_config *config, cfg_t *tree)
 	if (config->has_admin)
 		faults -= config_need_address(admin, "listen", &config->admin_listen);
 	faults += check_tls(config, cfg_getsec(tree, "tls"));
-	faults += check_log(cfg_getsec(tree, "log"));
+	faults -= config_check_log(tree);
 	faults += check_content(config, tree);
 	faults += check_offload(config, cfg_getsec(tree, "offload"));
 	faults += check_seal(config, cfg_getsec(tree, "seal"));
@@ -398,12 +385,65 @@ int node_config_load(struct node_config *config, const char *file)
 		node_config_release(config);
 		return -1;
 	}
+	node_config_share(config, config->workers);
 	return 0;
 }
 
-int node_config_apply_log(const struct node_config *config, const char *program)
+void node_config_share(struct node_config *config, unsigned workers)
 {
-	return config_apply_log(config->tree, program);
+	config->limits.max_connections = (config->max_connections + workers - 1) / workers;
+	config->origin.max_connections = (config->origin_max_connections + (long)workers - 1) / (long)workers;
+}
+
+struct node_config *node_config_new(const char *file)
+{
+	struct node_config *config = malloc(sizeof(*config));
+
+	if (config && node_config_load(config, file) == 0)
+		return config;
+	free(config);
+	return NULL;
+}
+
+void node_config_hold(struct node_config *config)
+{
+	atomic_fetch_add(&config->others, 1);
+}
+
+static void hold_owner(void *owner)
+{
+	node_config_hold(owner);
+}
+
+static void drop_owner(void *owner)
+{
+	node_config_drop(owner);
+}
+
+void node_config_make_content(struct node_config *config)
+{
+	config->content = (struct fetch_content){
+		.origin = config->has_origin ? &config->origin : NULL,
+		.files = config->files,
+		.types = config->types,
+		.index = config->index,
+		.hold = hold_owner,
+		.drop = drop_owner,
+		.owner = config,
+	};
+}
+
+void node_config_drop(struct node_config *config)
+{
+	if (atomic_fetch_sub(&config->others, 1) > 0)
+		return;
+	node_config_release(config);
+	free(config);
+}
+
+void node_config_apply_log(const struct node_config *config, const char *program)
+{
+	config_apply_log(config->tree, program);
 }
 
 void node_config_release(struct node_config *config)

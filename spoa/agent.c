@@ -26,7 +26,8 @@ struct agent_query {
 struct agent_worker {
 	struct agent *agent;
 	struct ev_loop *loop;
-	ev_async asked; /* there is a query */
+	unsigned index;
+	ev_async called; /* there is a query, or another configuration */
 	struct dispatch *dispatch;
 	struct direct_path *direct; /* NULL: every body takes the splice path */
 	struct spop_server *server;
@@ -65,42 +66,69 @@ static void on_hurry(struct ev_loop *loop, ev_timer *timer, int events)
 	worker_settled(self);
 }
 
-static void on_asked(struct ev_loop *loop, ev_async *async, int events)
+/* The configuration in use, held. */
+static struct spoa_config *hold_config(struct agent *agent)
 {
-	struct agent_worker *self = async->data;
-	struct agent *agent = self->agent;
-	struct agent_query *query;
+	struct spoa_config *config;
 
-	(void)loop;
-	(void)events;
 	(void)pthread_mutex_lock(&agent->lock);
-	query = agent->query;
-	if (query && !query->done) {
-		query->answer = dispatch_explain(self->dispatch, query->question);
-		query->done = true;
+	config = agent->config;
+	spoa_config_hold(config);
+	(void)pthread_mutex_unlock(&agent->lock);
+	return config;
+}
+
+static void answer_query(struct agent_worker *self)
+{
+	struct agent *agent = self->agent;
+
+	(void)pthread_mutex_lock(&agent->lock);
+	if (self->index == 0 && agent->query && !agent->query->done) {
+		agent->query->answer = dispatch_explain(self->dispatch, agent->query->question);
+		agent->query->done = true;
 		(void)pthread_cond_broadcast(&agent->answered);
 	}
 	(void)pthread_mutex_unlock(&agent->lock);
 }
 
-/* The first worker answers queries from now on, or not any more. */
-static void set_answering(struct agent_worker *self, bool answering)
+static void on_called(struct ev_loop *loop, ev_async *async, int events)
+{
+	struct agent_worker *self = async->data;
+	struct spoa_config *config = hold_config(self->agent);
+
+	(void)loop;
+	(void)events;
+	if (!self->draining)
+		dispatch_change(self->dispatch, config);
+	spoa_config_drop(config);
+	answer_query(self);
+}
+
+/* Others can call this worker from now on, or not any more. */
+static void set_callable(struct agent_worker *self, bool callable)
 {
 	struct agent *agent = self->agent;
 
 	(void)pthread_mutex_lock(&agent->lock);
-	if (answering)
-		ev_async_start(self->loop, &self->asked);
+	if (callable)
+		ev_async_start(self->loop, &self->called);
 	else
-		ev_async_stop(self->loop, &self->asked);
-	agent->first = answering ? self : NULL;
+		ev_async_stop(self->loop, &self->called);
+	agent->workers[self->index] = callable ? self : NULL;
 	(void)pthread_mutex_unlock(&agent->lock);
+}
+
+/* Under the lock. */
+static void call_worker(struct agent_worker *worker)
+{
+	if (worker)
+		ev_async_send(worker->loop, &worker->called);
 }
 
 static void worker_close(struct agent_worker *self)
 {
-	if (ev_is_active(&self->asked))
-		set_answering(self, false);
+	if (ev_is_active(&self->called))
+		set_callable(self, false);
 	ev_timer_stop(self->loop, &self->hurry);
 	spop_server_free(self->server);
 	/* Before the links that it says farewell on. */
@@ -110,12 +138,12 @@ static void worker_close(struct agent_worker *self)
 }
 
 /* Without the direct path, which says in the log why, every body takes the splice path. */
-static void open_direct_path(struct agent_worker *self, struct agent *agent)
+static void open_direct_path(struct agent_worker *self, struct spoa_config *config)
 {
 	const struct direct_path_owner owner = {
 		.loop = self->loop,
-		.config = agent->config,
-		.metrics = &agent->metrics,
+		.config = config,
+		.metrics = &self->agent->metrics,
 		.links = dispatch_links(self->dispatch),
 		.settled = worker_settled,
 		.context = self,
@@ -126,35 +154,46 @@ static void open_direct_path(struct agent_worker *self, struct agent *agent)
 		dispatch_set_direct(self->dispatch, direct_path_offers(self->direct));
 }
 
+/* Returns it, or NULL when memory is exhausted. */
+static struct agent_worker *worker_open(struct worker *worker, struct agent *agent, struct spoa_config *config)
+{
+	struct agent_worker *self = calloc(1, sizeof(*self));
+
+	if (!self)
+		return NULL;
+	self->agent = agent;
+	self->loop = worker->loop;
+	self->index = worker->index;
+	ev_async_init(&self->called, on_called);
+	self->called.data = self;
+	ev_timer_init(&self->hurry, on_hurry, AGENT_GRACE_S, 0.);
+	self->hurry.data = self;
+	self->service = (struct spop_service){worker_notify, worker_settled, self};
+	self->dispatch = dispatch_new(worker->loop, worker->index, config, &agent->metrics, worker_settled, self);
+	if (self->dispatch && config->direct.enabled)
+		open_direct_path(self, config);
+	if (self->dispatch)
+		self->server = spop_server_new(worker->loop, &agent->spop, &self->service);
+	if (self->server)
+		return self;
+	worker_close(self);
+	return NULL;
+}
+
 static int worker_start(struct worker *worker, void *shared)
 {
 	struct agent *agent = shared;
-	struct agent_worker *self = calloc(1, sizeof(*self));
+	struct spoa_config *config = hold_config(agent);
+	struct agent_worker *self = worker_open(worker, agent, config);
 
-	if (self) {
-		self->agent = agent;
-		self->loop = worker->loop;
-		ev_async_init(&self->asked, on_asked);
-		self->asked.data = self;
-		ev_timer_init(&self->hurry, on_hurry, AGENT_GRACE_S, 0.);
-		self->hurry.data = self;
-		self->service = (struct spop_service){worker_notify, worker_settled, self};
-		self->dispatch =
-			dispatch_new(worker->loop, worker->index, agent->config, &agent->metrics, worker_settled, self);
-		if (self->dispatch && agent->config->direct.enabled)
-			open_direct_path(self, agent);
-		if (self->dispatch)
-			self->server = spop_server_new(worker->loop, &agent->spop, &self->service);
-		if (self->server) {
-			worker->context = self;
-			if (worker->index == 0)
-				set_answering(self, true);
-			return 0;
-		}
-		worker_close(self);
+	spoa_config_drop(config);
+	if (!self) {
+		log_error("cannot start worker %u: out of memory", worker->index);
+		return -1;
 	}
-	log_error("cannot start worker %u: out of memory", worker->index);
-	return -1;
+	worker->context = self;
+	set_callable(self, true);
+	return 0;
 }
 
 static void worker_drain(struct worker *worker, void *shared, int force)
@@ -209,25 +248,45 @@ static void close_listeners(struct agent *agent)
 	free(agent->spop.listeners);
 }
 
-static int make_metrics(struct agent *agent)
+/* A node gets its place among the metrics: that of one of the same name, or a free one. */
+static void node_joins(void *context, struct node *node)
 {
-	const char *names[NODE_MAX];
-	struct spoa_config *config = agent->config;
+	struct agent *agent = context;
+	bool taken[SPOA_METRICS_NODES] = {false};
+	const struct node *same = NULL;
 
-	for (size_t i = 0; i < config->node_count; i++)
-		names[i] = config->nodes[i].name;
-	if (spoa_metrics_init(&agent->metrics, names, config->node_count) < 0) {
-		log_error("cannot make the metrics: out of memory");
-		return -1;
+	for (size_t i = 0; i < NODE_MAX; i++) {
+		const struct node *other = agent->roster.nodes[i];
+
+		if (!other || other == node || !other->up)
+			continue;
+		taken[other->place] = true;
+		if (strcmp(other->name, node->name) == 0)
+			same = other;
 	}
-	for (size_t i = 0; i < config->node_count; i++) {
-		config->nodes[i].up = spoa_metrics_node_up(&agent->metrics, i);
-		config->nodes[i].active = spoa_metrics_node_active(&agent->metrics, i);
-		config->nodes[i].spills = spoa_metrics_node_spills(&agent->metrics, i);
-		config->nodes[i].draining = spoa_metrics_node_draining(&agent->metrics, i);
-		config->nodes[i].failures = spoa_metrics_node_failures(&agent->metrics, i);
-	}
-	return 0;
+	while (!same && taken[node->place])
+		node->place++;
+	if (same)
+		node->place = same->place;
+	else if (spoa_metrics_name_node(&agent->metrics, node->place, node->name) < 0)
+		return;
+	node->up = spoa_metrics_node_up(&agent->metrics, node->place);
+	node->active = spoa_metrics_node_active(&agent->metrics, node->place);
+	node->spills = spoa_metrics_node_spills(&agent->metrics, node->place);
+	node->draining = spoa_metrics_node_draining(&agent->metrics, node->place);
+	node->failures = spoa_metrics_node_failures(&agent->metrics, node->place);
+}
+
+static void node_left(void *context, struct node *node)
+{
+	struct agent *agent = context;
+
+	if (!node->up)
+		return;
+	for (size_t i = 0; i < NODE_MAX; i++)
+		if (agent->roster.nodes[i] && agent->roster.nodes[i]->up == node->up)
+			return;
+	(void)spoa_metrics_name_node(&agent->metrics, node->place, NULL);
 }
 
 static int agent_draining(void *context)
@@ -245,9 +304,9 @@ static bool ask_worker(struct agent *agent, struct agent_query *query)
 	(void)clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += QUERY_WAIT_S;
 	(void)pthread_mutex_lock(&agent->lock);
-	if (agent->first) {
+	if (agent->workers[0]) {
 		agent->query = query;
-		ev_async_send(agent->first->loop, &agent->first->asked);
+		call_worker(agent->workers[0]);
 		while (!query->done && pthread_cond_timedwait(&agent->answered, &agent->lock, &until) == 0)
 			;
 		agent->query = NULL;
@@ -294,7 +353,20 @@ static char *render_explain(void *context, const struct admin_argument *argument
 	return text;
 }
 
-static const struct admin_page pages[] = {{"/explain", "text/plain; charset=utf-8", render_explain}};
+static char *render_metrics(void *context, const struct admin_argument *arguments, size_t count, unsigned *status)
+{
+	struct agent *agent = context;
+
+	(void)arguments;
+	(void)count;
+	(void)status;
+	return spoa_metrics_render(&agent->metrics);
+}
+
+static const struct admin_page pages[] = {
+	{"/explain", "text/plain; charset=utf-8", render_explain},
+	{"/metrics", "text/plain; version=0.0.4; charset=utf-8", render_metrics},
+};
 
 static int start_admin(struct agent *agent)
 {
@@ -342,9 +414,68 @@ static int agent_started(void *shared)
 	return 0;
 }
 
+/* --- another configuration --- */
+
+/* What is read when the program starts. */
+static const char *const fixed_fields[] = {
+	"workers",          "spop.listen",   "spop.mode",
+	"spop.user",        "spop.group",    "spop.max-frame-size",
+	"admin.listen",     "direct.socket", "direct.mode",
+	"direct.user",      "direct.group",  "direct.interface",
+	"direct.max-flows", "direct.grace",  "direct.connection-tracking",
+};
+
+static void refuse(const struct agent *agent, const char *why, unsigned more)
+{
+	if (more)
+		log_error("the configuration that is in use goes on: %s (%u more: disc-spoa -t -c %s)", why, more,
+			  agent->file);
+	else
+		log_error("the configuration that is in use goes on: %s", why);
+}
+
+/* Has all workers use <config>. */
+static void use_config(struct agent *agent, struct spoa_config *config)
+{
+	struct spoa_config *before = agent->config;
+
+	spoa_config_apply_log(config);
+	atomic_store(&agent->spop.max_connections, config->max_connections);
+	(void)pthread_mutex_lock(&agent->lock);
+	agent->config = config;
+	for (size_t i = 0; i < SPOA_WORKERS_MAX; i++)
+		call_worker(agent->workers[i]);
+	(void)pthread_mutex_unlock(&agent->lock);
+	spoa_config_drop(before);
+}
+
+static void agent_reload(void *shared)
+{
+	struct agent *agent = shared;
+	struct spoa_config *config;
+	struct config_faults faults;
+
+	config_collect_faults(&faults);
+	config = spoa_config_new(agent->file);
+	config_collect_faults(NULL);
+	if (!config) {
+		refuse(agent, faults.count ? faults.first : "out of memory", faults.count > 1 ? faults.count - 1 : 0);
+		return;
+	}
+	if (spoa_config_adopt(config, agent->config, &agent->roster) < 0) {
+		refuse(agent, "too many nodes, together with those that left and still have bodies under way", 0);
+		spoa_config_drop(config);
+		return;
+	}
+	(void)config_fixed_compare(&agent->fixed, config->tree, agent->file);
+	use_config(agent, config);
+	log_notice("%s is in use: %zu nodes, %zu routes", agent->file, config->node_count, config->policy.count);
+}
+
 static int run_workers(struct agent *agent)
 {
-	static const struct worker_program program = {worker_start, worker_drain, worker_stop, agent_started};
+	static const struct worker_program program = {worker_start, worker_drain, worker_stop, agent_started,
+						      agent_reload};
 	const struct spoa_config_direct *direct = &agent->config->direct;
 	int result =
 		worker_run(&program, agent->config->workers, direct->enabled ? direct->grace : AGENT_GRACE_S, agent);
@@ -354,18 +485,34 @@ static int run_workers(struct agent *agent)
 	return result;
 }
 
-int agent_run(struct spoa_config *config)
+/* Returns 0, or -1 after a log line. */
+static int prepare(struct agent *agent)
 {
-	struct agent agent = {
-		.config = config, .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
-	int result = make_metrics(&agent);
-
-	if (result < 0)
+	agent->roster.events = (struct node_roster_events){node_joins, node_left, agent};
+	if (spoa_metrics_init(&agent->metrics, NULL, 0) < 0 ||
+	    config_fixed_note(&agent->fixed, agent->config->tree, fixed_fields,
+			      sizeof(fixed_fields) / sizeof(fixed_fields[0])) < 0 ||
+	    spoa_config_adopt(agent->config, NULL, &agent->roster) < 0) {
+		log_error("cannot start: out of memory");
 		return -1;
-	result = open_listeners(&agent);
+	}
+	return open_listeners(agent);
+}
+
+int agent_run(const char *file, struct spoa_config *config)
+{
+	struct agent agent = {.file = file,
+			      .config = config,
+			      .lock = PTHREAD_MUTEX_INITIALIZER,
+			      .answered = PTHREAD_COND_INITIALIZER};
+	int result = prepare(&agent);
+
 	if (result == 0)
 		result = run_workers(&agent);
 	close_listeners(&agent);
+	spoa_config_drop(agent.config);
+	node_roster_clear(&agent.roster);
+	config_fixed_release(&agent.fixed);
 	spoa_metrics_release(&agent.metrics);
 	return result;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Agent: what disc-spoa runs in each worker - a SPOP server, whose requests go to a dispatch - and how it ends. */
+/* Agent: what disc-spoa runs in each worker - a SPOP server, whose requests go to a dispatch -, how its configuration changes and
+ * how it ends. */
 #ifndef DISC_AGENT_H
 #define DISC_AGENT_H
 
@@ -7,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "admin.h"
+#include "config_fixed.h"
 #include "spoa_config.h"
 #include "spoa_metrics.h"
 #include "spop_server.h"
@@ -18,19 +20,22 @@ struct agent_worker;
 struct agent_query;
 
 struct agent {
-	struct spoa_config *config;
+	const char *file;           /* of the configuration */
+	struct spoa_config *config; /* in use; the main thread changes it, under <lock> */
+	struct node_roster roster;
+	struct config_fixed fixed;
 	struct spoa_metrics metrics;
 	struct spop_shared spop;
 	_Atomic int draining;
 	struct admin *admin;
-	pthread_mutex_t lock;       /* of what follows */
-	pthread_cond_t answered;    /* <query> was */
-	struct agent_worker *first; /* the worker that answers; NULL: it has not started, or has ended */
-	struct agent_query *query;  /* that waits for it; NULL: none */
+	pthread_mutex_t lock;                           /* of <config> and of what follows */
+	struct agent_worker *workers[SPOA_WORKERS_MAX]; /* those that run; NULL: has not started, or has ended */
+	pthread_cond_t answered;                        /* <query> was */
+	struct agent_query *query;                      /* that waits for the first worker; NULL: none */
 };
 
-/* Opens listeners and the admin endpoint, runs the workers until a signal ends them, and closes everything. Returns 0,
- * or -1 after a log line. */
-int agent_run(struct spoa_config *config);
+/* Opens listeners and the admin endpoint, runs the workers until a signal ends them, and closes everything; <config>, which was
+ * loaded from <file> by spoa_config_new(), is dropped. Returns 0, or -1 after a log line. */
+int agent_run(const char *file, struct spoa_config *config);
 
 #endif

@@ -111,28 +111,33 @@ static int explain_request(const struct spoa_config *config, const struct comman
 	return 0;
 }
 
+static void check_config(const struct spoa_config *config, const struct command_line *line)
+{
+	if (config->direct.enabled && !config->direct.ignore_tracking)
+		note_tracking();
+	(void)printf("disc-spoa: %s is valid\n", line->file);
+	print_summary(config);
+}
+
 static int run(const struct command_line *line)
 {
-	const char *file = line->file;
-	struct spoa_config config;
+	struct spoa_config *config = spoa_config_new(line->file);
 	int result = 0;
 
-	if (spoa_config_load(&config, file) < 0)
+	if (!config)
 		return EXIT_FAILURE;
-	if (line->request) {
-		result = explain_request(&config, line);
-	} else if (line->check) {
-		if (config.direct.enabled && !config.direct.ignore_tracking)
-			note_tracking();
-		(void)printf("disc-spoa: %s is valid\n", file);
-		print_summary(&config);
-	} else if (secret_harden_process() < 0) {
+	spoa_config_apply_log(config);
+	if (!line->request && !line->check) {
+		if (secret_harden_process() == 0)
+			return agent_run(line->file, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 		log_error("cannot forbid core dumps: %s", strerror(errno));
 		result = -1;
+	} else if (line->request) {
+		result = explain_request(config, line);
 	} else {
-		result = agent_run(&config);
+		check_config(config, line);
 	}
-	spoa_config_release(&config);
+	spoa_config_drop(config);
 	return result < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

@@ -147,26 +147,33 @@ static int check_name(cfg_t *section, const char *field, const char *name)
 /* By these HAProxy places a server on its hash ring. 0, the default of the id: as without `id` in HAProxy. */
 static int read_place(struct node *node, cfg_t *section)
 {
-	unsigned id = 0;
+	unsigned id = 0, weight = 0;
 	int result = read_range(section, "server-id", 0, INT32_MAX, &id);
 
 	if (id)
 		node->server_id = id;
-	return result | read_range(section, "weight", 0, HASH_RING_WEIGHT_MAX, &node->weight);
+	result |= read_range(section, "weight", 0, HASH_RING_WEIGHT_MAX, &weight);
+	node->weight = weight;
+	return result;
 }
 
-static int read_node(struct node *node, cfg_t *section, size_t index)
+/* Makes a node of <section>. */
+static int read_node(struct node **place, cfg_t *section, size_t index)
 {
-	const char *title = cfg_title(section), *server = cfg_getstr(section, "server");
+	const char *title = cfg_title(section), *server = cfg_getstr(section, "server"), *certificate = "";
 	int result = check_name(section, "node", title);
+	struct address control = {.len = 0};
 	unsigned max_offloads = 0;
+	struct node *node;
 
-	node_init(node, title, index);
-	node->server = *server ? server : title;
-	result |= config_need_address(section, "control", &node->control);
-	result |= config_need_string(section, "name", &node->certificate_name);
+	result |= config_need_address(section, "control", &control);
+	result |= config_need_string(section, "name", &certificate);
 	if (*server)
 		result |= check_name(section, "server", server);
+	node = *place = node_new(title, certificate, *server ? server : title, index);
+	if (!node)
+		return config_fault(section, "node", "out of memory");
+	node->control = control;
 	result |= read_place(node, section);
 	result |= read_range(section, "max-offloads", 0, INT32_MAX, &max_offloads);
 	node->max_offloads = max_offloads;
@@ -176,24 +183,28 @@ static int read_node(struct node *node, cfg_t *section, size_t index)
 
 static int read_nodes(struct spoa_config *config, cfg_t *root)
 {
+	size_t count = cfg_size(root, "node");
 	int result = 0;
 
-	config->node_count = cfg_size(root, "node");
-	if (config->node_count > NODE_MAX)
-		return config_fault(root, "node", "%zu nodes; at most %u are possible", config->node_count, NODE_MAX);
-	config->nodes = new_array(config->node_count, sizeof(*config->nodes));
+	if (count > NODE_MAX)
+		return config_fault(root, "node", "%zu nodes; at most %u are possible", count, NODE_MAX);
+	config->nodes = new_array(count, sizeof(struct node *));
 	if (!config->nodes)
 		return config_fault(root, "node", "out of memory");
-	for (size_t i = 0; i < config->node_count; i++)
+	for (size_t i = 0; i < count; i++) {
 		result |= read_node(&config->nodes[i], cfg_getnsec(root, "node", (unsigned)i), i);
+		if (!config->nodes[i])
+			return -1;
+		config->node_count++;
+	}
 	return result;
 }
 
 static struct node *find_node(struct spoa_config *config, const char *name)
 {
 	for (size_t i = 0; i < config->node_count; i++)
-		if (strcmp(config->nodes[i].name, name) == 0)
-			return &config->nodes[i];
+		if (strcmp(config->nodes[i]->name, name) == 0)
+			return config->nodes[i];
 	return NULL;
 }
 
@@ -264,12 +275,15 @@ static int read_routes(struct spoa_config *config, cfg_t *root)
 	};
 	int result = spoa_config_sizes_read(&sizes, root, &sizes);
 
-	return result | spoa_config_routes_read(&config->policy, root, &terms);
+	result |= spoa_config_routes_read(&config->policy, root, &terms);
+	for (size_t i = 0; i < config->policy.count; i++)
+		config->policy.routes[i].breaker = config->breaker_count++;
+	return result;
 }
 
 static int read_root(struct spoa_config *config, cfg_t *root)
 {
-	int result = config_apply_log(root, "disc-spoa");
+	int result = config_check_log(root);
 
 	result |= read_range(root, "workers", 1, SPOA_WORKERS_MAX, &config->workers);
 	result |= read_range(root, "changed-hold", 0, 86400, &config->changed_hold);
@@ -290,7 +304,10 @@ int spoa_config_load(struct spoa_config *config, const char *file)
 	config->tree = config_load(file, root_options);
 	if (!config->tree)
 		return -1;
-	if (read_root(config, config->tree) == 0)
+	config->changed_paths = calloc(1, sizeof(*config->changed_paths));
+	if (!config->changed_paths)
+		(void)config_fault(config->tree, "changed-hold", "out of memory");
+	else if (read_root(config, config->tree) == 0)
 		return 0;
 	spoa_config_release(config);
 	return -1;
@@ -303,11 +320,93 @@ void spoa_config_release(struct spoa_config *config)
 	for (size_t i = 0; config->pools && i < config->pool_count; i++)
 		node_pool_release(&config->pools[i]);
 	free(config->pools);
+	for (size_t i = 0; i < config->node_count; i++)
+		node_drop(config->nodes[i]);
 	free(config->nodes);
 	free(config->listen);
+	free(config->changed_paths);
 	if (config->tls)
 		channel_tls_free(config->tls);
 	if (config->tree)
 		cfg_free(config->tree);
 	memset(config, 0, sizeof(*config));
+}
+
+struct spoa_config *spoa_config_new(const char *file)
+{
+	struct spoa_config *config = malloc(sizeof(*config));
+
+	if (config && spoa_config_load(config, file) == 0)
+		return config;
+	free(config);
+	return NULL;
+}
+
+void spoa_config_hold(struct spoa_config *config)
+{
+	atomic_fetch_add(&config->others, 1);
+}
+
+void spoa_config_drop(struct spoa_config *config)
+{
+	if (atomic_fetch_sub(&config->others, 1) > 0)
+		return;
+	spoa_config_release(config);
+	free(config);
+}
+
+static void adopt_breakers(struct spoa_config *config, const struct spoa_config *before)
+{
+	config->breaker_count = before->breaker_count;
+	for (size_t i = 0; i < config->policy.count; i++) {
+		struct policy_route *route = &config->policy.routes[i];
+		const struct policy_route *same = NULL;
+
+		for (size_t k = 0; !same && k < before->policy.count; k++)
+			if (strcmp(before->policy.routes[k].name, route->name) == 0)
+				same = &before->policy.routes[k];
+		route->breaker = same ? same->breaker : config->breaker_count++;
+	}
+}
+
+/* Until it is adopted a node's number is its place in <config>; pools have them by this. */
+static void note_places(const struct spoa_config *config, uint8_t (*places)[NODE_MAX])
+{
+	for (size_t i = 0; i < config->pool_count; i++)
+		for (size_t k = 0; k < config->pools[i].count; k++)
+			places[i][k] = (uint8_t)config->pools[i].members[k]->index;
+}
+
+static void set_members(struct spoa_config *config, uint8_t (*places)[NODE_MAX])
+{
+	for (size_t i = 0; i < config->pool_count; i++)
+		for (size_t k = 0; k < config->pools[i].count; k++)
+			config->pools[i].members[k] = config->nodes[places[i][k]];
+}
+
+int spoa_config_adopt(struct spoa_config *config, struct spoa_config *before, struct node_roster *roster)
+{
+	uint8_t(*places)[NODE_MAX] = new_array(config->pool_count, sizeof(*places));
+	int result = -1;
+
+	if (!places)
+		return -1;
+	note_places(config, places);
+	if (node_roster_adopt(roster, config->nodes, config->node_count) == 0) {
+		result = 0;
+		set_members(config, places);
+		if (before) {
+			adopt_breakers(config, before);
+			free(config->changed_paths);
+			config->changed_paths = before->changed_paths;
+			before->changed_paths = NULL;
+		}
+	}
+	free(places);
+	return result;
+}
+
+void spoa_config_apply_log(const struct spoa_config *config)
+{
+	config_apply_log(config->tree, "disc-spoa");
 }

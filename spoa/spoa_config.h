@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Configuration of disc-spoa (doc/man/disc-spoa.conf.5). Loaded once at start-up, constant afterwards but for the
- * nodes' atomics and the changed paths; every fault found is written to stderr as "FILE:LINE: FIELD: what is wrong". */
+/* Configuration of disc-spoa (doc/man/disc-spoa.conf.5): constant once it is loaded, but for the nodes' atomics and the changed
+ * paths. When the file is read again another one takes its place, and it stays until its last user is gone. Every fault found is
+ * written as "FILE:LINE: FIELD: what is wrong". */
 #ifndef DISC_SPOA_CONFIG_H
 #define DISC_SPOA_CONFIG_H
 
@@ -13,6 +14,7 @@
 #include "channel.h"
 #include "config.h"
 #include "node_pool.h"
+#include "node_roster.h"
 #include "policy.h"
 #include "spoa_config_direct.h"
 
@@ -26,22 +28,40 @@ struct spoa_config {
 	uint32_t max_frame_size; /* bytes */
 	unsigned max_connections;
 	unsigned changed_hold; /* seconds for which a path is not offloaded after its object changed under a lease */
-	struct changed_paths changed_paths; /* not constant: of all workers */
+	struct changed_paths
+		*changed_paths; /* not constant: of all workers; of the configuration that was adopted last */
 	bool has_admin;
 	struct address admin;
 	struct channel_tls *tls; /* NULL without nodes */
-	struct node *nodes;
+	struct node **nodes;
 	size_t node_count;
 	struct node_pool *pools;
 	size_t pool_count;
 	struct policy policy;
 	struct spoa_config_direct direct;
-	cfg_t *tree; /* what the texts above point into */
+	size_t breaker_count; /* of the routes' breakers, all that were ever used: see struct policy_route */
+	cfg_t *tree;          /* what the texts above point into */
+	_Atomic int others;   /* who uses it, beside its first user */
 };
 
-/* Loads and checks <file>, certificates and keys included, and applies its log section. Returns 0 with <config> filled,
- * to be given to spoa_config_release(); or -1 with nothing to release, after all faults were written. */
+/* Loads and checks <file>, certificates and keys included. Returns 0 with <config> filled, to be given to
+ * spoa_config_release(); or -1 with nothing to release, after all faults were written. */
 int spoa_config_load(struct spoa_config *config, const char *file);
 void spoa_config_release(struct spoa_config *config);
+
+/* The same in memory of its own. Returns it with one user, or NULL. */
+struct spoa_config *spoa_config_new(const char *file);
+
+/* One user more, and one less: the last one frees a configuration of spoa_config_new(). From any thread. */
+void spoa_config_hold(struct spoa_config *config);
+void spoa_config_drop(struct spoa_config *config);
+
+/* Gives the nodes of <config>, which was just loaded, their numbers in <roster>: those that it has in common with <before>, the one
+ * in use (NULL: none), stay the same nodes, and the breakers of routes of the same name the same breakers. Takes the changed
+ * paths of <before>. Returns 0, or -1 if there are too many nodes together with those that still have users. The main thread's. */
+int spoa_config_adopt(struct spoa_config *config, struct spoa_config *before, struct node_roster *roster);
+
+/* Sets up the log as <config> says. */
+void spoa_config_apply_log(const struct spoa_config *config);
 
 #endif

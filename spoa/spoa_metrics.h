@@ -4,6 +4,8 @@
 #ifndef DISC_SPOA_METRICS_H
 #define DISC_SPOA_METRICS_H
 
+#include <pthread.h>
+
 #include "completion_cause.h"
 #include "metrics.h"
 #include "pass_reason.h"
@@ -89,14 +91,25 @@ enum spoa_metric {
 					SPOA_METRIC_COUNT
 };
 
+#define SPOA_METRICS_NODES 64u /* places for nodes; NODE_MAX */
+
 struct spoa_metrics {
-	struct metric *all; /* SPOA_METRIC_COUNT of them, then five of each node */
+	struct metric *
+		all; /* SPOA_METRIC_COUNT of them, then five of each node; those of places without a node have no name */
 	size_t count;
+	pthread_mutex_t names; /* of nodes: they come and go, while the admin's thread renders */
 };
 
-/* Makes the table for <node_count> nodes of these names. Returns 0, or -1 when memory is exhausted. */
+/* Makes the table, with the places of the first <node_count> nodes named so. Returns 0, or -1 when memory is exhausted. */
 int spoa_metrics_init(struct spoa_metrics *metrics, const char *const *node_names, size_t node_count);
 void spoa_metrics_release(struct spoa_metrics *metrics);
+
+/* Gives the place <index> to the node <name>, whose values begin with 0; NULL: to none. Returns 0, or -1 when memory is
+ * exhausted: nothing is changed then. */
+int spoa_metrics_name_node(struct spoa_metrics *metrics, size_t index, const char *name);
+
+/* As metrics_render(), while places may be named. */
+char *spoa_metrics_render(struct spoa_metrics *metrics);
 
 static inline void spoa_metrics_add(struct spoa_metrics *metrics, enum spoa_metric id, int64_t delta)
 {

@@ -511,6 +511,11 @@ struct digester *digester_start(const struct digester_settings *settings)
 	return NULL;
 }
 
+void digester_serve(struct digester *digester, struct file_source *files)
+{
+	file_source_set_digests(files, find, digester);
+}
+
 void digester_stop(struct digester *digester)
 {
 	if (!digester)

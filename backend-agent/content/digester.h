@@ -30,6 +30,9 @@ struct digester_settings {
 /* Starts the thread. Returns the digester, or NULL with errno set. */
 struct digester *digester_start(const struct digester_settings *settings);
 
+/* Has file_source_open() of <files>, another source of the same root folder, ask for digests too. */
+void digester_serve(struct digester *digester, struct file_source *files);
+
 /* Ends the thread and frees <digester>, which may be NULL. No other thread may use its files any more. */
 void digester_stop(struct digester *digester);
 

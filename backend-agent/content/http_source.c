@@ -554,6 +554,14 @@ struct http_source *http_source_new(struct ev_loop *loop, const struct http_sour
 	return source;
 }
 
+void http_source_change(struct http_source *source, const struct http_source_settings *settings)
+{
+	source->settings = settings;
+	if (!set_multi(source))
+		log_warning("origin %s: its max-connections stays as it is: out of memory",
+			    settings->unix_path ? settings->unix_path : settings->base);
+}
+
 void http_source_free(struct http_source *source)
 {
 	if (!source)

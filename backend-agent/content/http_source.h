@@ -36,6 +36,9 @@ struct http_source_settings {
 struct http_source *http_source_new(struct ev_loop *loop, const struct http_source_settings *settings);
 
 /* Closes all connections and frees <source>, which may be NULL; no stream may be left. */
+/* Asks by <settings>, which outlives <source> or the next change, from now on; requests under way go on. */
+void http_source_change(struct http_source *source, const struct http_source_settings *settings);
+
 void http_source_free(struct http_source *source);
 
 /* Sends <request> (GET or HEAD), of which nothing is kept, with its end-to-end headers. <call> is called on the loop,

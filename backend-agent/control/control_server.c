@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -24,22 +25,36 @@
 struct agent {
 	struct control_server *server;
 	struct channel *channel;
-	uint64_t number;           /* names the channel to the other threads; never used again */
-	char name[AGENT_NAME_MAX]; /* of its certificate; empty until it is verified */
-	bool greeted;              /* its Hello came */
-	double heard;              /* when, see ticket_clock() */
+	uint64_t number;                        /* names the channel to the other threads; never used again */
+	char name[AGENT_NAME_MAX];              /* of its certificate; empty until it is verified */
+	bool greeted;                           /* its Hello came */
+	double heard;                           /* when, see ticket_clock() */
+	struct control_credentials credentials; /* held: its channel has the names */
 	struct agent *prev, *next;
 };
 
 struct control_server {
 	struct ev_loop *loop;
 	const struct control_settings *settings;
+	struct control_credentials credentials; /* held */
 	ev_io acceptor;
 	ev_timer tick;
 	struct agent *agents;
 	unsigned agent_count;
 	uint64_t last_number;
 };
+
+static void hold(const struct control_credentials *credentials)
+{
+	if (credentials->hold)
+		credentials->hold(credentials->owner);
+}
+
+static void drop(const struct control_credentials *credentials)
+{
+	if (credentials->hold)
+		credentials->drop(credentials->owner);
+}
 
 static void fault(struct agent *agent, const char *reason)
 {
@@ -322,6 +337,17 @@ static void on_channel_received(struct channel *channel, void *context, const ui
 	control_release(&message);
 }
 
+/* Takes <agent>, whose channel there never was or is not any more, out and frees it. */
+static void remove_agent(struct agent *agent)
+{
+	struct control_server *server = agent->server;
+
+	DL_DELETE(server->agents, agent);
+	server->agent_count--;
+	drop(&agent->credentials);
+	free(agent);
+}
+
 static void on_channel_closed(struct channel *channel, void *context, const char *reason)
 {
 	struct agent *agent = context;
@@ -338,9 +364,7 @@ static void on_channel_closed(struct channel *channel, void *context, const char
 			   channel_peer(channel), reason, dropped);
 		node_metrics_add(NODE_CHANNELS, -1);
 	}
-	DL_DELETE(server->agents, agent);
-	server->agent_count--;
-	free(agent);
+	remove_agent(agent);
 }
 
 static const struct channel_handlers handlers = {
@@ -362,15 +386,15 @@ static void add_agent(struct control_server *server, int fd)
 	agent->server = server;
 	agent->number = ++server->last_number;
 	agent->heard = ticket_clock();
+	agent->credentials = server->credentials;
+	hold(&agent->credentials);
 	DL_APPEND(server->agents, agent);
 	server->agent_count++;
 	agent->channel =
-		channel_accept(server->loop, server->settings->tls, fd, server->settings->agents, &handlers, agent);
+		channel_accept(server->loop, server->credentials.tls, fd, server->credentials.agents, &handlers, agent);
 	if (!agent->channel) {
 		log_error("control: a peer was dropped: %s", strerror(errno));
-		DL_DELETE(server->agents, agent);
-		server->agent_count--;
-		free(agent);
+		remove_agent(agent);
 	}
 }
 
@@ -440,6 +464,8 @@ struct control_server *control_server_start(struct ev_loop *loop, int listener, 
 		return NULL;
 	server->loop = loop;
 	server->settings = settings;
+	server->credentials = settings->credentials;
+	hold(&server->credentials);
 	ev_io_init(&server->acceptor, on_connection, listener, EV_READ);
 	server->acceptor.data = server;
 	ev_io_start(loop, &server->acceptor);
@@ -450,6 +476,27 @@ struct control_server *control_server_start(struct ev_loop *loop, int listener, 
 	if (settings->direct)
 		agent_outbox_attach(&settings->direct->outbox, loop, on_letter, server);
 	return server;
+}
+
+static bool is_named(const char *name, const char *const *names)
+{
+	for (; *names; names++)
+		if (strcasecmp(name, *names) == 0)
+			return true;
+	return false;
+}
+
+void control_server_change(struct control_server *server, const struct control_credentials *credentials)
+{
+	struct agent *agent, *next;
+
+	hold(credentials);
+	drop(&server->credentials);
+	server->credentials = *credentials;
+	DL_FOREACH_SAFE (server->agents, agent, next) {
+		if (agent->name[0] != '\0' && !is_named(agent->name, credentials->agents))
+			channel_close(agent->channel, "control.agents does not name it any more");
+	}
 }
 
 void control_server_stop(struct control_server *server)
@@ -463,5 +510,6 @@ void control_server_stop(struct control_server *server)
 	ev_timer_stop(server->loop, &server->tick);
 	DL_FOREACH_SAFE (server->agents, agent, next)
 		channel_close(agent->channel, "the node ends");
+	drop(&server->credentials);
 	free(server);
 }

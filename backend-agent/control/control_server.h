@@ -16,10 +16,19 @@
 
 struct control_server;
 
-struct control_settings {
+/* By what agents are accepted. */
+struct control_credentials {
 	struct channel_tls *tls;
 	const char *const *agents; /* names of agents to accept, NULL-terminated */
-	const char *node_name;     /* for the agents' logs */
+	/* One user more, and one less, who may be the last; NULL: they stay for as long as the program. */
+	void (*hold)(void *owner);
+	void (*drop)(void *owner);
+	void *owner;
+};
+
+struct control_settings {
+	struct control_credentials credentials; /* at first */
+	const char *node_name;                  /* for the agents' logs */
 	struct ticket_table *tickets;
 	struct result_queue *results;
 	const _Atomic bool *draining;  /* sent in every pong */
@@ -30,6 +39,10 @@ struct control_settings {
  * to outlive the server. Returns it, or NULL when memory is exhausted. */
 struct control_server *control_server_start(struct ev_loop *loop, int listener,
 					    const struct control_settings *settings);
+
+/* Accepts agents by <credentials>, which are copied and held, from now on. Channels of agents that are not named any more are
+ * closed, the others go on. */
+void control_server_change(struct control_server *server, const struct control_credentials *credentials);
 
 /* Tells the agents the last results, closes their channels and frees <server>. */
 void control_server_stop(struct control_server *server);

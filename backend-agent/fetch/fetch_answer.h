@@ -11,13 +11,29 @@
 #include "http_source.h"
 #include "response_head.h"
 
-/* What answers are made from; shared by all threads, never changed. */
+/* What answers are made from; shared by all threads, never changed: another configuration has another one. */
 struct fetch_content {
 	const struct http_source_settings *origin; /* NULL: files, by the following three */
 	struct file_source *files;
 	struct content_types *types;
 	const char *const *index; /* file names, NULL-terminated */
+	/* One user more, and one less, who may be the last; NULL: it stays for as long as the program. */
+	void (*hold)(void *owner);
+	void (*drop)(void *owner);
+	void *owner;
 };
+
+static inline void fetch_content_hold(const struct fetch_content *content)
+{
+	if (content->hold)
+		content->hold(content->owner);
+}
+
+static inline void fetch_content_drop(const struct fetch_content *content)
+{
+	if (content->hold)
+		content->drop(content->owner);
+}
 
 struct fetch_answer {
 	int status;

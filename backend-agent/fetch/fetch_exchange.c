@@ -399,6 +399,7 @@ static void reset(struct fetch_exchange *exchange)
 	exchange->stream = NULL;
 	exchange->channel = 0;
 	exchange->begun = metric_clock();
+	exchange->content = NULL;
 	exchange->stage = FETCH_EXCHANGE_FAILED;
 }
 
@@ -479,6 +480,8 @@ void fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_re
 		fetch_answer_init_status(&exchange->answer, 503);
 		return;
 	}
+	exchange->content = exchange->service->content;
+	fetch_content_hold(exchange->content);
 	if (exchange->service->origin) {
 		log_debug("fetch %.*s%s", (int)request->target.len, request->target.data,
 			  request->has_ticket ? " with a ticket" : "");
@@ -490,7 +493,7 @@ void fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_re
 		respond(exchange);
 		return;
 	}
-	fetch_answer_init(&exchange->answer, exchange->service->content, request, time(NULL));
+	fetch_answer_init(&exchange->answer, exchange->content, request, time(NULL));
 	log_debug("fetch %.*s%s: %d, %llu bytes", (int)request->target.len, request->target.data,
 		  request->has_ticket ? " with a ticket" : "", exchange->answer.status,
 		  (unsigned long long)exchange->answer.length);
@@ -561,6 +564,9 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 		node_metrics_add(NODE_BYTES_PLAIN, (int64_t)exchange->transfer.sent);
 	fetch_transfer_release(&exchange->transfer);
 	fetch_answer_release(&exchange->answer);
+	if (exchange->content)
+		fetch_content_drop(exchange->content);
+	exchange->content = NULL;
 	free(exchange->target);
 	exchange->target = NULL;
 	free(exchange->proven_text);

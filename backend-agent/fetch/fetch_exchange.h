@@ -28,6 +28,7 @@ enum fetch_exchange_stage {
 struct fetch_exchange {
 	struct fetch_service *service;
 	enum fetch_exchange_stage stage;
+	const struct fetch_content *content; /* held: what <answer> is made from; NULL: nothing */
 	struct fetch_answer answer;
 	struct fetch_transfer transfer;
 	bool head_only; /* HEAD: no text behind the head */

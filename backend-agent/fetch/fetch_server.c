@@ -153,6 +153,7 @@ struct fetch_server *fetch_server_start(const struct fetch_service *service, con
 		free(server);
 		return NULL;
 	}
+	fetch_content_hold(service->content);
 	server->service.closed = on_connection_closed;
 	server->service.context = server;
 	server->idle = idle;
@@ -170,6 +171,23 @@ struct fetch_server *fetch_server_start(const struct fetch_service *service, con
 	ticket_mailbox_open(&server->service.mailbox, service->tickets, service->loop);
 	set_accepting(server, true);
 	return server;
+}
+
+void fetch_server_change(struct fetch_server *server, const struct fetch_limits *limits,
+			 const struct fetch_content *content)
+{
+	struct fetch_service *service = &server->service;
+	const double ticket_wait = service->limits.ticket_wait;
+
+	fetch_content_hold(content);
+	if (service->origin)
+		http_source_change(service->origin, content->origin);
+	fetch_content_drop(service->content);
+	service->content = content;
+	service->limits = *limits;
+	service->limits.ticket_wait = ticket_wait;
+	if (!ev_is_active(&server->pause))
+		set_accepting(server, service->count < limits->max_connections);
 }
 
 void fetch_server_drain(struct fetch_server *server)
@@ -195,6 +213,7 @@ void fetch_server_stop(struct fetch_server *server)
 	clone_set_free(server->service.clones);
 	http_source_free(server->service.origin);
 	ticket_mailbox_close(&server->service.mailbox);
+	fetch_content_drop(server->service.content);
 	free(server->acceptors);
 	free(server);
 }

@@ -48,10 +48,15 @@ struct fetch_service {
 struct fetch_server;
 
 /* Begins to accept on the <count> listening sockets <listeners>, which stay the caller's, on service->loop. <service>
- * is copied; its loop, limits, content, tickets, results, draining and direct are set. <idle> is called once a drain
+ * is copied; its loop, limits, content (held), tickets, results, draining and direct are set. <idle> is called once a drain
  * has come to its end. Returns the server, or NULL when memory is exhausted. */
 struct fetch_server *fetch_server_start(const struct fetch_service *service, const int *listeners, size_t count,
 					void (*idle)(void *context), void *context);
+
+/* Serves what comes from now on by <limits> (but for ticket_wait, which stays) and from <content>, which is held and must be of the
+ * same kind, files or an origin. */
+void fetch_server_change(struct fetch_server *server, const struct fetch_limits *limits,
+			 const struct fetch_content *content);
 
 /* Finishes: for as long as a ticket may wait, connections are still accepted and tickets declined, because HAProxy does
  * not know yet; then nothing is accepted, idle connections are closed, and when the last one is gone idle() is

@@ -111,13 +111,13 @@ static enum MHD_Result handle_request(void *context, struct MHD_Connection *conn
 	}
 	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
 		return answer_plain(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+	for (size_t i = 0; i < admin->source.page_count; i++)
+		if (strcmp(url, admin->source.pages[i].path) == 0)
+			return answer_page(connection, &admin->source, &admin->source.pages[i]);
 	if (strcmp(url, "/metrics") == 0)
 		return answer_metrics(connection, &admin->source);
 	if (strcmp(url, "/health") == 0)
 		return answer_health(connection, &admin->source);
-	for (size_t i = 0; i < admin->source.page_count; i++)
-		if (strcmp(url, admin->source.pages[i].path) == 0)
-			return answer_page(connection, &admin->source, &admin->source.pages[i]);
 	return answer_plain(connection, MHD_HTTP_NOT_FOUND, "not found: /metrics and /health are here\n");
 }
 

@@ -32,7 +32,7 @@ struct admin_source {
 	int (*draining)(void *context); /* non-zero: /health answers 503 */
 	void *context;                  /* of draining() and the pages */
 	const struct admin_page *pages; /* <page_count> of them */
-	size_t page_count;
+	size_t page_count;              /* one may take the place of /metrics or /health */
 };
 
 /* Listens on <address>. What <source> points to must outlive the endpoint. Returns it, or NULL with errno set. */

@@ -14,7 +14,7 @@
 #include "log.h"
 
 /* libconfuse keeps only the line where a section ended. So while a file is parsed the line of each option is noted
- * here, by section and name. Configuration is read by one thread, before any other is started. */
+ * here, by section and name. Configuration is read by one thread at a time: the main one. */
 struct noted_line {
 	const cfg_t *section;
 	const char *field; /* the option's name inside the tree */
@@ -26,6 +26,47 @@ static struct noted_line *noted_lines;
 
 /* The file that was read last: libconfuse forgets its name when it has parsed it. */
 static char *loaded_file;
+
+static struct config_faults *collected; /* NULL: faults go to stderr */
+
+void config_collect_faults(struct config_faults *faults)
+{
+	collected = faults;
+	if (faults)
+		*faults = (struct config_faults){.count = 0};
+}
+
+/* One fault: <place>, then <format> as vprintf's, both on one line. */
+static void report(const char *place, const char *format, va_list arguments)
+{
+	char line[CONFIG_FAULT_MAX];
+	int len = snprintf(line, sizeof(line), "%s", place);
+
+	if (len < 0 || (size_t)len >= sizeof(line))
+		len = 0;
+	(void)vsnprintf(line + len, sizeof(line) - (size_t)len, format, arguments);
+	if (!collected)
+		(void)fprintf(stderr, "%s\n", line);
+	else if (collected->count++ == 0)
+		memcpy(collected->first, line, sizeof(line));
+}
+
+/* A fault of a whole <file>, or of its <line>. */
+static void report_file(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static void report_file(const char *file, int line, const char *format, ...)
+{
+	char place[CONFIG_FAULT_MAX];
+	va_list arguments;
+
+	if (line)
+		(void)snprintf(place, sizeof(place), "%s:%d: ", file, line);
+	else
+		(void)snprintf(place, sizeof(place), "%s: ", file);
+	va_start(arguments, format);
+	report(place, format, arguments);
+	va_end(arguments);
+}
 
 static void forget_lines(void)
 {
@@ -91,9 +132,10 @@ static void prepare_schema(cfg_opt_t *options)
 /* libconfuse's own messages (syntax, unknown options, values of the wrong type) name the option, not the place. */
 static void report_parse_fault(cfg_t *section, const char *format, va_list arguments)
 {
-	(void)fprintf(stderr, "%s:%d: ", loaded_file ? loaded_file : "configuration", section->line);
-	(void)vfprintf(stderr, format, arguments);
-	(void)fputc('\n', stderr);
+	char place[CONFIG_FAULT_MAX];
+
+	(void)snprintf(place, sizeof(place), "%s:%d: ", loaded_file ? loaded_file : "configuration", section->line);
+	report(place, format, arguments);
 }
 
 static bool everything_is_closed(const char *file)
@@ -103,12 +145,12 @@ static bool everything_is_closed(const char *file)
 	int line = 0;
 
 	if (!in) {
-		(void)fprintf(stderr, "%s: cannot be read: %s\n", file, strerror(errno));
+		report_file(file, 0, "cannot be read: %s", strerror(errno));
 		return false;
 	}
 	fault = config_scan(in, &line);
 	if (fault)
-		(void)fprintf(stderr, "%s:%d: %s\n", file, line, fault);
+		report_file(file, line, "%s", fault);
 	(void)fclose(in);
 	return !fault;
 }
@@ -127,7 +169,7 @@ cfg_t *config_load(const char *file, cfg_opt_t *options)
 	int result;
 
 	if (is_folder(file)) {
-		(void)fprintf(stderr, "%s: cannot be read: %s\n", file, strerror(EISDIR));
+		report_file(file, 0, "cannot be read: %s", strerror(EISDIR));
 		return NULL;
 	}
 
@@ -138,7 +180,7 @@ cfg_t *config_load(const char *file, cfg_opt_t *options)
 	root = cfg_init(options, CFGF_NONE);
 	if (!root || !loaded_file) {
 		cfg_free(root);
-		(void)fprintf(stderr, "%s: out of memory\n", file);
+		report_file(file, 0, "out of memory");
 		return NULL;
 	}
 	(void)cfg_set_error_function(root, report_parse_fault);
@@ -147,7 +189,7 @@ cfg_t *config_load(const char *file, cfg_opt_t *options)
 	if (result == CFG_SUCCESS && everything_is_closed(file))
 		return root;
 	if (result == CFG_FILE_ERROR)
-		(void)fprintf(stderr, "%s: cannot be read: %s\n", file, errno ? strerror(errno) : "not a file");
+		report_file(file, 0, "cannot be read: %s", errno ? strerror(errno) : "not a file");
 	cfg_free(root);
 	forget_lines();
 	return NULL;
@@ -155,14 +197,14 @@ cfg_t *config_load(const char *file, cfg_opt_t *options)
 
 int config_fault(cfg_t *section, const char *field, const char *format, ...)
 {
+	char place[CONFIG_FAULT_MAX];
 	va_list arguments;
 
-	(void)fprintf(stderr, "%s:%d: %s: ", loaded_file ? loaded_file : "configuration", line_of(section, field),
-		      field);
+	(void)snprintf(place, sizeof(place), "%s:%d: %s: ", loaded_file ? loaded_file : "configuration",
+		       line_of(section, field), field);
 	va_start(arguments, format);
-	(void)vfprintf(stderr, format, arguments);
+	report(place, format, arguments);
 	va_end(arguments);
-	(void)fputc('\n', stderr);
 	return -1;
 }
 
@@ -217,26 +259,41 @@ cfg_opt_t config_log_options[] = {
 	CFG_END(),
 };
 
-int config_apply_log(cfg_t *root, const char *program)
+/* Returns 0, or -1 after config_fault(). */
+static int read_log(cfg_t *root, enum log_target *target, enum log_level *level)
 {
 	cfg_t *section = cfg_getsec(root, "log");
 	const char *target_text, *level_text;
-	enum log_target target;
-	enum log_level level;
+	int result = 0;
 
 	if (!section)
 		return config_fault(root, "log", "must be set");
 	target_text = cfg_getstr(section, "target");
 	level_text = cfg_getstr(section, "level");
-	if (strcmp(target_text, "stderr") == 0)
-		target = LOG_TARGET_STDERR;
-	else if (strcmp(target_text, "syslog") == 0)
-		target = LOG_TARGET_SYSLOG;
-	else
-		return config_fault(section, "target", "\"%s\" is neither stderr nor syslog", target_text);
-	if (!log_level_parse(&level, level_text))
-		return config_fault(section, "level", "\"%s\" is none of error, warning, notice, info, debug",
-				    level_text);
-	log_open(program, target, level);
-	return 0;
+	*target = LOG_TARGET_STDERR;
+	if (strcmp(target_text, "syslog") == 0)
+		*target = LOG_TARGET_SYSLOG;
+	else if (strcmp(target_text, "stderr") != 0)
+		result = config_fault(section, "target", "\"%s\" is neither stderr nor syslog", target_text);
+	if (!log_level_parse(level, level_text))
+		result = config_fault(section, "level", "\"%s\" is none of error, warning, notice, info, debug",
+				      level_text);
+	return result;
+}
+
+int config_check_log(cfg_t *root)
+{
+	enum log_target target;
+	enum log_level level;
+
+	return read_log(root, &target, &level);
+}
+
+void config_apply_log(cfg_t *root, const char *program)
+{
+	enum log_target target;
+	enum log_level level;
+
+	if (read_log(root, &target, &level) == 0)
+		log_open(program, target, level);
 }

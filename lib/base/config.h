@@ -9,8 +9,19 @@
 
 #include "address.h"
 
+#define CONFIG_FAULT_MAX 512u
+
+/* Faults that are not for a terminal: of a file that is read while the program runs. */
+struct config_faults {
+	char first[CONFIG_FAULT_MAX]; /* "FILE:LINE: FIELD: message" */
+	unsigned count;
+};
+
+/* From now on faults go to <faults>, which is emptied; with NULL, as at first, to stderr. */
+void config_collect_faults(struct config_faults *faults);
+
 /* Reads <file> by the schema <options>. Returns the tree, to be freed with cfg_free(), or NULL after having written the
- * fault to stderr (file, line, field). Unknown options and sections are faults. */
+ * fault to stderr (file, line, field). Unknown options and sections are faults. Of one thread at a time. */
 cfg_t *config_load(const char *file, cfg_opt_t *options);
 
 /* Writes "FILE:LINE: FIELD: message" to stderr, where the line is that of <section>'s option <field> as far as
@@ -23,9 +34,10 @@ int config_need_address(cfg_t *section, const char *field, struct address *value
 int config_need_range(cfg_t *section, const char *field, long min, long max, long *value);
 int config_need_file(cfg_t *section, const char *field, const char **value); /* set and readable */
 
-/* The log section { target = "stderr" | "syslog", level = "info" } that both programs share: its schema, and applying
- * it (0, or -1 after config_fault()). <program> as in log_open(). */
+/* The log section { target = "stderr" | "syslog", level = "info" } that both programs share: its schema, checking it (0, or
+ * -1 after config_fault()), and applying one that was checked. <program> as in log_open(). */
 extern cfg_opt_t config_log_options[];
-int config_apply_log(cfg_t *root, const char *program);
+int config_check_log(cfg_t *root);
+void config_apply_log(cfg_t *root, const char *program);
 
 #endif

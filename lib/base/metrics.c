@@ -106,6 +106,7 @@ static void put_histogram(FILE *out, struct metric *metric)
 
 char *metrics_render(struct metric *metrics, size_t count)
 {
+	const struct metric *previous = NULL;
 	char *text = NULL;
 	size_t len = 0;
 	FILE *out = open_memstream(&text, &len);
@@ -117,8 +118,11 @@ char *metrics_render(struct metric *metrics, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct metric *metric = &metrics[i];
 
-		if (i == 0 || !same_family(metric - 1, metric))
+		if (!metric->name)
+			continue;
+		if (!previous || !same_family(previous, metric))
 			put_family(out, metric);
+		previous = metric;
 		if (metric->kind == METRIC_HISTOGRAM)
 			put_histogram(out, metric);
 		else

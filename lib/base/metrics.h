@@ -14,7 +14,8 @@ enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 #define METRIC_BUCKETS 14u
 
 struct metric {
-	/* "disc_spoa_offers_total", or with labels "disc_spoa_node_up{node=\"n1\"}"; one family's follow each other */
+	/* "disc_spoa_offers_total", or with labels "disc_spoa_node_up{node=\"n1\"}"; one family's follow each other;
+	 * NULL: it is not rendered */
 	const char *name;
 	const char *help;
 	enum metric_kind kind;

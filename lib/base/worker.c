@@ -36,7 +36,7 @@ struct crew {
 	unsigned count;
 	unsigned joinable;    /* threads that exist */
 	struct ev_loop *loop; /* the main thread's */
-	ev_signal signals[3];
+	ev_signal signals[3], hang_up;
 	ev_timer grace;
 	double grace_s;
 	ev_async ended;    /* a worker's thread is about to end, or has started */
@@ -44,6 +44,7 @@ struct crew {
 	_Atomic int level; /* enum drain_level */
 	_Atomic unsigned question;
 	_Atomic unsigned started_count, ended_count;
+	bool reload_due;             /* SIGHUP came before <ready> */
 	bool program_started, ready; /* ready: the service manager knows it */
 	_Atomic bool failed;         /* a worker could not start */
 };
@@ -126,6 +127,28 @@ static void watchdog_due(struct ev_loop *loop, ev_timer *timer, int events)
 	wake_workers(crew);
 }
 
+static void reload(struct crew *crew)
+{
+	crew->reload_due = false;
+	if (!crew->program->reload || atomic_load(&crew->level) != DRAIN_NONE)
+		return;
+	notify_manager(SERVICE_RELOADING);
+	crew->program->reload(crew->shared);
+	notify_manager(SERVICE_READY);
+}
+
+static void hang_up_came(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+	struct crew *crew = watcher->data;
+
+	(void)loop;
+	(void)events;
+	if (crew->ready)
+		reload(crew);
+	else
+		crew->reload_due = true;
+}
+
 static void ready_if_all_started(struct crew *crew)
 {
 	if (crew->ready || !crew->program_started || atomic_load(&crew->started_count) < crew->count ||
@@ -133,6 +156,8 @@ static void ready_if_all_started(struct crew *crew)
 		return;
 	crew->ready = true;
 	notify_manager(SERVICE_READY);
+	if (crew->reload_due)
+		reload(crew);
 }
 
 static void signal_came(struct ev_loop *loop, ev_signal *watcher, int events)
@@ -181,6 +206,9 @@ static void watch(struct crew *crew)
 		crew->signals[i].data = crew;
 		ev_signal_start(crew->loop, &crew->signals[i]);
 	}
+	ev_signal_init(&crew->hang_up, hang_up_came, SIGHUP);
+	crew->hang_up.data = crew;
+	ev_signal_start(crew->loop, &crew->hang_up);
 	ev_timer_init(&crew->grace, grace_passed, crew->grace_s, 0.);
 	crew->grace.data = crew;
 	ev_async_init(&crew->ended, worker_ended);
@@ -197,6 +225,8 @@ static void unwatch(struct crew *crew)
 {
 	for (size_t i = 0; i < sizeof(crew->signals) / sizeof(crew->signals[0]); i++)
 		ev_signal_stop(crew->loop, &crew->signals[i]);
+	ev_signal_stop(crew->loop, &crew->hang_up);
+	(void)signal(SIGHUP, SIG_IGN); /* libev restores what would end the program */
 	ev_timer_stop(crew->loop, &crew->grace);
 	ev_timer_stop(crew->loop, &crew->watchdog);
 	ev_async_stop(crew->loop, &crew->ended);

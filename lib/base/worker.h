@@ -23,10 +23,13 @@ struct worker_program {
 	/* Runs in the main thread once the workers' threads exist, so that it may give up what they still need. Returns
 	 * 0, or -1 (logged by itself), which ends the whole program. May be NULL. */
 	int (*started)(void *shared);
+	/* SIGHUP came: runs in the main thread once all workers have started, and not any more once a drain has begun. May be
+	 * NULL: SIGHUP is ignored. */
+	void (*reload)(void *shared);
 };
 
 /* Runs <count> workers and returns when all have ended: 0 after a signal, -1 if one could not start. SIGPIPE is
- * ignored, SIGHUP too; <grace_s> seconds after the first signal the drain is forced. The service manager, if there is one,
+ * ignored; <grace_s> seconds after the first signal the drain is forced. The service manager, if there is one,
  * hears when all workers have started, when the drain begins, and as often as it wants that every worker's loop turns. */
 int worker_run(const struct worker_program *program, unsigned count, double grace_s, void *shared);
 

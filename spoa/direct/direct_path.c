@@ -191,13 +191,14 @@ static void on_node_drains(void *context, struct node *node)
 /* Recalls what draining nodes have, after a moment: a node that begins to drain at the same time is no replica. */
 static void recall_from_draining(struct direct_path *direct)
 {
-	const struct spoa_config *config = direct->table.config;
 	double now = ev_now(direct->table.loop);
 
-	for (size_t i = 0; i < config->node_count; i++)
-		if (node_link_readiness(direct->table.links[i]) == NODE_LINK_DRAINING &&
-		    now - direct->drains_since[i] >= DRAIN_SETTLES_S)
-			feed(direct, (struct selection){.event = EVENT_NODE_DRAINS, .node = &config->nodes[i]});
+	for (size_t i = 0; i < NODE_MAX; i++) {
+		const struct node_link *link = direct->table.links[i];
+
+		if (node_link_readiness(link) == NODE_LINK_DRAINING && now - direct->drains_since[i] >= DRAIN_SETTLES_S)
+			feed(direct, (struct selection){.event = EVENT_NODE_DRAINS, .node = node_link_node(link)});
+	}
 }
 
 /* --- what is done now and then --- */
@@ -256,7 +257,7 @@ static const char *why_not(void *context, const struct policy_route *route, cons
 		return "connection tracking on this host would judge what clients send";
 	if (peer->family == CLIENT_UNKNOWN)
 		return "the other end of its TCP connection is not known";
-	if (!breaker_allows(&table->breakers[route - table->config->policy.routes], ev_now(table->loop)))
+	if (!breaker_allows(&table->breakers[route->breaker], ev_now(table->loop)))
 		return "its route's breaker is open after failures";
 	if (!node_link_direct(table->links[node->index]))
 		return "the node does not transmit on clients' connections";
@@ -300,6 +301,65 @@ static void forget(void *context, const struct ticket *ticket)
 		return;
 	handoff_table_remove(&direct->table, handoff);
 	handoff_free(handoff);
+}
+
+/* --- another configuration --- */
+
+static void note_use(void *context, struct handoff *handoff)
+{
+	node_set *set = context;
+
+	*set |= node_bit(handoff->node);
+}
+
+static node_set used(void *context)
+{
+	struct direct_path *direct = context;
+	node_set set = 0;
+
+	handoff_table_each(&direct->table, note_use, &set);
+	return set;
+}
+
+/* A route that is gone keeps no breaker open. */
+static void close_unused_breakers(struct direct_path *direct, const struct spoa_config *config)
+{
+	struct handoff_table *table = &direct->table;
+
+	for (size_t i = 0; i < table->config->breaker_count; i++) {
+		bool used = false;
+
+		for (size_t k = 0; k < config->policy.count; k++)
+			used = used || config->policy.routes[k].breaker == i;
+		if (!used && table->breakers[i].tripped)
+			spoa_metrics_add(table->metrics, SPOA_BREAKERS_OPEN, -1);
+		if (!used)
+			table->breakers[i] = (struct breaker){.failures = 0};
+	}
+}
+
+static bool change(void *context, struct spoa_config *config)
+{
+	struct direct_path *direct = context;
+	struct handoff_table *table = &direct->table;
+	const size_t count = table->config->breaker_count;
+	struct breaker *breakers = realloc(table->breakers, (config->breaker_count + 1) * sizeof(*breakers));
+
+	if (!breakers)
+		return false;
+	table->breakers = breakers;
+	memset(breakers + count, 0, (config->breaker_count + 1 - count) * sizeof(*breakers));
+	close_unused_breakers(direct, config);
+	table->config = config;
+	on_look(table->loop, &direct->look, 0);
+	return true;
+}
+
+static void forget_node(void *context, const struct node *node)
+{
+	struct direct_path *direct = context;
+
+	node_reach_forget(&direct->routes, node->index, direct->table.routes);
 }
 
 /* --- life --- */
@@ -381,7 +441,7 @@ static int make_table(struct direct_path *direct, const struct direct_path_owner
 	table->settled = owner->settled;
 	table->context = owner->context;
 	table->leases = lease_store_new();
-	table->breakers = calloc(table->config->policy.count + 1, sizeof(*table->breakers));
+	table->breakers = calloc(table->config->breaker_count + 1, sizeof(*table->breakers));
 	table->frozen = malloc(sizeof(*table->frozen));
 	table->frame = secret_alloc(CONTROL_MESSAGE_MAX);
 	if (table->leases && table->breakers && table->frozen && table->frame)
@@ -429,7 +489,8 @@ struct direct_path *direct_path_new(const struct direct_path_owner *owner)
 	}
 	tracking_watch_open(&direct->tracking, owner->metrics, owner->config->direct.ignore_tracking);
 	direct->listener = (struct node_link_listener){on_node_message, on_node_lost, on_node_drains, direct};
-	direct->offers = (struct dispatch_direct){expect, forget, why_not, direct, &direct->listener};
+	direct->offers =
+		(struct dispatch_direct){expect, forget, why_not, change, used, forget_node, direct, &direct->listener};
 	if (make_table(direct, owner) < 0 || check_needs(direct) < 0 || open_steering(direct) < 0 ||
 	    open_handoff_socket(direct) < 0) {
 		/* Detaching takes a capability: what was attached, and what an earlier process left, which nobody else

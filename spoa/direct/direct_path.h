@@ -10,7 +10,7 @@ struct direct_path;
 
 struct direct_path_owner {
 	struct ev_loop *loop;
-	const struct spoa_config *config;
+	struct spoa_config *config;
 	struct spoa_metrics *metrics;
 	struct node_link *const *links; /* by the nodes' index */
 	void (*settled)(void *context); /* a handoff ended; may be NULL */

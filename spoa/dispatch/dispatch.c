@@ -10,16 +10,143 @@
 #include "log_limit.h"
 #include "secret.h"
 
+#define CHANGE_LOOK_S 0.02
+#define LEAVE_LOOK_S 0.25
+
 struct dispatch {
-	struct spoa_config *config;
+	struct spoa_config *config; /* held */
+	struct spoa_config *next;   /* held: waits for its nodes; NULL: none */
 	struct spoa_metrics *metrics;
 	struct node_link_owner owner;
-	struct node_link **links;             /* one for each node */
+	struct node_link *links[NODE_MAX];    /* by the nodes' index; NULL: none */
 	const struct dispatch_direct *direct; /* NULL: every body takes the splice path */
 	uint8_t *offer;                       /* room for one encoded OFFER, secret_alloc()ed */
 	bool compared;                        /* see compare_arguments() */
+	ev_timer look;                        /* while there is a <next>, or a node leaves */
+	double deadline;                      /* loop time at which <next> is used, whatever its nodes are */
 	struct log_limit bad_leases, refusals, faults;
 };
+
+/* --- the configuration changes --- */
+
+/* Makes the links that <config> needs and that are not there. Returns false when memory is exhausted. */
+static bool make_links(struct dispatch *dispatch, const struct spoa_config *config)
+{
+	for (size_t i = 0; i < config->node_count; i++) {
+		struct node_link **link = &dispatch->links[config->nodes[i]->index];
+
+		if (!*link)
+			*link = node_link_new(&dispatch->owner, config->nodes[i]);
+		if (!*link)
+			return false;
+	}
+	return true;
+}
+
+static bool has_node(const struct spoa_config *config, const struct node *node)
+{
+	for (size_t i = 0; config && i < config->node_count; i++)
+		if (config->nodes[i] == node)
+			return true;
+	return false;
+}
+
+static bool all_up(const struct dispatch *dispatch, const struct spoa_config *config)
+{
+	for (size_t i = 0; i < config->node_count; i++)
+		if (!has_node(dispatch->config, config->nodes[i]) &&
+		    node_link_readiness(dispatch->links[config->nodes[i]->index]) == NODE_LINK_DOWN)
+			return false;
+	return true;
+}
+
+/* Returns false if the direct path could not follow for want of memory. */
+static bool use_next(struct dispatch *dispatch)
+{
+	if (dispatch->direct && !dispatch->direct->change(dispatch->direct->context, dispatch->next))
+		return false;
+	spoa_config_drop(dispatch->config);
+	dispatch->config = dispatch->next;
+	dispatch->next = NULL;
+	dispatch->compared = false;
+	dispatch->owner.changed_hold = dispatch->config->changed_hold;
+	return true;
+}
+
+/* Nodes of links that are not needed any more. */
+static node_set leaving_nodes(const struct dispatch *dispatch)
+{
+	node_set set = 0;
+
+	for (size_t i = 0; i < NODE_MAX; i++) {
+		const struct node *node = dispatch->links[i] ? node_link_node(dispatch->links[i]) : NULL;
+
+		if (node && !has_node(dispatch->config, node) && !has_node(dispatch->next, node))
+			set |= node_bit(node);
+	}
+	return set;
+}
+
+static void close_link(struct dispatch *dispatch, size_t index)
+{
+	const struct node *node = node_link_node(dispatch->links[index]);
+
+	if (dispatch->owner.reports)
+		log_notice("node %s left the configuration, and has nothing under way: its channel is closed",
+			   node->name);
+	if (dispatch->direct)
+		dispatch->direct->forget_node(dispatch->direct->context, node);
+	node_link_free(dispatch->links[index]);
+	dispatch->links[index] = NULL;
+}
+
+/* Closes links to nodes that are not needed any more. Returns those that are still in use. */
+static node_set close_links(struct dispatch *dispatch)
+{
+	const struct dispatch_direct *direct = dispatch->direct;
+	node_set leaving = leaving_nodes(dispatch);
+	node_set in_use = leaving && direct ? direct->used(direct->context) & leaving : 0;
+
+	for (size_t i = 0; i < NODE_MAX; i++) {
+		node_set bit = leaving & (node_set)1 << i;
+
+		if (bit && node_link_outstanding(dispatch->links[i]))
+			in_use |= bit;
+		else if (bit && !(in_use & bit))
+			close_link(dispatch, i);
+	}
+	return in_use;
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct dispatch *dispatch = timer->data;
+
+	(void)events;
+	if (dispatch->next && (all_up(dispatch, dispatch->next) || ev_now(loop) >= dispatch->deadline))
+		(void)use_next(dispatch);
+	timer->repeat = dispatch->next ? CHANGE_LOOK_S : close_links(dispatch) ? LEAVE_LOOK_S : 0.;
+	ev_timer_again(loop, timer);
+}
+
+void dispatch_change(struct dispatch *dispatch, struct spoa_config *config)
+{
+	char note[LOG_LIMIT_NOTE_MAX];
+
+	if (config == dispatch->config && !dispatch->next)
+		return;
+	spoa_config_hold(config);
+	if (dispatch->next)
+		spoa_config_drop(dispatch->next);
+	dispatch->next = config;
+	dispatch->owner.tls = config->tls;
+	if (!make_links(dispatch, config) && log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
+		log_error("a node of the configuration gets no offloads: out of memory%s", note);
+	dispatch->deadline = ev_now(dispatch->owner.loop) + DISPATCH_CHANGE_S;
+	ev_feed_event(dispatch->owner.loop, &dispatch->look, EV_TIMER);
+}
+
+/* --- life --- */
 
 struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_config *config,
 			      struct spoa_metrics *metrics, void (*settled)(void *context), void *context)
@@ -28,30 +155,25 @@ struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_
 
 	if (!dispatch)
 		return NULL;
+	spoa_config_hold(config);
 	dispatch->config = config;
 	dispatch->metrics = metrics;
 	dispatch->owner = (struct node_link_owner){
 		.loop = loop,
 		.tls = config->tls,
 		.metrics = metrics,
-		.changed_paths = &config->changed_paths,
+		.changed_paths = config->changed_paths,
 		.changed_hold = config->changed_hold,
 		.reports = index == 0,
 		.settled = settled,
 		.context = context,
 	};
-	dispatch->links = calloc(config->node_count + 1, sizeof(struct node_link *));
+	ev_timer_init(&dispatch->look, on_look, 0., CHANGE_LOOK_S);
+	dispatch->look.data = dispatch;
 	dispatch->offer = secret_alloc(CONTROL_MESSAGE_MAX);
-	if (!dispatch->links || !dispatch->offer) {
+	if (!dispatch->offer || !make_links(dispatch, config)) {
 		dispatch_free(dispatch);
 		return NULL;
-	}
-	for (size_t i = 0; i < config->node_count; i++) {
-		dispatch->links[i] = node_link_new(&dispatch->owner, &config->nodes[i]);
-		if (!dispatch->links[i]) {
-			dispatch_free(dispatch);
-			return NULL;
-		}
 	}
 	return dispatch;
 }
@@ -61,10 +183,13 @@ void dispatch_free(struct dispatch *dispatch)
 	if (!dispatch)
 		return;
 	dispatch_set_direct(dispatch, NULL);
-	for (size_t i = 0; dispatch->links && i < dispatch->config->node_count; i++)
+	ev_timer_stop(dispatch->owner.loop, &dispatch->look);
+	for (size_t i = 0; i < NODE_MAX; i++)
 		node_link_free(dispatch->links[i]);
-	free(dispatch->links);
 	secret_free(dispatch->offer, CONTROL_MESSAGE_MAX);
+	if (dispatch->next)
+		spoa_config_drop(dispatch->next);
+	spoa_config_drop(dispatch->config);
 	free(dispatch);
 }
 
@@ -250,7 +375,7 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	decision = policy_decide(&dispatch->config->policy, request, draw);
 	if (!decision.offload)
 		return pass(decision.reason);
-	if (changed_paths_hold(&dispatch->config->changed_paths, request->path, changed_paths_clock()))
+	if (changed_paths_hold(dispatch->owner.changed_paths, request->path, changed_paths_clock()))
 		return pass(PASS_CHANGING);
 	offer = (struct control_offer){
 		.ticket = answer.ticket,
@@ -342,14 +467,14 @@ char *dispatch_explain(struct dispatch *dispatch, const struct explain_question 
 	const struct dispatch_direct *direct = dispatch->direct;
 	struct explain_state state = {
 		.running = true,
-		.changing = changed_paths_hold(&dispatch->config->changed_paths, question->request.path,
+		.changing = changed_paths_hold(dispatch->owner.changed_paths, question->request.path,
 					       changed_paths_clock()),
 		.no_direct = direct ? direct->why_not : no_direct_section,
 		.context = direct ? direct->context : NULL,
 	};
 
 	for (size_t i = 0; i < config->node_count; i++)
-		add_standing(dispatch, &config->nodes[i], &state.up, &state.taking);
+		add_standing(dispatch, config->nodes[i], &state.up, &state.taking);
 	return explain(&config->policy, config->pools, question, &state);
 }
 
@@ -357,7 +482,8 @@ size_t dispatch_outstanding(const struct dispatch *dispatch)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < dispatch->config->node_count; i++)
-		count += node_link_outstanding(dispatch->links[i]);
+	for (size_t i = 0; i < NODE_MAX; i++)
+		if (dispatch->links[i])
+			count += node_link_outstanding(dispatch->links[i]);
 	return count;
 }

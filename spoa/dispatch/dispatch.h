@@ -13,6 +13,8 @@
 #include "spop_frame.h"
 #include "ticket.h"
 
+#define DISPATCH_CHANGE_S 2.0
+
 struct dispatch;
 
 struct dispatch_answer {
@@ -32,18 +34,29 @@ struct dispatch_direct {
 	/* Returns why a body of <route> cannot take the direct path from <node> to <peer> now, or NULL if it can. */
 	const char *(*why_not)(void *context, const struct policy_route *route, const struct node *node,
 			       const struct client_address *peer);
+	/* Offers are by <config>, which outlives that, from now on. Returns false when memory is exhausted: nothing has changed. */
+	bool (*change)(void *context, struct spoa_config *config);
+	/* The nodes that a connection is handed off to, or will be. */
+	node_set (*used)(void *context);
+	/* The link to <node> is closed for good. */
+	void (*forget_node)(void *context, const struct node *node);
 	void *context;
 	const struct node_link_listener *listener; /* of what nodes say about handed-off connections */
 };
 
-/* Makes a worker's dispatch on <loop> with links to all nodes of <config>; the first worker's (<index> 0) log what is
+/* Makes a worker's dispatch on <loop> with links to all nodes of <config>, which is held; the first worker's (<index> 0) log what is
  * about a node. <settled>(<context>) is called whenever an offer ended. Returns it, or NULL when memory is
  * exhausted. */
 struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_config *config,
 			      struct spoa_metrics *metrics, void (*settled)(void *context), void *context);
 void dispatch_free(struct dispatch *dispatch);
 
-/* The links to all nodes, by the nodes' index; the dispatch's. */
+/* Has <config>, which was adopted (spoa_config_adopt()) and is held, take the place of the one in use: once all its nodes that are
+ * new are there, or DISPATCH_CHANGE_S seconds later. Nodes that it does not have any more get no new offloads; the links to
+ * them are closed when those under way have ended. */
+void dispatch_change(struct dispatch *dispatch, struct spoa_config *config);
+
+/* The links to all nodes, by the nodes' index, NODE_MAX of them, NULL where there is none; the dispatch's. */
 struct node_link *const *dispatch_links(const struct dispatch *dispatch);
 
 /* Has <direct>, which stays the caller's, take part in each offer from now on; NULL: no direct path. */

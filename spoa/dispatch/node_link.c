@@ -409,6 +409,7 @@ struct node_link *node_link_new(const struct node_link_owner *owner, struct node
 		return NULL;
 	link->magic = NODE_LINK_MAGIC;
 	link->owner = owner;
+	node_hold(node);
 	link->node = node;
 	link->names[0] = node->certificate_name;
 	link->retry_delay = NODE_RETRY_MIN_S;
@@ -430,15 +431,21 @@ void node_link_free(struct node_link *link)
 	if (link->channel)
 		channel_close(link->channel, "this agent ends");
 	ev_timer_stop(link->owner->loop, &link->retry);
+	node_drop(link->node);
 	link->magic = 0;
 	free(link);
 }
 
 enum node_link_readiness node_link_readiness(const struct node_link *link)
 {
-	if (link->state != LINK_UP)
+	if (!link || link->state != LINK_UP)
 		return NODE_LINK_DOWN;
 	return link->draining ? NODE_LINK_DRAINING : NODE_LINK_READY;
+}
+
+struct node *node_link_node(const struct node_link *link)
+{
+	return link->node;
 }
 
 bool node_link_is_fresh(const struct node_link *link)
@@ -482,7 +489,7 @@ int node_link_offer(struct node_link *link, const struct control_offer *offer, c
 
 bool node_link_direct(const struct node_link *link)
 {
-	return link->direct && node_link_readiness(link) == NODE_LINK_READY;
+	return node_link_readiness(link) == NODE_LINK_READY && link->direct;
 }
 
 int node_link_send(struct node_link *link, const uint8_t *frame, size_t len)

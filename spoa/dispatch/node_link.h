@@ -57,14 +57,17 @@ enum node_link_readiness {
 	NODE_LINK_READY,
 };
 
-/* Makes a link to <node> and begins to connect from the loop. <owner> must outlive it. Returns it, or NULL when memory
+/* Makes a link to <node>, which is held, and begins to connect from the loop. <owner> must outlive it. Returns it, or NULL when memory
  * is exhausted. */
 struct node_link *node_link_new(const struct node_link_owner *owner, struct node *node);
 
 /* Closes and frees <link>, which may be NULL. Offers that have not ended are forgotten. */
 void node_link_free(struct node_link *link);
 
+/* NULL is DOWN. */
 enum node_link_readiness node_link_readiness(const struct node_link *link);
+
+struct node *node_link_node(const struct node_link *link);
 
 /* Whether the node has answered a question of the last NODE_DEAD_S. If not, although it is up, this process may be the one that
  * got no processor: what the node has sent meanwhile, however much that is, is to be read before it is entrusted with

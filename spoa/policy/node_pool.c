@@ -1,12 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "node_pool.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 void node_init(struct node *node, const char *name, size_t index)
 {
 	node->name = name;
 	node->index = index;
 	node->server_id = (uint32_t)index + 1;
 	node->weight = 1;
+}
+
+struct node *node_new(const char *name, const char *certificate_name, const char *server, size_t index)
+{
+	size_t name_size = strlen(name) + 1, certificate_size = strlen(certificate_name) + 1;
+	struct node *node = calloc(1, sizeof(*node));
+	char *texts = malloc(name_size + certificate_size + strlen(server) + 1);
+
+	if (!node || !texts) {
+		free(node);
+		free(texts);
+		return NULL;
+	}
+	node_init(node, strcpy(texts, name), index);
+	node->certificate_name = strcpy(texts + name_size, certificate_name);
+	node->server = strcpy(texts + name_size + certificate_size, server);
+	node->texts = texts;
+	return node;
+}
+
+void node_hold(struct node *node)
+{
+	atomic_fetch_add(&node->others, 1);
+}
+
+void node_drop(struct node *node)
+{
+	if (atomic_fetch_sub(&node->others, 1) > 0)
+		return;
+	free(node->texts);
+	free(node);
 }
 
 void node_add_own(struct node *node, int64_t delta)

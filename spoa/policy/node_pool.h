@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Nodes and pools of them: which node of a pool a request goes to. The nodes' loads are process-wide atomics,
- * everything else is constant after start-up, so that all workers choose without a lock.
+ * their weights and limits change when the configuration is read again, all else is constant: so all workers choose without a lock.
  *
  * Choice by path hash is HAProxy's own (hash_ring.h): all agents choose alike, and as HAProxy does for what it proxies by
  * itself, and a node that dies moves only its own paths, spread over the others.
@@ -28,21 +28,31 @@ struct node {
 	const char *certificate_name; /* dNSName that its certificate must bear */
 	const char *server;           /* name of its server in HAProxy */
 	struct address control;
-	struct address fetch;      /* where it answers HAProxy; <len> 0: not configured */
-	struct address direct[2];  /* IPv4 and IPv6 that packets of clients are sent to; <len> 0: none */
-	uint32_t server_id;        /* <server>'s id in HAProxy */
-	unsigned weight;           /* <server>'s weight in HAProxy, to HASH_RING_WEIGHT_MAX; 0: it is never chosen */
-	int64_t max_offloads;      /* at a time, those of other agents too; 0: no limit */
-	size_t index;              /* its bit in a node_set */
-	_Atomic unsigned links;    /* workers whose control channel is up */
-	_Atomic int64_t own;       /* offloads that this process offered and that have not ended */
-	_Atomic int64_t elsewhere; /* offloads that the node has from other agents, by its last PONG */
+	struct address fetch;         /* where it answers HAProxy; <len> 0: not configured */
+	struct address direct[2];     /* IPv4 and IPv6 that packets of clients are sent to; <len> 0: none */
+	uint32_t server_id;           /* <server>'s id in HAProxy */
+	_Atomic unsigned weight;      /* <server>'s weight in HAProxy, to HASH_RING_WEIGHT_MAX; 0: it is never chosen */
+	_Atomic int64_t max_offloads; /* at a time, those of other agents too; 0: no limit */
+	size_t index;                 /* its bit in a node_set */
+	_Atomic unsigned links;       /* workers whose control channel is up */
+	_Atomic int64_t own;          /* offloads that this process offered and that have not ended */
+	_Atomic int64_t elsewhere;    /* offloads that the node has from other agents, by its last PONG */
 	struct metric *up, *active, *spills, *draining, *failures; /* shown to operators; may be NULL */
+	size_t place;                                              /* of these among the metrics */
+	_Atomic int others;                                        /* who uses it, beside its first user */
+	char *texts;                                               /* node_new()'s: what the texts above are in */
 };
 
 /* Sets up <node>, zeroed but for its constant fields. HAProxy's id of its server is <index> + 1 and its weight 1, unless
  * they are changed before a pool is prepared. */
 void node_init(struct node *node, const char *name, size_t index);
+
+/* Makes a node that has copies of these texts. Returns it with one user, or NULL when memory is exhausted. */
+struct node *node_new(const char *name, const char *certificate_name, const char *server, size_t index);
+
+/* One user more, and one less: the last one frees a node of node_new(). From any thread. */
+void node_hold(struct node *node);
+void node_drop(struct node *node);
 
 /* Counts offloads that this process offered (<delta> > 0) or that ended (< 0). */
 void node_add_own(struct node *node, int64_t delta);

@@ -70,6 +70,7 @@ struct policy_route {
 	unsigned percent;        /* how many of 100 are offloaded, on average */
 	enum policy_share share; /* 100 what */
 	struct policy_sizes sizes;
+	size_t breaker; /* number of its breaker, which stays the same as long as there is a route of this name */
 };
 
 struct policy {

@@ -18,7 +18,7 @@ struct spop_shared {
 	struct listener *listeners;
 	size_t listener_count;
 	uint32_t max_frame_size;
-	unsigned max_connections; /* of the whole process */
+	_Atomic unsigned max_connections; /* of the whole process */
 	_Atomic unsigned connections;
 	struct spoa_metrics *metrics;
 };

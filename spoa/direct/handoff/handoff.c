@@ -67,7 +67,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 
 static struct breaker *breaker_of(const struct handoff *handoff)
 {
-	return &handoff->table->breakers[handoff->route - handoff->table->config->policy.routes];
+	return &handoff->table->breakers[handoff->route->breaker];
 }
 
 static void count_failure(struct handoff *handoff, const char *why)
@@ -177,7 +177,7 @@ static const struct node *on_choose(void *context, node_set asked)
 	/* The node that had the body is asked last. */
 	if (ready & ~node_bit(handoff->node))
 		ready &= ~node_bit(handoff->node);
-	return node_pool_choose(&handoff->table->config->pools[handoff->route->pool], path, ready);
+	return node_pool_choose(&handoff->config->pools[handoff->route->pool], path, ready);
 }
 
 static int on_offer(void *context, const struct node *node, const struct control_offer *offer)
@@ -305,6 +305,7 @@ static void destroy(struct handoff *handoff)
 	handoff_body_release(&handoff->body);
 	byte_queue_clear(&handoff->input);
 	free(handoff->tail);
+	spoa_config_drop(handoff->config);
 	handoff->magic = 0;
 	free(handoff);
 }
@@ -548,6 +549,8 @@ struct handoff *handoff_new(struct handoff_table *table, const struct control_of
 	handoff->magic = MAGIC;
 	handoff->table = table;
 	handoff->ticket = offer->ticket;
+	spoa_config_hold(table->config);
+	handoff->config = table->config;
 	handoff->route = route;
 	handoff->node = node;
 	handoff->fd = -1;

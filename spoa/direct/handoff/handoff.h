@@ -28,6 +28,7 @@ struct handoff {
 	struct handoff_table *table;
 	struct machine machine;
 	struct ticket ticket;
+	struct spoa_config *config; /* held: what <route> and <node> are of */
 	const struct policy_route *route;
 	struct node *node; /* the body was offered to it */
 	struct handoff_body body;

@@ -29,12 +29,12 @@ struct handoff_table {
 	struct log_limit takeovers, losses, failures; /* lines of each kind */
 	/* The owner's. */
 	struct ev_loop *loop;
-	const struct spoa_config *config;
+	struct spoa_config *config; /* the one in use */
 	struct spoa_metrics *metrics;
 	struct node_link *const *links; /* by the nodes' index */
 	struct steering *steering;
 	struct lease_store *leases;
-	struct breaker *breakers;              /* one for each route of the policy */
+	struct breaker *breakers;              /* by the number that routes have */
 	struct node_route routes[NODE_MAX][2]; /* by the nodes' index; IPv4 and IPv6 */
 	struct tcp_frozen *frozen;             /* for the connection that is being frozen */
 	uint8_t *frame;                        /* room for one encoded message, secret_alloc()ed */

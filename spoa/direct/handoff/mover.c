@@ -38,7 +38,7 @@ static enum handoff_outcome failed(char why[static MOVER_WHY_MAX], const struct 
 
 node_set mover_ready_nodes(const struct handoff *handoff, bool fresh)
 {
-	const struct node_pool *pool = &handoff->table->config->pools[handoff->route->pool];
+	const struct node_pool *pool = &handoff->config->pools[handoff->route->pool];
 	node_set ready = 0;
 
 	for (size_t i = 0; i < pool->count; i++) {

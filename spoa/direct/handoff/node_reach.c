@@ -72,18 +72,26 @@ static bool find(struct node_reach *routes, struct steering *steering, const str
 	return true;
 }
 
-size_t node_reach_find(struct node_reach *routes, struct steering *steering, const struct node *nodes, size_t count,
+size_t node_reach_find(struct node_reach *routes, struct steering *steering, struct node *const *nodes, size_t count,
 		       struct node_route found[][2])
 {
 	size_t unreachable = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		bool v4 = find(routes, steering, &nodes[i], 0, &found[nodes[i].index][0]);
-		bool v6 = find(routes, steering, &nodes[i], 1, &found[nodes[i].index][1]);
+		bool v4 = find(routes, steering, nodes[i], 0, &found[nodes[i]->index][0]);
+		bool v6 = find(routes, steering, nodes[i], 1, &found[nodes[i]->index][1]);
 
 		unreachable += !v4 || !v6;
 	}
 	return unreachable;
+}
+
+void node_reach_forget(struct node_reach *routes, size_t index, struct node_route found[][2])
+{
+	for (size_t family = 0; family < 2; family++) {
+		routes->logged[index][family] = DIRECT_REACHED;
+		found[index][family] = (struct node_route){.known = false};
+	}
 }
 
 bool node_route_usable(struct node_route *route, double now)

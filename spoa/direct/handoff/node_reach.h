@@ -32,8 +32,11 @@ struct node_reach {
 
 /* Looks up the <count> <nodes>: <found>, by their index, says where packets of clients can be sent. Returns how many
  * nodes have an address that is not reached. */
-size_t node_reach_find(struct node_reach *routes, struct steering *steering, const struct node *nodes, size_t count,
+size_t node_reach_find(struct node_reach *routes, struct steering *steering, struct node *const *nodes, size_t count,
 		       struct node_route found[][2]);
+
+/* Forgets what is known of a node whose number a new one gets. */
+void node_reach_forget(struct node_reach *routes, size_t index, struct node_route found[][2]);
 
 /* Whether packets can be sent by <route> at the loop time <now>, as the kernel said a moment ago at most. */
 bool node_route_usable(struct node_route *route, double now);

@@ -320,8 +320,8 @@ static void start_node(struct direct_lab *lab)
 	lab->fetch_listener = listen_somewhere(&lab->fetch_address);
 	set_direct(lab);
 	open_guard(lab);
-	lab->control = (struct control_settings){.tls = lab->node_tls,
-						 .agents = agents,
+	lab->control = (struct control_settings){.credentials.tls = lab->node_tls,
+						 .credentials.agents = agents,
 						 .node_name = "node",
 						 .tickets = lab->tickets,
 						 .results = &lab->results,
@@ -347,7 +347,8 @@ static struct direct_lab *make_lab(void)
 	lab->net = &net;
 	lab->client = lab->lb = lab->fetch = -1;
 	lab->loop = ev_loop_new(EVFLAG_AUTO);
-	lab->content = (struct fetch_content){NULL, file_source_new(lab_root), content_types_new(NULL), index_names};
+	lab->content = (struct fetch_content){
+		.files = file_source_new(lab_root), .types = content_types_new(NULL), .index = index_names};
 	assert_non_null(lab->content.files);
 	assert_non_null(lab->content.types);
 	direct_net_enter(&net, NET_NODE);
@@ -425,6 +426,7 @@ static void run_process(struct direct_lab *lab)
 			   .ticket_wait = 1,
 			   .max_header_size = 4096,
 			   .max_connections = LAB_CLONES_MAX},
+		.max_connections = 2 * LAB_CLONES_MAX,
 		.tickets = {.wait_s = 1, .remember_s = 60, .max_waiting = 64, .max_used = 6400},
 		.control_listen = lab->control_address,
 		.agents = (const char **)agents,
@@ -436,7 +438,8 @@ static void run_process(struct direct_lab *lab)
 		.direct = lab->settings,
 	};
 
-	_exit(node_run(&config) < 0 ? 1 : 0);
+	node_config_hold(&config); /* it is nobody's to free */
+	_exit(node_run(NULL, &config) < 0 ? 1 : 0);
 }
 
 static bool is_listening(void *data)

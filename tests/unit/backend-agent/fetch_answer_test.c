@@ -55,7 +55,8 @@ static int make_root(void **state)
 	make_folder("first");
 	make_folder("first/first.html"); /* a folder is no index */
 	write_file("first/index.html", "2");
-	content = (struct fetch_content){NULL, file_source_new(root), content_types_new(NULL), index_names};
+	content = (struct fetch_content){
+		.files = file_source_new(root), .types = content_types_new(NULL), .index = index_names};
 	assert_non_null(content.files);
 	assert_non_null(content.types);
 	return 0;

@@ -97,7 +97,8 @@ static void open_fixture(struct fixture *fixture)
 
 	memset(fixture, 0, sizeof(*fixture));
 	assert_int_equal(result_queue_init(&fixture->results), 0);
-	fixture->content = (struct fetch_content){NULL, file_source_new(root), content_types_new(NULL), index_names};
+	fixture->content = (struct fetch_content){
+		.files = file_source_new(root), .types = content_types_new(NULL), .index = index_names};
 	service->loop = ev_loop_new(EVFLAG_AUTO);
 	service->content = &fixture->content;
 	service->tickets = ticket_table_new(&limits);

@@ -162,7 +162,8 @@ int lab_open(void **state)
 
 	assert_non_null(lab);
 	lab->loop = ev_loop_new(EVFLAG_AUTO);
-	lab->content = (struct fetch_content){NULL, file_source_new(root), content_types_new(NULL), index_names};
+	lab->content = (struct fetch_content){
+		.files = file_source_new(root), .types = content_types_new(NULL), .index = index_names};
 	assert_non_null(lab->content.files);
 	assert_non_null(lab->content.types);
 	lab->tickets = ticket_table_new(&limits);
@@ -171,8 +172,13 @@ int lab_open(void **state)
 	lab->node_tls = credentials(certificates, "ca", "node");
 	lab->control_listener = listen_somewhere(&lab->control_address);
 	lab->fetch_listener = listen_somewhere(&lab->fetch_address);
-	lab->control = (struct control_settings){lab->node_tls, agents,         "node", lab->tickets,
-						 &lab->results, &lab->draining, NULL};
+	lab->control = (struct control_settings){
+		.credentials = {.tls = lab->node_tls, .agents = agents},
+		.node_name = "node",
+		.tickets = lab->tickets,
+		.results = &lab->results,
+		.draining = &lab->draining,
+	};
 	lab->control_server = control_server_start(lab->loop, lab->control_listener, &lab->control);
 	assert_non_null(lab->control_server);
 	service = (struct fetch_service){

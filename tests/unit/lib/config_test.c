@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "config.h"
+#include "config_fixed.h"
 #include "log.h"
 #include "stderr_capture.h"
 
@@ -214,21 +215,77 @@ static void log_section_is_applied_or_refused(void **unused)
 	cfg_t *root = load(good);
 
 	(void)unused;
-	assert_int_equal(config_apply_log(root, "config_test"), 0);
+	assert_int_equal(config_check_log(root), 0);
+	config_apply_log(root, "config_test");
 	assert_true(log_enabled(LOG_LEVEL_DEBUG));
 	cfg_free(root);
 	root = load("\nlog {\n  target = \"file\"\n}\n");
-	expect_check_fails(config_apply_log(root, "config_test"), 3, ": target: ", "\"file\"");
+	expect_check_fails(config_check_log(root), 3, ": target: ", "\"file\"");
 	cfg_free(root);
 	root = load("log {\n  target = \"stderr\"\n  level = \"loud\"\n}\n");
-	expect_check_fails(config_apply_log(root, "config_test"), 3, ": level: ", "\"loud\"");
+	expect_check_fails(config_check_log(root), 3, ": level: ", "\"loud\"");
 	cfg_free(root);
 	/* Without the section its defaults hold. */
 	root = load("");
-	assert_int_equal(config_apply_log(root, "config_test"), 0);
+	assert_int_equal(config_check_log(root), 0);
+	config_apply_log(root, "config_test");
 	assert_false(log_enabled(LOG_LEVEL_DEBUG));
 	assert_true(log_enabled(LOG_LEVEL_INFO));
 	cfg_free(root);
+}
+
+static void faults_of_a_running_program_are_collected(void **unused)
+{
+	struct stderr_capture capture;
+	struct config_faults faults;
+	char first[sizeof(faults.first)];
+	cfg_t *root;
+
+	(void)unused;
+	assert_int_equal(stderr_capture_begin(&capture), 0);
+	config_collect_faults(&faults);
+	root = load("log {\n  target = \"file\"\n  level = \"loud\"\n}\n");
+	assert_int_equal(config_check_log(root), -1);
+	cfg_free(root);
+	assert_int_equal(faults.count, 2);
+	(void)snprintf(first, sizeof(first), "%s:2: target: \"file\" is neither stderr nor syslog", file);
+	assert_string_equal(faults.first, first);
+	config_collect_faults(&faults);
+	assert_int_equal(faults.count, 0);
+	assert_null(load("\nlog {"));
+	assert_int_equal(faults.count, 1);
+	assert_memory_equal(faults.first, file, strlen(file));
+	config_collect_faults(&faults);
+	assert_null(config_load("/nonexistent/file", config_log_options));
+	assert_string_equal(faults.first, "/nonexistent/file: cannot be read: No such file or directory");
+	config_collect_faults(NULL);
+	assert_int_equal(stderr_capture_end(&capture, text, sizeof(text)), 0);
+}
+
+static void what_is_fixed_is_told_and_what_is_not_is_not(void **unused)
+{
+	static const char *const fields[] = {"listen", "hosts", "workers", "log.level"};
+	cfg_t *root = load("listen = \"a\"\nhosts = {\"x\", \"y\"}\nkey = \"k\"");
+	struct stderr_capture capture;
+	struct config_fixed fixed;
+	char wanted[1024];
+
+	(void)unused;
+	assert_int_equal(config_fixed_note(&fixed, root, fields, 4), 0);
+	assert_int_equal(config_fixed_compare(&fixed, root, "F"), 0);
+	cfg_free(root);
+	root = load("hosts = {}\nworkers = 9\nkey = \"other\"\nlog { level = \"debug\" }");
+	assert_int_equal(stderr_capture_begin(&capture), 0);
+	assert_int_equal(config_fixed_compare(&fixed, root, "F"), 4);
+	assert_true(stderr_capture_end(&capture, text, sizeof(text)) > 0);
+	(void)snprintf(wanted, sizeof(wanted), "%s%s%s%s",
+		       "<4>F: listen = nothing needs a restart: until then it is \"a\"\n",
+		       "<4>F: hosts = nothing needs a restart: until then it is \"x\", \"y\"\n",
+		       "<4>F: workers = 9 needs a restart: until then it is 2\n",
+		       "<4>F: log.level = \"debug\" needs a restart: until then it is \"info\"\n");
+	assert_string_equal(text, wanted);
+	cfg_free(root);
+	config_fixed_release(&fixed);
 }
 
 int main(void)
@@ -240,6 +297,8 @@ int main(void)
 		cmocka_unit_test(wrong_values_name_their_own_line),
 		cmocka_unit_test(values_that_are_not_set_are_faults),
 		cmocka_unit_test(log_section_is_applied_or_refused),
+		cmocka_unit_test(faults_of_a_running_program_are_collected),
+		cmocka_unit_test(what_is_fixed_is_told_and_what_is_not_is_not),
 		cmocka_unit_test(good_values_are_taken),
 	};
 

@@ -194,7 +194,7 @@ static int cannot_go_on(void *shared)
 	return -1;
 }
 
-static const struct worker_program program = {start, drain, stop, NULL};
+static const struct worker_program program = {start, drain, stop, NULL, NULL};
 
 static void ready_once_then_alive_then_stopping(void **unused)
 {
@@ -225,7 +225,7 @@ static void no_sign_of_life_while_a_loop_blocks(void **unused)
 
 static void not_ready_without_all_workers(void **unused)
 {
-	static const struct worker_program refuses = {start, drain, stop, cannot_go_on};
+	static const struct worker_program refuses = {start, drain, stop, cannot_go_on, NULL};
 	struct plan plan = {.failing = WORKERS - 1}, all = {.failing = WORKERS};
 	char text[64];
 

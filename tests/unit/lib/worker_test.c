@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guards: each worker has a thread and a loop of its own; the first signal asks for a graceful end, the second one or
- * the grace period for an immediate one; a worker that cannot start ends the whole program. */
+ * the grace period for an immediate one; a worker that cannot start ends the whole program; a hang-up reloads. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -26,6 +26,7 @@ struct diary {
 	ev_timer ticks[WORKERS];
 	unsigned failing;                /* index of the worker that cannot start; WORKERS: none */
 	bool leaves_when_asked;          /* drain() without force ends the loop */
+	_Atomic unsigned reloads;
 	int first_signal, second_signal; /* sent by the last worker that runs; 0: none */
 };
 
@@ -81,7 +82,18 @@ static void stop(struct worker *worker, void *shared)
 	atomic_fetch_add(&diary->stopped, 1);
 }
 
-static const struct worker_program program = {start, drain, stop, NULL};
+/* A hang-up reloads; the next thing is the end. */
+static void reload(void *shared)
+{
+	struct diary *diary = shared;
+
+	assert_int_equal(diary->drained, 0);
+	atomic_fetch_add(&diary->reloads, 1);
+	assert_int_equal(kill(getpid(), diary->second_signal), 0);
+}
+
+static const struct worker_program program = {start, drain, stop, NULL, NULL};
+static const struct worker_program reloading = {start, drain, stop, NULL, reload};
 
 static int silence(void **unused)
 {
@@ -173,6 +185,20 @@ static void hangups_and_broken_pipes_are_ignored(void **unused)
 	assert_ptr_equal(action.sa_handler, SIG_IGN);
 }
 
+static void hangup_reloads(void **unused)
+{
+	struct diary diary = {
+		.failing = WORKERS, .leaves_when_asked = true, .first_signal = SIGHUP, .second_signal = SIGTERM};
+	struct sigaction action;
+
+	(void)unused;
+	assert_int_equal(worker_run(&reloading, WORKERS, 30., &diary), 0);
+	assert_int_equal(diary.reloads, 1);
+	assert_int_equal(diary.drained, WORKERS);
+	assert_int_equal(sigaction(SIGHUP, NULL, &action), 0);
+	assert_ptr_equal(action.sa_handler, SIG_IGN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +208,7 @@ int main(void)
 		cmocka_unit_test(second_signal_ends_at_once),
 		cmocka_unit_test(grace_period_ends_at_once),
 		cmocka_unit_test(hangups_and_broken_pipes_are_ignored),
+		cmocka_unit_test(hangup_reloads),
 	};
 
 	return cmocka_run_group_tests(tests, silence, NULL);

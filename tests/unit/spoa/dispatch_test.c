@@ -40,6 +40,8 @@ struct fixture {
 	struct ev_loop *loop;
 	struct fake_node nodes[NODES];
 	struct node config_nodes[NODES];
+	struct node *all_nodes[NODES];
+	struct changed_paths changed_paths;
 	struct node_pool pool;
 	struct policy_route route;
 	struct spoa_config config;
@@ -151,14 +153,16 @@ static void open_fixture(struct fixture *fixture, const char *node_certificate, 
 		node->control = fixture->nodes[i].acceptor.address;
 		node->up = spoa_metrics_node_up(&fixture->metrics, i);
 		node->active = spoa_metrics_node_active(&fixture->metrics, i);
-		fixture->pool.members[fixture->pool.count++] = node;
+		fixture->pool.members[fixture->pool.count++] = fixture->all_nodes[i] = node;
 	}
+	memset(&fixture->changed_paths, 0, sizeof(fixture->changed_paths));
 	assert_int_equal(node_pool_prepare(&fixture->pool), 0);
 	fixture->route = (struct policy_route){
 		.name = "r", .offload = true, .percent = 100, .sizes = {.splice_min = 1ull << 33, .direct_min = 1}};
 	fixture->config = (struct spoa_config){
 		.tls = fixture->agent_tls,
-		.nodes = fixture->config_nodes,
+		.nodes = fixture->all_nodes,
+		.changed_paths = &fixture->changed_paths,
 		.node_count = count,
 		.pools = &fixture->pool,
 		.pool_count = 1,
@@ -767,6 +771,90 @@ static void lease_that_no_channel_took_is_returned(void **state)
 	close_fixture(fixture);
 }
 
+/* A configuration with the second node of the fixture alone. */
+struct swapped {
+	struct spoa_config config;
+	struct node_pool pool;
+	struct policy_route route;
+};
+
+static void make_swapped(struct fixture *fixture, struct swapped *swapped)
+{
+	*swapped = (struct swapped){.config = fixture->config, .route = fixture->route, .pool = {.name = "p"}};
+	swapped->pool.members[swapped->pool.count++] = &fixture->config_nodes[1];
+	assert_int_equal(node_pool_prepare(&swapped->pool), 0);
+	swapped->config.nodes = &fixture->all_nodes[1];
+	swapped->config.node_count = 1;
+	swapped->config.pools = &swapped->pool;
+	swapped->config.policy.routes = &swapped->route;
+	swapped->config.changed_hold = 9;
+}
+
+static bool second_up(void *data)
+{
+	return atomic_load(&((struct fixture *)data)->config_nodes[1].links) != 0;
+}
+
+static bool passes_for_no_node(void *data)
+{
+	struct dispatch_answer answer = ask(data);
+
+	return !answer.node && answer.reason == PASS_NO_NODE;
+}
+
+static bool second_is_used(void *data)
+{
+	struct dispatch_answer answer = ask(data);
+
+	assert_non_null(answer.node);
+	return answer.node == &((struct fixture *)data)->config_nodes[1];
+}
+
+static bool first_is_left(void *data)
+{
+	return ((struct fixture *)data)->config_nodes[0].others == 0;
+}
+
+/* No request passes meanwhile: the old node serves until the new one is there, and its channel stays until its offers have ended. */
+static void changed_nodes_are_used_once_they_are_there(void **state)
+{
+	struct fixture *fixture = *state;
+	struct swapped swapped;
+
+	open_fixture(fixture, "node", 2);
+	/* The first alone at first. */
+	dispatch_free(fixture->dispatch);
+	fixture->config.node_count = 1;
+	fixture->pool.count = 1;
+	node_pool_release(&fixture->pool);
+	assert_int_equal(node_pool_prepare(&fixture->pool), 0);
+	fixture->dispatch = dispatch_new(fixture->loop, 0, &fixture->config, &fixture->metrics, offer_settled, fixture);
+	run_until(fixture->loop, first_up, fixture, "the first node is up");
+
+	make_swapped(fixture, &swapped);
+	dispatch_change(fixture->dispatch, &swapped.config);
+	assert_ptr_equal(ask(fixture).node, &fixture->config_nodes[0]);
+	assert_false(second_up(fixture));
+	run_until(fixture->loop, second_is_used, fixture, "the second node is used");
+	assert_true(second_up(fixture));
+	run_until(fixture->loop, first_has_offer, fixture, "the first node has its offers");
+	/* Some time later the first still has its channel, for it owes results. */
+	ev_run(fixture->loop, EVRUN_ONCE);
+	assert_int_equal(fixture->config_nodes[0].others, 1);
+	acceptor_close(&fixture->nodes[0].acceptor);
+	fixture->nodes[0].acceptor.fd = -1;
+	channel_close(fixture->nodes[0].end.channel, "the test's node has nothing more to say");
+	run_until(fixture->loop, first_is_left, fixture, "the link to the first node is closed");
+	assert_ptr_equal(ask(fixture).node, &fixture->config_nodes[1]);
+	/* One that never comes is not waited for without an end. */
+	dispatch_change(fixture->dispatch, &fixture->config);
+	assert_ptr_equal(ask(fixture).node, &fixture->config_nodes[1]);
+	run_until(fixture->loop, passes_for_no_node, fixture, "the first node's turn, though it is down");
+	fixture->config.node_count = 2;
+	close_fixture(fixture);
+	node_pool_release(&swapped.pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -789,6 +877,7 @@ int main(void)
 		cmocka_unit_test(lease_of_a_request_that_passes_is_returned),
 		cmocka_unit_test(lease_that_no_channel_took_is_returned),
 		cmocka_unit_test(haproxy_gets_the_variables_of_the_protocol),
+		cmocka_unit_test(changed_nodes_are_used_once_they_are_there),
 	};
 
 	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);

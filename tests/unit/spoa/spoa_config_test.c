@@ -317,6 +317,34 @@ static void valid_configuration_is_read_as_written(void **state)
 	spoa_config_release(&config);
 }
 
+/* The routes and pools of another file refer to the same nodes and breakers, as far as these stay. */
+static void another_configuration_takes_over_what_stays(void **state)
+{
+	static const char before_text[] = SPOP "route \"a\" { action = \"pass\" } route \"b\" { action = \"pass\" }",
+			  text[] = SPOP "route \"new\" { action = \"pass\" } route \"b\" { action = \"pass\" } "
+					"route \"newer\" { action = \"pass\" }";
+	struct spoa_config before, config;
+	struct node_roster roster = {.nodes = {NULL}};
+	struct changed_paths *paths;
+	char said[512];
+
+	(void)state;
+	assert_int_equal(load(&before, before_text, said, sizeof(said)), 0);
+	assert_int_equal(spoa_config_adopt(&before, NULL, &roster), 0);
+	assert_int_equal(before.policy.routes[1].breaker, 1);
+	paths = before.changed_paths;
+	assert_int_equal(load(&config, text, said, sizeof(said)), 0);
+	assert_int_equal(spoa_config_adopt(&config, &before, &roster), 0);
+	assert_int_equal(config.policy.routes[0].breaker, 2);
+	assert_int_equal(config.policy.routes[1].breaker, 1);
+	assert_int_equal(config.policy.routes[2].breaker, 3);
+	assert_int_equal(config.breaker_count, 4);
+	assert_ptr_equal(config.changed_paths, paths);
+	assert_null(before.changed_paths);
+	spoa_config_release(&before);
+	spoa_config_release(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -329,6 +357,7 @@ int main(void)
 		cmocka_unit_test(file_that_is_missing_is_named),
 		cmocka_unit_test(sizes_that_a_route_does_not_set_are_those_of_all),
 		cmocka_unit_test(valid_configuration_is_read_as_written),
+		cmocka_unit_test(another_configuration_takes_over_what_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

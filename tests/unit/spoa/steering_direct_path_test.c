@@ -58,8 +58,9 @@ static const char *const clients_interfaces[] = {"in0", NULL};
 
 static struct direct_path *open_direct_path(struct start *start, struct spoa_config *config)
 {
+	static struct node_link *const links[NODE_MAX];
 	static struct spoa_metrics metrics;
-	struct direct_path_owner owner = {.loop = start->loop, .config = config, .metrics = &metrics};
+	struct direct_path_owner owner = {.loop = start->loop, .config = config, .metrics = &metrics, .links = links};
 
 	*config = (struct spoa_config){.workers = 1, .max_connections = 100};
 	config->direct = (struct spoa_config_direct){
@@ -318,8 +319,9 @@ struct look {
 static int look_for_node(void *context)
 {
 	struct look *look = context;
+	struct node *const nodes[] = {&look->node};
 
-	return (int)node_reach_find(&look->routes, look->steering, &look->node, 1, look->found);
+	return (int)node_reach_find(&look->routes, look->steering, nodes, 1, look->found);
 }
 
 /* Looks until as many nodes are unreachable, and once more. Returns how often that took. */
