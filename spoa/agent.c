@@ -8,6 +8,7 @@
 
 #include "admin.h"
 #include "capabilities.h"
+#include "certificate_watch.h"
 #include "direct_path.h"
 #include "dispatch.h"
 #include "log.h"
@@ -27,7 +28,9 @@ struct agent_worker {
 	struct agent *agent;
 	struct ev_loop *loop;
 	unsigned index;
-	ev_async called; /* there is a query, or another configuration */
+	struct certificate_watch certificate; /* the first worker's */
+	uint64_t generation;                  /* of the configuration in use */
+	ev_async called;                      /* there is a query, or another configuration */
 	struct dispatch *dispatch;
 	struct direct_path *direct; /* NULL: every body takes the splice path */
 	struct spop_server *server;
@@ -67,12 +70,13 @@ static void on_hurry(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 /* The configuration in use, held. */
-static struct spoa_config *hold_config(struct agent *agent)
+static struct spoa_config *hold_config(struct agent *agent, uint64_t *generation)
 {
 	struct spoa_config *config;
 
 	(void)pthread_mutex_lock(&agent->lock);
 	config = agent->config;
+	*generation = agent->generation;
 	spoa_config_hold(config);
 	(void)pthread_mutex_unlock(&agent->lock);
 	return config;
@@ -91,15 +95,30 @@ static void answer_query(struct agent_worker *self)
 	(void)pthread_mutex_unlock(&agent->lock);
 }
 
+static void watch_certificate(struct agent_worker *self, const struct spoa_config *config)
+{
+	/* One line for the program. */
+	if (self->index == 0)
+		certificate_watch_set(&self->certificate, config->tls ? channel_tls_not_after(config->tls) : 0);
+}
+
+static void change_config(struct agent_worker *self, struct spoa_config *config)
+{
+	dispatch_change(self->dispatch, config);
+	watch_certificate(self, config);
+}
+
 static void on_called(struct ev_loop *loop, ev_async *async, int events)
 {
 	struct agent_worker *self = async->data;
-	struct spoa_config *config = hold_config(self->agent);
+	uint64_t generation;
+	struct spoa_config *config = hold_config(self->agent, &generation);
 
 	(void)loop;
 	(void)events;
-	if (!self->draining)
-		dispatch_change(self->dispatch, config);
+	if (generation != self->generation && !self->draining)
+		change_config(self, config);
+	self->generation = generation;
 	spoa_config_drop(config);
 	answer_query(self);
 }
@@ -130,6 +149,7 @@ static void worker_close(struct agent_worker *self)
 	if (ev_is_active(&self->called))
 		set_callable(self, false);
 	ev_timer_stop(self->loop, &self->hurry);
+	certificate_watch_stop(&self->certificate, self->loop);
 	spop_server_free(self->server);
 	/* Before the links that it says farewell on. */
 	direct_path_free(self->direct);
@@ -168,12 +188,14 @@ static struct agent_worker *worker_open(struct worker *worker, struct agent *age
 	self->called.data = self;
 	ev_timer_init(&self->hurry, on_hurry, AGENT_GRACE_S, 0.);
 	self->hurry.data = self;
+	certificate_watch_start(&self->certificate, self->loop, &agent->metrics.all[SPOA_CERTIFICATE_END]);
 	self->service = (struct spop_service){worker_notify, worker_settled, self};
 	self->dispatch = dispatch_new(worker->loop, worker->index, config, &agent->metrics, worker_settled, self);
 	if (self->dispatch && config->direct.enabled)
 		open_direct_path(self, config);
 	if (self->dispatch)
 		self->server = spop_server_new(worker->loop, &agent->spop, &self->service);
+	watch_certificate(self, config);
 	if (self->server)
 		return self;
 	worker_close(self);
@@ -183,7 +205,8 @@ static struct agent_worker *worker_open(struct worker *worker, struct agent *age
 static int worker_start(struct worker *worker, void *shared)
 {
 	struct agent *agent = shared;
-	struct spoa_config *config = hold_config(agent);
+	uint64_t generation;
+	struct spoa_config *config = hold_config(agent, &generation);
 	struct agent_worker *self = worker_open(worker, agent, config);
 
 	spoa_config_drop(config);
@@ -192,6 +215,7 @@ static int worker_start(struct worker *worker, void *shared)
 		return -1;
 	}
 	worker->context = self;
+	self->generation = generation;
 	set_callable(self, true);
 	return 0;
 }
@@ -443,6 +467,7 @@ static void use_config(struct agent *agent, struct spoa_config *config)
 	atomic_store(&agent->spop.max_connections, config->max_connections);
 	(void)pthread_mutex_lock(&agent->lock);
 	agent->config = config;
+	agent->generation++;
 	for (size_t i = 0; i < SPOA_WORKERS_MAX; i++)
 		call_worker(agent->workers[i]);
 	(void)pthread_mutex_unlock(&agent->lock);

@@ -30,6 +30,7 @@ struct agent {
 	struct admin *admin;
 	pthread_mutex_t lock;                           /* of <config> and of what follows */
 	struct agent_worker *workers[SPOA_WORKERS_MAX]; /* those that run; NULL: has not started, or has ended */
+	uint64_t generation;                            /* of <config>: how often it was another one */
 	pthread_cond_t answered;                        /* <query> was */
 	struct agent_query *query;                      /* that waits for the first worker; NULL: none */
 };

@@ -61,6 +61,8 @@
 	  "1: connection tracking on this host keeps connections from being handed off")                               \
 	X(TRACKING_EXEMPTED, COUNTER, "disc_spoa_tracking_exempted_total",                                             \
 	  "connections that connection tracking was told not to judge, because they were handed off")                  \
+	X(CERTIFICATE_END, GAUGE, "disc_spoa_certificate_expiry_timestamp_seconds",                                    \
+	  "when the certificate of the control channels, or its CA's, ends; 0: there is none")                         \
 	X(NODES_UNREACHABLE, GAUGE, "disc_spoa_nodes_unreachable",                                                     \
 	  "nodes with an address that clients' packets cannot be sent to")                                             \
 	X(LEFTOVERS, COUNTER, "disc_spoa_leftovers_total", "flows of an earlier process, whose clients were reset")    \

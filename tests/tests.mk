@@ -8,7 +8,7 @@ ALL_LAYERS   := $(call layers,$(USES_spoa) spoa $(USES_backend-agent) backend-ag
 UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
 
 # What several tests of lib/ share; the record layer's are checked by OpenSSL and GnuTLS.
-$(OUT)/tests/unit/lib/channel_test $(OUT)/tests/unit/lib/channel_tls_test: $(OUT)/tests/unit/lib/channel_fixture.o
+$(addprefix $(OUT)/tests/unit/lib/,channel_test channel_tls_test certificate_watch_test): $(OUT)/tests/unit/lib/channel_fixture.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,node_test fetch_exchange_test fetch_proof_test origin_node_test http_source_test node_config_test): \
 	$(OUT)/tests/unit/lib/channel_fixture.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,node_test fetch_proof_test): $(OUT)/tests/unit/backend-agent/node_lab.o

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "certificate_watch.h"
 #include "control.h"
 #include "egress_guard.h"
 #include "log.h"
@@ -37,6 +38,7 @@ struct control_server {
 	struct ev_loop *loop;
 	const struct control_settings *settings;
 	struct control_credentials credentials; /* held */
+	struct certificate_watch certificate;
 	ev_io acceptor;
 	ev_timer tick;
 	struct agent *agents;
@@ -466,6 +468,8 @@ struct control_server *control_server_start(struct ev_loop *loop, int listener, 
 	server->settings = settings;
 	server->credentials = settings->credentials;
 	hold(&server->credentials);
+	certificate_watch_start(&server->certificate, loop, &node_metrics[NODE_CERTIFICATE_END]);
+	certificate_watch_set(&server->certificate, channel_tls_not_after(server->credentials.tls));
 	ev_io_init(&server->acceptor, on_connection, listener, EV_READ);
 	server->acceptor.data = server;
 	ev_io_start(loop, &server->acceptor);
@@ -493,6 +497,7 @@ void control_server_change(struct control_server *server, const struct control_c
 	hold(credentials);
 	drop(&server->credentials);
 	server->credentials = *credentials;
+	certificate_watch_set(&server->certificate, channel_tls_not_after(credentials->tls));
 	DL_FOREACH_SAFE (server->agents, agent, next) {
 		if (agent->name[0] != '\0' && !is_named(agent->name, credentials->agents))
 			channel_close(agent->channel, "control.agents does not name it any more");
@@ -508,6 +513,7 @@ void control_server_stop(struct control_server *server)
 		agent_outbox_detach(&server->settings->direct->outbox);
 	ev_io_stop(server->loop, &server->acceptor);
 	ev_timer_stop(server->loop, &server->tick);
+	certificate_watch_stop(&server->certificate, server->loop);
 	DL_FOREACH_SAFE (server->agents, agent, next)
 		channel_close(agent->channel, "the node ends");
 	drop(&server->credentials);

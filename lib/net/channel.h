@@ -30,6 +30,9 @@ struct channel_tls *channel_tls_new(const char *ca_file, const char *certificate
 				    char *error, size_t error_size);
 void channel_tls_free(struct channel_tls *tls);
 
+/* When the first one of the own certificate and the CA's ends, in seconds since the epoch; 0: not known. */
+int64_t channel_tls_not_after(const struct channel_tls *tls);
+
 struct channel;
 
 struct channel_handlers {

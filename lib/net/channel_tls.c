@@ -23,6 +23,7 @@
 
 struct channel_tls {
 	WOLFSSL_CTX *contexts[2]; /* by enum channel_tls_side */
+	int64_t not_after;        /* 0: not known */
 };
 
 struct channel_tls_session {
@@ -141,6 +142,27 @@ static const char *load_files(WOLFSSL_CTX *context, const char *ca_file, const c
 	return NULL;
 }
 
+/* Takes the end of the first certificate in <file> into account. */
+static void note_end(struct channel_tls *tls, const char *file)
+{
+	WOLFSSL_X509 *certificate = wolfSSL_X509_load_certificate_file(file, WOLFSSL_FILETYPE_PEM);
+	struct tm end;
+	int64_t not_after;
+
+	memset(&end, 0, sizeof(end));
+	if (certificate && wolfSSL_ASN1_TIME_to_tm(wolfSSL_X509_get_notAfter(certificate), &end) == WOLFSSL_SUCCESS) {
+		not_after = (int64_t)timegm(&end);
+		if (!tls->not_after || not_after < tls->not_after)
+			tls->not_after = not_after;
+	}
+	wolfSSL_X509_free(certificate);
+}
+
+int64_t channel_tls_not_after(const struct channel_tls *tls)
+{
+	return tls->not_after;
+}
+
 /* wolfSSL fills a context's list of suites with the first session that is made of it, without a lock. So one is made
  * here, before any thread can. Returns false if that fails. */
 static bool settle_suites(WOLFSSL_CTX *context)
@@ -177,6 +199,8 @@ struct channel_tls *channel_tls_new(const char *ca_file, const char *certificate
 			return NULL;
 		}
 	}
+	note_end(tls, certificate_file);
+	note_end(tls, ca_file);
 	return tls;
 }
 
