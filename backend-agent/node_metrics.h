@@ -41,7 +41,7 @@
 	X(ORIGIN_REQUESTS, COUNTER, "disc_backend_origin_requests_total", "Requests sent to the origin")               \
 	X(ORIGIN_FAULTS, COUNTER, "disc_backend_origin_faults_total", "Requests that the origin did not answer well")  \
 	X(CERTIFICATE_END, GAUGE, "disc_backend_certificate_expiry_timestamp_seconds",                                 \
-	  "When the certificate of the control channels, or its CA's, ends")                                          \
+	  "When the certificate of the control channels, or its CA's, ends")                                           \
 	X(CLONES, GAUGE, "disc_backend_direct_clones", "Clients' connections that are on this node")                   \
 	X(DIRECT_BYTES, COUNTER, "disc_backend_direct_bytes_total", "Bytes of records given to clients' connections")  \
 	X(DIRECT_CLIENT_BYTES, COUNTER, "disc_backend_direct_client_bytes_total",                                      \

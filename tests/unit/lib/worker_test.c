@@ -24,8 +24,8 @@ struct diary {
 	pthread_t threads[WORKERS];
 	struct ev_loop *loops[WORKERS];
 	ev_timer ticks[WORKERS];
-	unsigned failing;                /* index of the worker that cannot start; WORKERS: none */
-	bool leaves_when_asked;          /* drain() without force ends the loop */
+	unsigned failing;       /* index of the worker that cannot start; WORKERS: none */
+	bool leaves_when_asked; /* drain() without force ends the loop */
 	_Atomic unsigned reloads;
 	int first_signal, second_signal; /* sent by the last worker that runs; 0: none */
 };
