@@ -494,7 +494,7 @@ static void agent_reload(void *shared)
 	}
 	(void)config_fixed_compare(&agent->fixed, config->tree, agent->file);
 	use_config(agent, config);
-	log_notice("%s is in use: %zu nodes, %zu routes", agent->file, config->node_count, config->policy.count);
+	log_info("%s was read", agent->file);
 }
 
 static int run_workers(struct agent *agent)

@@ -70,6 +70,9 @@ static bool use_next(struct dispatch *dispatch)
 	dispatch->next = NULL;
 	dispatch->compared = false;
 	dispatch->owner.changed_hold = dispatch->config->changed_hold;
+	if (dispatch->owner.reports)
+		log_notice("the new configuration is in use: %zu nodes, %zu routes", dispatch->config->node_count,
+			   dispatch->config->policy.count);
 	return true;
 }
 

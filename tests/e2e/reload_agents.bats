@@ -23,6 +23,9 @@ labs_own() {
 	nodes_alive
 }
 
+# What both say when the new configuration decides.
+in_use='^<5>(the new configuration|.*/n1.conf) is in use'
+
 # hang_up PROCESS REGEX: has it read its configuration again, and waits for a line of its log that says what became of that.
 hang_up() {
 	local lines
@@ -35,7 +38,7 @@ hang_up() {
 configured() {
 	cp "$2" "$LAB/$1.conf.new"
 	mv "$LAB/$1.conf.new" "$LAB/$1.conf"
-	hang_up "$1" "$LAB/$1.conf is in use"
+	hang_up "$1" "$in_use"
 }
 
 # refused PROCESS REGEX: its file, as it is now, is refused with this text.
@@ -114,7 +117,7 @@ nothing_lost() {
 	fetch /100k
 	path_is "$mode"
 	sed -i '/^route "passed"/,/^}/s/pass.lab.test/'"$(site)/" "$LAB/disc-spoa.conf"
-	hang_up disc-spoa "is in use: 2 nodes, 8 routes"
+	hang_up disc-spoa "the new configuration is in use: 2 nodes, 8 routes"
 	fetch /100k
 	path_is proxy
 	reason_is policy
@@ -129,7 +132,7 @@ nothing_lost() {
 	configured disc-spoa "$agent"
 	wait_until agent_says n2 up
 	sed -i -E '/^node "n1"/,/^}/s/weight = 100/weight = 0/' "$LAB/disc-spoa.conf"
-	hang_up disc-spoa "is in use"
+	hang_up disc-spoa "$in_use"
 	for i in 1 2 3 4 5 6; do
 		fetch "/100k?$i"
 		equal server "$(logged server)" n2
@@ -141,7 +144,7 @@ nothing_lost() {
 	local line
 	labs_own
 	cp "$SUITE/tls/agent.lab.test.crt" "$WORK/own.crt"
-	line=$(grep -n '"direct"' "$LAB/disc-spoa.conf" | cut -d: -f1)
+	line=$(grep -n '^route "direct"' "$LAB/disc-spoa.conf" | cut -d: -f1)
 	sed -i '/^route "direct"/,/^}/s/pool = "files"/pool = "flies"/' "$LAB/disc-spoa.conf"
 	refused disc-spoa "$LAB/disc-spoa.conf:$((line + 4)): pool: there is no pool \"flies\"$"
 	echo '}' >>"$LAB/disc-spoa.conf"
@@ -172,7 +175,7 @@ nothing_lost() {
 	labs_own
 	sed -E "s/^workers = .*/workers = 7/; s/listen = \{.*SPOP_PORT/&/; s/^(spop .*)\}$/\1 max-frame-size = 300 }/" "$agent" >"$LAB/disc-spoa.conf"
 	[ "$mode" != direct ] || sed -i 's/^workers = .*/workers = 1/; s/interface = {"eth0"}/& max-flows = 9/' "$LAB/disc-spoa.conf"
-	hang_up disc-spoa "is in use"
+	hang_up disc-spoa "$in_use"
 	grep -qE "^<4>$LAB/disc-spoa.conf: spop.max-frame-size = 300 needs a restart: until then it is 16380$" "$LAB/disc-spoa.log"
 	if [ "$mode" = direct ]; then
 		grep -qE "^<4>$LAB/disc-spoa.conf: direct.max-flows = 9 needs a restart: until then it is 262144$" "$LAB/disc-spoa.log"
@@ -180,7 +183,7 @@ nothing_lost() {
 		grep -qE "^<4>$LAB/disc-spoa.conf: workers = 7 needs a restart: until then it is 1$" "$LAB/disc-spoa.log"
 	fi
 	sed "s/^workers = .*/workers = 7/; s/ticket-wait = 1.0/ticket-wait = 0.5/" "$node" >"$LAB/n1.conf"
-	hang_up n1 "is in use"
+	hang_up n1 "$in_use"
 	grep -qE "^<4>$LAB/n1.conf: workers = 7 needs a restart: until then it is 1$" "$LAB/n1.log"
 	grep -qE "^<4>$LAB/n1.conf: offload.ticket-wait = 0.5 needs a restart: until then it is 1$" "$LAB/n1.log"
 	fetch /100k
@@ -194,7 +197,7 @@ nothing_lost() {
 	tls_client_in_background get:/100m send final body:100000 "touch:$reads" "wait:$WORK/go" rest
 	wait_until test -e "$reads"
 	sed "s|$SUITE/tls/agent.lab.test|$SUITE/tls/other.lab.test|" "$agent" >"$LAB/disc-spoa.conf"
-	hang_up disc-spoa "is in use"
+	hang_up disc-spoa "$in_use"
 	fetch "/100k"
 	path_is "$mode"
 	: >"$WORK/go"
@@ -214,6 +217,10 @@ nothing_lost() {
 	equal server "$(logged server)" n2
 }
 
+serves_new() {
+	[ "$(on lb curl -sS "http://$N1_ADDRESS:$N1_FETCH/new.txt")" = new ]
+}
+
 @test_each_path "files and limits of a node change; a body under way goes on" {
 	local reads=$WORK/reading
 	labs_own
@@ -222,9 +229,8 @@ nothing_lost() {
 	tls_client_in_background get:/100m send final body:100000 "touch:$reads" "wait:$WORK/go" rest
 	wait_until test -e "$reads"
 	sed "s|^files .*|files { root = \"$WORK/www\" }|; s|^fetch { |&max-header-size = 1024 |" "$node" >"$LAB/n1.conf"
-	hang_up n1 "is in use"
-	new_id
-	equal "the new file" "$(on lb curl -sS "http://$N1_ADDRESS:$N1_FETCH/new.txt")" new
+	hang_up n1 "$in_use"
+	wait_until serves_new
 	equal "the old one" "$(on lb curl -sS -o "$WORK/out" -w '%{http_code}' "http://$N1_ADDRESS:$N1_FETCH/100k")" 404
 	equal "a long head" "$(on lb curl -sS -o "$WORK/out" -w '%{http_code}' -H "X-Long: $(head -c 2000 /dev/zero | tr '\0' x)" "http://$N1_ADDRESS:$N1_FETCH/new.txt")" 431
 	: >"$WORK/go"
