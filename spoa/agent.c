@@ -15,6 +15,7 @@
 #include "version.h"
 #include "worker.h"
 
+#define SWEEP_S 0.5
 #define QUERY_WAIT_S 2 /* for a worker's loop to turn */
 
 /* What the admin's thread asks the first worker: its links and its direct path are that thread's alone. */
@@ -458,6 +459,16 @@ static void refuse(const struct agent *agent, const char *why, unsigned more)
 		log_error("the configuration that is in use goes on: %s", why);
 }
 
+/* Operators see no node any more that has left for good. */
+static void on_sweep(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct agent *agent = timer->data;
+
+	(void)events;
+	if (node_roster_sweep(&agent->roster) <= agent->config->node_count)
+		ev_timer_stop(loop, timer);
+}
+
 /* Has all workers use <config>. */
 static void use_config(struct agent *agent, struct spoa_config *config)
 {
@@ -472,6 +483,7 @@ static void use_config(struct agent *agent, struct spoa_config *config)
 		call_worker(agent->workers[i]);
 	(void)pthread_mutex_unlock(&agent->lock);
 	spoa_config_drop(before);
+	ev_timer_again(ev_default_loop(0), &agent->sweep);
 }
 
 static void agent_reload(void *shared)
@@ -513,6 +525,8 @@ static int run_workers(struct agent *agent)
 /* Returns 0, or -1 after a log line. */
 static int prepare(struct agent *agent)
 {
+	ev_timer_init(&agent->sweep, on_sweep, 0., SWEEP_S);
+	agent->sweep.data = agent;
 	agent->roster.events = (struct node_roster_events){node_joins, node_left, agent};
 	if (spoa_metrics_init(&agent->metrics, NULL, 0) < 0 ||
 	    config_fixed_note(&agent->fixed, agent->config->tree, fixed_fields,

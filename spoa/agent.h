@@ -4,6 +4,7 @@
 #ifndef DISC_AGENT_H
 #define DISC_AGENT_H
 
+#include <ev.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -23,6 +24,7 @@ struct agent {
 	const char *file;           /* of the configuration */
 	struct spoa_config *config; /* in use; the main thread changes it, under <lock> */
 	struct node_roster roster;
+	ev_timer sweep; /* on the main thread's loop, while nodes that left have users */
 	struct config_fixed fixed;
 	struct spoa_metrics metrics;
 	struct spop_shared spop;

@@ -111,6 +111,13 @@ nothing_lost() {
 	at_least "bodies that were fetched meanwhile" "$(wc -l <"$WORK/requests")" 10
 }
 
+# not_measured NODE: disc-spoa's metrics do not name it.
+not_measured() {
+	local all
+	all=$(on lb timeout 10 curl -sS "http://$LAB_ADDRESS:$SPOA_ADMIN/metrics")
+	[[ $all == *"disc_spoa_node_up{node=\"n1\"} 1"* && $all != *"node=\"$1\""* ]]
+}
+
 @test_each_path "routes, nodes and weights of the new file decide" {
 	local said
 	labs_own
@@ -128,9 +135,11 @@ nothing_lost() {
 		path_is "$mode"
 		equal server "$(logged server)" n1
 	done
+	[ "$mode" != direct ] || wait_until not_measured n2
 	wait_for_line "$LAB/n2.log" "channel of agent agent.lab.test at .* closed: "
 	configured disc-spoa "$agent"
 	wait_until agent_says n2 up
+	[ "$mode" != direct ] || equal "workers with n2's channel" "$(metric 'disc_spoa_node_up{node="n2"}')" 1
 	sed -i -E '/^node "n1"/,/^}/s/weight = 100/weight = 0/' "$LAB/disc-spoa.conf"
 	hang_up disc-spoa "$in_use"
 	for i in 1 2 3 4 5 6; do
