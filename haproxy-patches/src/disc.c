@@ -16,6 +16,7 @@
 #include <haproxy/connection.h>
 #include <haproxy/disc_lease.h>
 #include <haproxy/disc_handoff.h>
+#include <haproxy/disc_stats.h>
 #include <haproxy/errors.h>
 #include <haproxy/http_disc.h>
 #include <haproxy/http_rules.h>
@@ -349,6 +350,7 @@ static void disc_cli_append_counters(void)
 	chunk_appendf(&trash, "poisoned: %u\n", HA_ATOMIC_LOAD(&disc_poisoned));
 	chunk_appendf(&trash, "records: %lld\n", HA_ATOMIC_LOAD(&c->records));
 	chunk_appendf(&trash, "bytes: %lld\n", HA_ATOMIC_LOAD(&c->bytes));
+	disc_stats_show(&trash);
 	disc_handoff_show(&trash);
 }
 

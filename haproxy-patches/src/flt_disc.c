@@ -20,6 +20,7 @@
 
 #include <haproxy/api.h>
 #include <haproxy/channel.h>
+#include <haproxy/disc_stats.h>
 #include <haproxy/errors.h>
 #include <haproxy/filters.h>
 #include <haproxy/flt_disc.h>
@@ -109,6 +110,7 @@ static void flt_disc_detach(struct stream *s, struct filter *filter)
 {
 	struct disc_stream *ds = filter->ctx;
 
+	disc_stats_count(s);
 	if (ds->txn)
 		http_disc_release(s);
 	if (ds->follow)
