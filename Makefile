@@ -157,7 +157,7 @@ define install-unit
 	$(Q)sed -e 's|@SBINDIR@|$(PREFIX)/sbin|g' -e 's|@CONFDIR@|$(SYSCONFDIR)/disc|g' $(1) >$(DESTDIR)$(PREFIX)/lib/systemd/system/$(notdir $(1))
 
 endef
-SAMPLES := haproxy.cfg config/spoe.conf config/disc.lua config/middle-tier.cfg config/disc-spoa.conf config/disc-backend.conf
+SAMPLES := haproxy.cfg config/spoe.conf config/disc.lua config/disc-status.lua config/middle-tier.cfg config/disc-spoa.conf config/disc-backend.conf
 
 .PHONY: install
 install: all ## install below PREFIX (/usr/local); samples to /etc/disc; DESTDIR= for packagers

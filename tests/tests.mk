@@ -140,6 +140,7 @@ test: ## install what is missing, build and run all tests; last line: N passed, 
 test-long: ## the same with all cases whole and every end-to-end file in both flavours; lists the cases that are short in make test
 	$(Q)printf 'Whole in make test-long, short in make test:\n'
 	$(Q)grep -rhE '^[[:space:]]*# long: ' tests | sed -E 's/^[[:space:]]*# long: /  /'
+	$(Q)[ "$$(id -u)" -ne 0 ] || tools/install-packages long
 	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build lint unit e2e regress docker
 
 # tests/fuzz/<name>_fuzz.c, with its corpus in tests/fuzz/corpus/<name>.
