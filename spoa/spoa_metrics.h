@@ -34,14 +34,10 @@
 	X(HANDOFFS_TOTAL, COUNTER, "disc_spoa_handoffs_total", "client connections that HAProxy parked")               \
 	X(CLONES, COUNTER, "disc_spoa_clones_total", "connections that were handed off to a node")                     \
 	X(CLONES_FAILED, COUNTER, "disc_spoa_clones_failed_total", "handoffs that the node refused or did not answer") \
-	X(CLONE_US, COUNTER, "disc_spoa_clone_microseconds_total",                                                     \
-	  "time until a node had the connection, from PARKED on, of all handoffs together")                            \
-	X(FREEZE_US, COUNTER, "disc_spoa_freeze_microseconds_total",                                                   \
-	  "of it, for holding the flow, freezing the socket and making it mute")                                       \
-	X(FAST_FORWARD_US, COUNTER, "disc_spoa_fast_forward_microseconds_total",                                       \
-	  "time to make the socket live again and to let its packets through, of all returns together")                \
 	X(HANDOFF_TIME, HISTOGRAM, "disc_spoa_handoff_seconds",                                                        \
 	  "time from when HAProxy parked a connection until a node had it")                                            \
+	X(FREEZE_TIME, HISTOGRAM, "disc_spoa_freeze_seconds",                                                          \
+	  "of it, for holding the flow, freezing the socket and making it mute")                                       \
 	X(HANDBACK_TIME, HISTOGRAM, "disc_spoa_handback_seconds",                                                      \
 	  "time from when a connection's state was back until its packets went to HAProxy's socket again")             \
 	X(HANDOFFS_REFUSED, COUNTER, "disc_spoa_handoffs_refused_total",                                               \

@@ -345,7 +345,6 @@ static enum handoff_outcome answer(struct handoff *handoff, enum handoff_action 
 	case ACTION_UNDO:
 		return mover_undo(handoff, turn->why);
 	case ACTION_REDIRECT:
-		mover_count_time(handoff, SPOA_CLONE_US, handoff->parked_clock);
 		spoa_metrics_observe_since(handoff->table->metrics, SPOA_HANDOFF_TIME, handoff->parked_clock);
 		return mover_redirect(handoff);
 	case ACTION_KEEP:

@@ -23,11 +23,6 @@ double mover_clock(void)
 	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-void mover_count_time(struct handoff *handoff, enum spoa_metric metric, double since)
-{
-	spoa_metrics_add(handoff->table->metrics, metric, (int64_t)((mover_clock() - since) * 1e6));
-}
-
 static enum handoff_outcome failed(char why[static MOVER_WHY_MAX], const struct tcp_fault *fault)
 {
 	(void)snprintf(why, MOVER_WHY_MAX, "%s: %s", fault->call, strerror(fault->error));
@@ -178,7 +173,7 @@ enum handoff_outcome mover_hand(struct handoff *handoff, char why[static MOVER_W
 		return OUTCOME_NO_MEMORY;
 	if (tcp_dry(handoff->fd, &handoff->frozen, &fault) < 0)
 		return failed(why, &fault);
-	mover_count_time(handoff, SPOA_FREEZE_US, handoff->held_clock);
+	spoa_metrics_observe_since(table->metrics, SPOA_FREEZE_TIME, handoff->held_clock);
 	if (send_handoff(handoff) < 0)
 		return OUTCOME_NOT_SENT;
 	spoa_metrics_add(table->metrics, SPOA_CLONES, 1);
@@ -213,7 +208,6 @@ static enum handoff_outcome put_back(struct handoff *handoff, const struct tcp_s
 	if ((queues->send_len != state->unsent && tcp_probe(handoff->fd, &fault) < 0) ||
 	    tcp_write_unsent(handoff->fd, state, queues, &fault) < 0)
 		return failed(why, &fault);
-	mover_count_time(handoff, SPOA_FAST_FORWARD_US, begin);
 	spoa_metrics_observe_since(handoff->table->metrics, SPOA_HANDBACK_TIME, begin);
 	return OUTCOME_OK;
 }

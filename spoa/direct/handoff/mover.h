@@ -12,9 +12,6 @@
 /* Seconds on a clock that never jumps. */
 double mover_clock(void);
 
-/* Adds the time since <since>, of mover_clock(), to a counter of microseconds. */
-void mover_count_time(struct handoff *handoff, enum spoa_metric metric, double since);
-
 /* Nodes of the pool that could make a continuation now, of which only those heard of lately if <fresh>. */
 node_set mover_ready_nodes(const struct handoff *handoff, bool fresh);
 
