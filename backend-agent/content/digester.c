@@ -31,8 +31,10 @@
 #define DEPTH_MAX 64
 #define PATH_SIZE 4096u
 #define WALK_AGAIN_S 3600
-/* How old a change must be so that a further one has another time: some ticks, or what the coarsest filesystems need. */
+/* How old a change must be so that a further one has another time, and one outside the attribute's window
+ * (DIGEST_ATTRIBUTE_WINDOW_NS): some ticks, or what the coarsest filesystems need. */
 #define SETTLED_NS 25000000
+_Static_assert(SETTLED_NS > DIGEST_ATTRIBUTE_WINDOW_NS, "a change behind the digest would pass for its attribute's");
 #define SETTLED_COARSE_NS 3000000000
 /* The kernel's lowest priority for I/O; glibc has no name for it. */
 #define IOPRIO_IDLE (3 << 13)
@@ -170,18 +172,20 @@ enum digesting {
 	DIGESTING_STOPPED,
 };
 
-/* Waits until a further change of <object> must show. */
+/* Waits until a further change of <object> must show. The kernel stamps files with the coarse clock, which is several milliseconds
+ * behind the fine one on a virtual machine that was kept waiting: so that one says how old the last change is. */
 static enum digesting await_settled(struct digester *digester, const struct file_object *object)
 {
 	int64_t ctime = (int64_t)object->ctime.tv_sec * 1000000000 + object->ctime.tv_nsec;
 	int64_t margin = object->ctime.tv_nsec ? SETTLED_NS : SETTLED_COARSE_NS;
-	int64_t age = clock_ns(CLOCK_REALTIME) - ctime;
+	int64_t age;
 
 	/* Of the future: the clock was set back, or is another host's. */
-	if (age < 0)
+	if (clock_ns(CLOCK_REALTIME) < ctime)
 		return DIGESTING_CHANGED;
-	if (age < margin && !rest(digester, margin - age))
-		return DIGESTING_STOPPED;
+	while ((age = clock_ns(CLOCK_REALTIME_COARSE) - ctime) < margin)
+		if (!rest(digester, margin - age))
+			return DIGESTING_STOPPED;
 	return DIGESTING_DONE;
 }
 
