@@ -111,6 +111,11 @@ shows() { # EXPRESSION VALUE
 	admin /disc/status | grep -qF "disc-spoa: cannot connect to $LAB_ADDRESS:$SPOA_ADMIN"
 	spoa_start
 	nodes_alive
+	wait_until haproxy_finds_agent # or the next test's bodies are not asked about
+}
+
+haproxy_finds_agent() {
+	haproxy_cli 'show stat' | grep -qE '^disc-spoa,local,.*,UP,'
 }
 
 @test "HEAD, and JSON by Accept" {
