@@ -386,16 +386,6 @@ static const char *const fixed_fields[] = {
 	"direct.connection-tracking",
 };
 
-static void refuse(const struct node *node, const struct config_faults *faults)
-{
-	if (faults->count > 1)
-		log_error("the configuration that is in use goes on: %s (%u more: disc-backend -t -c %s)",
-			  faults->first, faults->count - 1, node->file);
-	else
-		log_error("the configuration that is in use goes on: %s",
-			  faults->count ? faults->first : "out of memory");
-}
-
 /* Whether what <config> serves can take the place of what is served. */
 static bool can_serve(const struct node *node, const struct node_config *config)
 {
@@ -452,7 +442,7 @@ static void reload(void *shared)
 	config = node_config_new(node->file);
 	config_collect_faults(NULL);
 	if (!config) {
-		refuse(node, &faults);
+		config_log_refusal(&faults, "disc-backend", node->file);
 		return;
 	}
 	(void)config_fixed_compare(&node->fixed, config->tree, node->file);

@@ -4,11 +4,10 @@
  * list, as fast as it gets them or at a pace, over TLS or in clear.
  *
  * It connects, shakes hands and fetches once on each connection, then prints "ready" and waits for a line on stdin,
- * so that what is measured from there on is transfers alone. After the last body it prints one line of figures, with
- * the median and the 99th percentile of the time from a request to the last byte of its response, the median of that to the
- * first byte of the body, and
- * keeps the connections open until stdin ends, so that closing is not measured either. With --times each of these times
- * is written to a file, in microseconds, the shortest first. The lines of the file that --mix names are PATH BYTES
+ * so that what is measured from there on is transfers alone. After the last body it prints one line of figures: median and
+ * 99th percentile of the time from a request to the last byte of its response, and the median until the first byte of the
+ * body. Then it keeps the connections open until stdin ends, so that closing is not measured either. With --times each time
+ * to the last byte is written to a file, in microseconds, the shortest first. The lines of the file that --mix names are PATH BYTES
  * [SHA256]: the connections take them in turns, each as many as --requests says. Every response must have
  * status 200 and exactly the expected bytes, and with --sha256 the expected content; anything else ends the program
  * with a sentence and status 1.
@@ -74,9 +73,9 @@ struct load {
 	unsigned wanted;  /* responses that each connection is to have received when the present phase ends */
 	unsigned waiting; /* connections that have not */
 	uint64_t *times;  /* nanoseconds of each measured request, until its last byte; NULL until they begin */
-	size_t timed;     /* so many of them */
-	uint64_t *firsts; /* the same until the first byte of the body; complete when the phase ends */
-	size_t begun;     /* so many of those */
+	size_t timed;     /* entries of <times> */
+	uint64_t *firsts; /* the same until the first byte of the body */
+	size_t begun;     /* entries of <firsts> */
 	struct client_connection *all;
 	unsigned char buffer[READ_SIZE];
 };

@@ -450,15 +450,6 @@ static const char *const fixed_fields[] = {
 	"direct.max-flows", "direct.grace",  "direct.connection-tracking",
 };
 
-static void refuse(const struct agent *agent, const char *why, unsigned more)
-{
-	if (more)
-		log_error("the configuration that is in use goes on: %s (%u more: disc-spoa -t -c %s)", why, more,
-			  agent->file);
-	else
-		log_error("the configuration that is in use goes on: %s", why);
-}
-
 /* Operators see no node any more that has left for good. */
 static void on_sweep(struct ev_loop *loop, ev_timer *timer, int events)
 {
@@ -496,11 +487,12 @@ static void agent_reload(void *shared)
 	config = spoa_config_new(agent->file);
 	config_collect_faults(NULL);
 	if (!config) {
-		refuse(agent, faults.count ? faults.first : "out of memory", faults.count > 1 ? faults.count - 1 : 0);
+		config_log_refusal(&faults, "disc-spoa", agent->file);
 		return;
 	}
 	if (spoa_config_adopt(config, agent->config, &agent->roster) < 0) {
-		refuse(agent, "too many nodes, together with those that left and still have bodies under way", 0);
+		log_error("the configuration that is in use goes on: too many nodes, together with those that left and "
+			  "still have bodies under way");
 		spoa_config_drop(config);
 		return;
 	}

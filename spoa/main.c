@@ -24,17 +24,17 @@
 
 static void print_usage(FILE *out)
 {
-	(void)fprintf(
-		out,
-		"usage: disc-spoa [-t] [-c FILE]\n"
-		"       disc-spoa [-c FILE] -e REQUEST [NAME=VALUE]...\n"
-		"       disc-spoa -V | -h\n"
-		"  -c FILE  configuration (default " DEFAULT_FILE ")\n"
-		"  -t       check the configuration, certificates and keys, and end\n"
-		"  -e REQUEST  say what becomes of \"GET https://HOST/PATH\", and why, and end; NAME=VALUE may be\n"
-		"           client=ADDRESS, tls=1.2, proto=h2, or an argument of HAProxy's message\n"
-		"  -V       print the versions of the program and its libraries\n"
-		"  -h       print this help\n");
+	(void)fprintf(out,
+		      "usage: disc-spoa [-t] [-c FILE]\n"
+		      "       disc-spoa [-c FILE] -e REQUEST [NAME=VALUE]...\n"
+		      "       disc-spoa -V | -h\n"
+		      "  -c FILE  configuration (default " DEFAULT_FILE ")\n"
+		      "  -t       check the configuration, certificates and keys, and end\n"
+		      "  -e REQUEST\n"
+		      "           say what becomes of \"GET https://HOST/PATH\", and why, and end; NAME=VALUE may be\n"
+		      "           client=ADDRESS, tls=1.2, proto=h2, or an argument of HAProxy's message\n"
+		      "  -V       print the versions of the program and its libraries\n"
+		      "  -h       print this help\n");
 }
 
 static void print_version(void)

@@ -36,6 +36,17 @@ void config_collect_faults(struct config_faults *faults)
 		*faults = (struct config_faults){.count = 0};
 }
 
+void config_log_refusal(const struct config_faults *faults, const char *program, const char *file)
+{
+	const char *first = faults->count ? faults->first : "out of memory";
+
+	if (faults->count > 1)
+		log_error("the configuration that is in use goes on: %s (%u more: %s -t -c %s)", first,
+			  faults->count - 1, program, file);
+	else
+		log_error("the configuration that is in use goes on: %s", first);
+}
+
 /* One fault: <place>, then <format> as vprintf's, both on one line. */
 static void report(const char *place, const char *format, va_list arguments)
 {

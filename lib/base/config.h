@@ -17,6 +17,10 @@ struct config_faults {
 	unsigned count;
 };
 
+/* Logs that the configuration in use goes on because of <faults> of <file> (none: memory was exhausted); <program> names what
+ * "-t -c FILE" shows the others. */
+void config_log_refusal(const struct config_faults *faults, const char *program, const char *file);
+
 /* From now on faults go to <faults>, which is emptied; with NULL, as at first, to stderr. */
 void config_collect_faults(struct config_faults *faults);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "text_stream.h"
 
 #define NAME_MAX_LEN 64
 
@@ -53,19 +54,12 @@ static void put_field(FILE *out, cfg_t *root, const char *field)
 /* Returns a text to be freed, or NULL when memory is exhausted. */
 static char *text_of(cfg_t *root, const char *field)
 {
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-	bool failed;
+	struct text_stream stream;
 
-	if (!out)
+	if (text_stream_open(&stream) < 0)
 		return NULL;
-	put_field(out, root, field);
-	failed = ferror(out) != 0;
-	if (fclose(out) == 0 && !failed)
-		return text;
-	free(text);
-	return NULL;
+	put_field(stream.out, root, field);
+	return text_stream_close(&stream);
 }
 
 int config_fixed_note(struct config_fixed *fixed, cfg_t *root, const char *const *fields, size_t count)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "text_stream.h"
+
 /* Upper bounds of a histogram's buckets, in seconds; as text, so that they are written as they are named. */
 static const struct {
 	double seconds;
@@ -107,32 +109,23 @@ static void put_histogram(FILE *out, struct metric *metric)
 char *metrics_render(struct metric *metrics, size_t count)
 {
 	const struct metric *previous = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-	int failed;
+	struct text_stream stream;
 
-	if (!out)
+	if (text_stream_open(&stream) < 0)
 		return NULL;
-	/* Faults of the stream stick to it and are asked for once, at the end. */
 	for (size_t i = 0; i < count; i++) {
 		struct metric *metric = &metrics[i];
 
 		if (!metric->name)
 			continue;
 		if (!previous || !same_family(previous, metric))
-			put_family(out, metric);
+			put_family(stream.out, metric);
 		previous = metric;
 		if (metric->kind == METRIC_HISTOGRAM)
-			put_histogram(out, metric);
+			put_histogram(stream.out, metric);
 		else
-			(void)fprintf(out, "%s %" PRId64 "\n", metric->name,
+			(void)fprintf(stream.out, "%s %" PRId64 "\n", metric->name,
 				      atomic_load_explicit(&metric->value, memory_order_relaxed));
 	}
-	failed = ferror(out);
-	if (fclose(out) != 0 || failed) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	return text_stream_close(&stream);
 }

@@ -57,8 +57,8 @@ enum node_link_readiness {
 	NODE_LINK_READY,
 };
 
-/* Makes a link to <node>, which is held, and begins to connect from the loop. <owner> must outlive it. Returns it, or NULL when memory
- * is exhausted. */
+/* Makes a link to <node>, which is held, and begins to connect from the loop. <owner> must outlive it. Returns it, or
+ * NULL when memory is exhausted. */
 struct node_link *node_link_new(const struct node_link_owner *owner, struct node *node);
 
 /* Closes and frees <link>, which may be NULL. Offers that have not ended are forgotten. */

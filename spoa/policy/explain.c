@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "text_stream.h"
+
 /* --- the question --- */
 
 /* What HAProxy's message has once each: given as settings, or derived. */
@@ -498,17 +500,10 @@ static void put_answer(FILE *out, const struct policy *policy, const struct node
 char *explain(const struct policy *policy, const struct node_pool *pools, const struct explain_question *question,
 	      const struct explain_state *state)
 {
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
-	int failed;
+	struct text_stream stream;
 
-	if (!out)
+	if (text_stream_open(&stream) < 0)
 		return NULL;
-	put_answer(out, policy, pools, question, state);
-	failed = ferror(out);
-	if (fclose(out) == 0 && !failed)
-		return text;
-	free(text);
-	return NULL;
+	put_answer(stream.out, policy, pools, question, state);
+	return text_stream_close(&stream);
 }

@@ -39,7 +39,8 @@ struct explain_state {
 
 /* Reads a question: <request> is "METHOD URL" (or a URL alone, which is a GET), <settings> are <count> texts "NAME=VALUE":
  * "client" and "peer" are addresses, "tls" and "proto" what the client speaks (1.2, 1.3; http/1.1, h2, h3), "direct" is
- * "true" or "false", every other one an argument of HAProxy's message; "host" and "sni" are the URL's unless given. Returns 0, or -1 with a sentence in <error>. */
+ * "true" or "false", every other one an argument of HAProxy's message; "host" and "sni" are the URL's unless
+ * given. Returns 0, or -1 with a sentence in <error>. */
 int explain_read(struct explain_question *question, const char *request, const char *const *settings, size_t count,
 		 char error[static EXPLAIN_ERROR_MAX]);
 

@@ -17,21 +17,6 @@
 
 #define DAY 86400
 
-static char folder[64];
-
-static int make_certificates(void **state)
-{
-	(void)state;
-	return certificates_make(folder);
-}
-
-static int remove_certificates(void **state)
-{
-	(void)state;
-	certificates_remove(folder);
-	return 0;
-}
-
 static void the_end_is_said_in_time(void **state)
 {
 	static const struct {
@@ -62,13 +47,13 @@ static int lasts(const char *name, int64_t seconds)
 	char command[256];
 
 	(void)snprintf(command, sizeof(command), "openssl x509 -checkend %lld -noout -in %s/%s.pem >/dev/null",
-		       (long long)seconds, folder, name);
+		       (long long)seconds, certificate_folder, name);
 	return system(command) == 0;
 }
 
 static void the_end_is_that_of_the_file(void **state)
 {
-	struct channel_tls *tls = credentials(folder, "ca", "agent");
+	struct channel_tls *tls = credentials(certificate_folder, "ca", "agent");
 	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
 	struct certificate_watch watch = {.not_after = 0};
 	struct metric metric = {.name = "m", .kind = METRIC_GAUGE};
@@ -94,5 +79,5 @@ int main(void)
 		cmocka_unit_test(the_end_is_that_of_the_file),
 	};
 
-	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
+	return cmocka_run_group_tests(tests, certificates_set_up, certificates_tear_down);
 }

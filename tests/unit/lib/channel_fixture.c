@@ -58,6 +58,21 @@ void certificates_remove(const char *folder)
 	(void)run_shell("rm -rf \"$1\"", folder);
 }
 
+char certificate_folder[64];
+
+int certificates_set_up(void **state)
+{
+	(void)state;
+	return certificates_make(certificate_folder);
+}
+
+int certificates_tear_down(void **state)
+{
+	(void)state;
+	certificates_remove(certificate_folder);
+	return 0;
+}
+
 struct channel_tls *credentials(const char *folder, const char *ca, const char *name)
 {
 	char ca_file[128], certificate[128], key[128], error[256] = "";

@@ -23,6 +23,11 @@
 int certificates_make(char folder[static 64]);
 void certificates_remove(const char *folder);
 
+/* The same around a group of tests (cmocka), in this folder. */
+extern char certificate_folder[64];
+int certificates_set_up(void **state);
+int certificates_tear_down(void **state);
+
 /* Credentials of <name> in <folder> that trust <ca>. Fails the test if they do not load. */
 struct channel_tls *credentials(const char *folder, const char *ca, const char *name);
 

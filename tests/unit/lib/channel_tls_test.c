@@ -18,22 +18,8 @@
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 
-static char folder[64];
 static const char *const expected_agents[] = {"agent.test", NULL};
 static const char *const expected_nodes[] = {"node.test", NULL};
-
-static int make_certificates(void **state)
-{
-	(void)state;
-	return certificates_make(folder);
-}
-
-static int remove_certificates(void **state)
-{
-	(void)state;
-	certificates_remove(folder);
-	return 0;
-}
 
 /* A client with certificate <client> meets a server with certificate <server>; both trust "ca". */
 struct meeting {
@@ -50,8 +36,8 @@ static bool both_closed(void *data)
 static void meet(struct meeting *meeting, const char *client, const char *const *clients, const char *server,
 		 const char *const *servers)
 {
-	struct channel_tls *client_tls = credentials(folder, "ca", client),
-			   *server_tls = credentials(folder, "ca", server);
+	struct channel_tls *client_tls = credentials(certificate_folder, "ca", client),
+			   *server_tls = credentials(certificate_folder, "ca", server);
 	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
 	struct acceptor acceptor;
 
@@ -174,7 +160,7 @@ static bool server_closed_on_client(void *data)
 /* Connects with wolfSSL as <method> says, without a certificate, to a server that must refuse. */
 static void meet_plain_client(struct plain_meeting *meeting, WOLFSSL_METHOD *method)
 {
-	struct channel_tls *tls = credentials(folder, "ca", "node");
+	struct channel_tls *tls = credentials(certificate_folder, "ca", "node");
 	struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
 	WOLFSSL_CTX *context = wolfSSL_CTX_new(method);
 	struct acceptor acceptor;
@@ -223,9 +209,9 @@ static void expect_fault(const char *ca, const char *certificate, const char *ke
 {
 	char paths[3][128], error[256] = "";
 
-	(void)snprintf(paths[0], sizeof(paths[0]), "%s/%s", folder, ca);
-	(void)snprintf(paths[1], sizeof(paths[1]), "%s/%s", folder, certificate);
-	(void)snprintf(paths[2], sizeof(paths[2]), "%s/%s", folder, key);
+	(void)snprintf(paths[0], sizeof(paths[0]), "%s/%s", certificate_folder, ca);
+	(void)snprintf(paths[1], sizeof(paths[1]), "%s/%s", certificate_folder, certificate);
+	(void)snprintf(paths[2], sizeof(paths[2]), "%s/%s", certificate_folder, key);
 	assert_null(channel_tls_new(paths[0], paths[1], paths[2], error, sizeof(error)));
 	if (!strstr(error, file) || !strstr(error, what))
 		fail_msg("\"%s\" does not name %s with \"%s\"", error, file, what);
@@ -255,5 +241,5 @@ int main(void)
 		cmocka_unit_test(credentials_that_do_not_load_name_their_file),
 	};
 
-	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
+	return cmocka_run_group_tests(tests, certificates_set_up, certificates_tear_down);
 }

@@ -17,8 +17,6 @@
 #define OFFER "an offer is opaque here"
 
 static const char *const agent_names[] = {"agent.test", NULL};
-static char folder[64];
-
 struct fixture {
 	struct ev_loop *loop;
 	struct channel_tls *agent_tls, *node_tls;
@@ -42,19 +40,6 @@ struct fixture {
 	bool late;                          /* it answers the same ping again and again, */
 	uint64_t nonce;                     /*   this one */
 };
-
-static int make_certificates(void **state)
-{
-	(void)state;
-	return certificates_make(folder);
-}
-
-static int remove_certificates(void **state)
-{
-	(void)state;
-	certificates_remove(folder);
-	return 0;
-}
 
 static void say(struct fixture *fixture, const struct control_message *message)
 {
@@ -141,8 +126,8 @@ static void open_fixture(struct fixture *fixture, bool silent)
 	static const char *const names[] = {"n1"};
 
 	*fixture = (struct fixture){.loop = ev_loop_new(EVFLAG_AUTO), .silent = silent};
-	fixture->agent_tls = credentials(folder, "ca", "agent");
-	fixture->node_tls = credentials(folder, "ca", "node");
+	fixture->agent_tls = credentials(certificate_folder, "ca", "agent");
+	fixture->node_tls = credentials(certificate_folder, "ca", "node");
 	assert_int_equal(spoa_metrics_init(&fixture->metrics, names, 1), 0);
 	acceptor_open(&fixture->acceptor, fixture->loop, "127.0.0.1:0", fixture->node_tls, agent_names, &fixture->end);
 	listen_again(fixture);
@@ -404,5 +389,5 @@ int main(void)
 		cmocka_unit_test(each_failure_to_connect_makes_the_next_try_later),
 	};
 
-	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);
+	return cmocka_run_group_tests(tests, certificates_set_up, certificates_tear_down);
 }
