@@ -28,9 +28,17 @@ $(OUT)/bench/lossy_wire: tests/lab/lossy_wire.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $<
 
+$(OUT)/generated/kernel_meter.skel.h: $(OUT)/bench/kernel_meter.bpf.o
+	@mkdir -p $(@D)
+	$(Q){ printf '#pragma GCC system_header\n' && $(BPFTOOL) gen skeleton $< name kernel_meter_bpf; } >$@.new && mv $@.new $@
+$(OUT)/bench/kernel_meter.o: CPPFLAGS += -I$(OUT)/generated
+$(OUT)/bench/kernel_meter.o: $(OUT)/generated/kernel_meter.skel.h
+$(OUT)/bench/kernel_meter: $(OUT)/bench/kernel_meter.o
+	$(call link)
+
 .PHONY: bench-direct
-bench-direct: test-packages all $(OUT)/bench/load_client $(OUT)/bench/lossy_wire ## the direct path beside splice and relay: LB CPU and bytes per response, times under loss; REPEAT= SIZES= SERIES="costs lossy"
-	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' SERIES='$(SERIES)' bench/direct
+bench-direct: test-packages all $(OUT)/bench/load_client $(OUT)/bench/lossy_wire $(OUT)/bench/kernel_meter ## the direct path beside splice and relay: LB CPU, its kernel's too, and bytes per response, times under loss; beside another built tree; REPEAT= SIZES= SERIES="costs lossy musts" OTHER=folder SHORT=1
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' SERIES='$(SERIES)' OTHER='$(OTHER)' SHORT='$(SHORT)' bench/direct
 
 $(OUT)/bench/digests.o: CPPFLAGS += $(ALL_LAYERS)
 $(OUT)/bench/digests: $(OUT)/bench/digests.o $(OUT)/libnode.a $(OUT)/libdisc.a $(LIBWOLFSSL)

@@ -8,7 +8,8 @@ import plot
 
 PATHS = ("direct", "splice", "relay")
 COSTS = ("haproxy_us", "spoa_us", "lb_us", "machine_us", "sent", "received", "forwarded", "forwarded_packets",
-         "site", "p50_us", "p99_us", "rate", "clone_us", "freeze_us", "fast_forward_us")
+         "site", "p50_us", "p99_us", "rate", "clone_us", "freeze_us", "fast_forward_us", "kernel_us", "kernel_packets", "all_us",
+         "steering_us", "steering_runs", "haproxy_calls", "spoa_calls", "node_calls", "haproxy_wakes", "spoa_wakes", "node_wakes")
 CYCLE_BUDGET_US = 165  # that a handoff adds at most
 STEP_BUDGET_US = 50  # that each of its two steps on the LB takes at most
 FLAT_FROM = 64 << 10
@@ -48,6 +49,7 @@ def show(seen):
     for tls, sizes in seen.bodies.items():
         print(f"\n  TLS {tls}")
         show_bodies(sizes)
+        show_kernel(sizes)
         if not seen.noisy():
             show_machine(sizes)
     bodies = seen.bodies["1.2"]
@@ -82,6 +84,24 @@ def show_bodies(sizes):
               + " ".join(f"{median(runs, name):10.0f}" for name in ("sent", "received", "forwarded", "site")))
 
 
+def show_kernel(sizes):
+    """<sizes>: size, or another name of a load -> path -> runs."""
+    print("\n  LB, each response, its kernel included: CPU in us (kernel: taking in packets outside of its processes; steering: "
+          "run time of\n  the steering program, in both), system calls and wake-ups of HAProxy, disc-spoa and the nodes\n"
+          f"  {'size':7} {'path':6} {'processes':>9} {'kernel':>8} {'both':>9} {'min':>9} {'max':>9} {'x direct':>8} {'steering':>9}"
+          f" {'runs':>6}  {'calls':>18}  {'wake-ups':>18}")
+    for size, path in ((size, path) for size in sizes for path in PATHS if path in sizes[size]):
+        runs = sizes[size][path]
+        print(f"  {size:7} {path:6} {median(runs, 'lb_us'):9.1f} {median(runs, 'kernel_us'):8.1f} "
+              + " ".join(f"{figure:9.1f}" for figure in lab.spread(column(runs, "all_us")))
+              + f" {times(runs, sizes[size]['direct'], 'all_us'):8.2f} {median(runs, 'steering_us'):9.2f}"
+              f" {median(runs, 'steering_runs'):6.1f}  {three(runs, 'calls')}  {three(runs, 'wakes')}")
+
+
+def three(runs, what):
+    return " + ".join(f"{median(runs, f'{name}_{what}'):4.1f}" for name in ("haproxy", "spoa", "node"))
+
+
 def show_machine(sizes):
     print("\n  Whole machine (client, router, LB, nodes), CPU seconds per GB\n"
           + f"  {'size':7} {'path':6} {'median':>9} {'min':>9} {'max':>9} {'x direct':>8}")
@@ -112,10 +132,10 @@ def judge_flatness(seen, bodies):
           f"{'held' if max(grown.values()) <= FLAT else 'MISSED'}.")
 
 
-def crossover(sizes, base):
-    """Bytes from which the direct path costs less LB CPU than <base>, as straight lines between measured sizes have it;
+def crossover(sizes, base, cost="lb_us"):
+    """Bytes from which the direct path costs less LB CPU, by <cost>, than <base>, as straight lines between measured sizes have it;
     the smallest measured size if it does at all of them, None if it does not at the largest."""
-    points = sorted((lab.size_in_bytes(size), median(runs["direct"], "lb_us") - median(runs[base], "lb_us"))
+    points = sorted((lab.size_in_bytes(size), median(runs["direct"], cost) - median(runs[base], cost))
                     for size, runs in sizes.items())
     if points[-1][1] >= 0:
         return None
@@ -126,15 +146,18 @@ def crossover(sizes, base):
 
 
 def judge_crossover(sizes):
+    """direct-min is suggested where the direct path is the cheapest of the three, the LB's kernel included."""
     print()
+    found = {}
     for base in ("splice", "relay"):
-        size = crossover(sizes, base)
-        print(f"  The direct path costs the LB less CPU than {base} from "
-              + (f"{size / 1024:.0f} KB on." if size else "no measured size on."))
-    size = crossover(sizes, "splice")
-    if size:
+        for cost, what in (("lb_us", "of processes"), ("all_us", "with its kernel")):
+            size = found[base, cost] = crossover(sizes, base, cost)
+            print(f"  The direct path costs the LB less CPU {what} than {base} from "
+                  + (f"{size / 1024:.0f} KB on." if size else "no measured size on."))
+    of_all = [found[base, "all_us"] for base in ("splice", "relay")]
+    if all(of_all):
         # The next power of two.
-        print(f"  Suggested for path = \"auto\": direct-min = {1 << (round(size) - 1).bit_length()}"
+        print(f"  Suggested for path = \"auto\": direct-min = {1 << (round(max(of_all)) - 1).bit_length()}"
               f" (shipped: {lab.shipped('direct-min')}).")
 
 

@@ -20,6 +20,9 @@ import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.abspath(os.environ.get("BUILD") or os.path.join(ROOT, "build"))
+# What is measured: this tree's programs and configuration, or another one's that was built.
+TREE = os.path.abspath(os.environ.get("DISC_BENCH_TREE") or ROOT)
+PROGRAMS = f"{TREE}/build/bin" if TREE != ROOT else f"{BUILD}/bin"
 CONGESTION_CONTROL = os.environ.get("CONGESTION_CONTROL") or "reno"
 UNITS = {"KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 

@@ -14,14 +14,15 @@ import tempfile
 import lab
 from direct_report import PATHS
 
-SIZES = (os.environ.get("LOSSY_SIZES") or "4KB 64KB").split()
-CONNECTIONS, REQUESTS = 20, 3000  # requests on all of them together, at least
+SIZES = (os.environ.get("LOSSY_SIZES") or "4KB 64KB 1MB").split()
+CONNECTIONS = 20
+REQUESTS, BYTES = 3000, 512 << 20  # on all of them together: so many, or as many as make so many bytes
 LOSS, DELAY_MS, SEED = 1, 2, 1  # per cent and one way, in each direction
 SHARE = 0.95  # of a run's bodies must have taken the path
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 PERCENTILES = (50, 99)
-LIMIT_SIZE, LIMIT_TIMES, LIMIT_PERCENTILE = "4KB", 1.5, 99  # direct over relay, at most
+LIMIT_SIZE, LIMIT_TIMES, LIMIT_PERCENTILE = "4KB", 1.2, 99  # direct over relay, at most
 TIME_LIMIT = 180  # seconds, of one size on one path
 
 
@@ -31,10 +32,16 @@ def is_asked():
     return "DISC_BENCH_LOSSY" in os.environ
 
 
+def requests_of(size):
+    """On each connection."""
+    requests = min(REQUESTS, max(100, BYTES // lab.size_in_bytes(size)))
+    return -(-(requests // 10 if os.environ.get("SHORT") else requests) // CONNECTIONS)
+
+
 def measure(bench):
     """Writes the microseconds of each request to the file that the parent named."""
     path, size, file = os.environ["DISC_BENCH_LOSSY"].split(":")
-    requests = -(-REQUESTS // CONNECTIONS)
+    requests = requests_of(size)
     lab.stats_command(bench.stats, "disc off" if path == "relay" else "disc on")
     load, seen = bench.load(path, size, CONNECTIONS, requests, times=file), {}
     load.run(lambda: seen.update(before=bench.counters()), lambda: seen.update(after=bench.counters()))

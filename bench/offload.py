@@ -62,16 +62,16 @@ admin {{
 
     def start_spoa(self, admin, nodes, routes, more=""):
         configuration = self.spoa_configuration(admin, nodes, routes, more)
-        self.spoa = self.start("spoa", f"{lab.BUILD}/bin/disc-spoa", "-c", configuration)
+        self.spoa = self.start("spoa", f"{lab.PROGRAMS}/disc-spoa", "-c", configuration)
         self.spoa_metrics = f"http://{admin}/metrics"
 
     def start_haproxy(self, bind, admin, nodes, *files, **environment):
         """The shipped configuration with one thread, and <files> after it. <nodes>: the two fetch addresses."""
         self.stats = f"{self.path}/stats.sock"
         threads = self.write("threads.cfg", "global\n    nbthread 1\n")
-        arguments = [word for file in (threads, f"{lab.ROOT}/haproxy.cfg", *files) for word in ("-f", file)]
+        arguments = [word for file in (threads, f"{lab.TREE}/haproxy.cfg", *files) for word in ("-f", file)]
         self.haproxy = self.start(
-            "haproxy", f"{lab.BUILD}/bin/haproxy", "-db", *arguments, DISC_CONFIG=f"{lab.ROOT}/config",
+            "haproxy", f"{lab.PROGRAMS}/haproxy", "-db", *arguments, DISC_CONFIG=f"{lab.TREE}/config",
             DISC_CERTIFICATE=f"{self.certificates}/site.pem", DISC_BIND=bind, DISC_SPOA=f"unix@{self.path}/spoa.sock",
             DISC_NODE_1=nodes[0], DISC_NODE_2=nodes[1], DISC_ADMIN=admin, DISC_STATS_SOCKET=self.stats, **environment,
         )
