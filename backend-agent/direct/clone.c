@@ -391,6 +391,7 @@ static ssize_t give(struct clone *clone, const uint8_t *block, size_t len)
 	if (n >= 0) {
 		sealed_body_sent(clone->body, (size_t)n);
 		clone->written += (uint64_t)n;
+		clone->waits_for_more = false;
 		node_metrics_add(NODE_DIRECT_BYTES, n);
 	} else if (errno == ENOBUFS || errno == ENOMEM) {
 		fail(clone, "send()", errno);
@@ -407,6 +408,19 @@ static void break_off(struct clone *clone, const char *why)
 	clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_FAILED, why);
 }
 
+/* The source has nothing by now: what waits to leave with the body leaves. */
+static void await_source(struct clone *clone)
+{
+	struct tcp_fault fault;
+
+	ev_io_stop(clone->shared->loop, &clone->writer);
+	if (clone->waits_for_more && tcp_push(clone->fd, &fault) < 0) {
+		fail(clone, fault.call, fault.error);
+		return;
+	}
+	clone->waits_for_more = false;
+}
+
 /* Seals and sends until the socket takes nothing more, the source has nothing, or others are to have their turn. */
 static void transmit(struct clone *clone)
 {
@@ -421,7 +435,7 @@ static void transmit(struct clone *clone)
 		case SEALED_BODY_BLOCK:
 			break;
 		case SEALED_BODY_WAITING:
-			ev_io_stop(clone->shared->loop, &clone->writer);
+			await_source(clone);
 			return;
 		case SEALED_BODY_END:
 			release_body(clone);
@@ -520,7 +534,7 @@ static int restore(struct clone *clone, const struct tcp_frozen *frozen, char re
 	}
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)) < 0)
 		fault = (struct tcp_fault){.call = "setsockopt(TCP_NOTSENT_LOWAT)", .error = errno};
-	else if (tcp_go(fd, frozen, &fault) == 0)
+	else if (tcp_go(fd, frozen, true, &fault) == 0)
 		return fd;
 	explain(&frozen->state, &fault, reason);
 	forget(clone);
@@ -557,6 +571,7 @@ void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen)
 	node_metrics_add(NODE_HANDOFFS, 1);
 	node_metrics_add(NODE_CLONES, 1);
 	clone->inherited = frozen->send_len;
+	clone->waits_for_more = frozen->state.unsent != 0;
 	watch(clone, fd);
 	set_state(clone, CLONE_TRANSMITTING);
 	clone->advanced = clone->since;

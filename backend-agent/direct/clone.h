@@ -91,6 +91,7 @@ struct clone {
 	ev_timer poll;         /* until the tail fits */
 	size_t polled;         /* bytes unacknowledged at the last look */
 	uint64_t inherited;    /* bytes of the Handoff's send queue */
+	bool waits_for_more;   /* its unsent bytes leave with what is written next */
 	uint64_t written;      /* bytes of records that the socket took */
 	uint64_t acknowledged; /* of <inherited> and <written> together */
 	double advanced;       /* when <acknowledged> last grew, or nothing was outstanding */

@@ -153,6 +153,12 @@ static socklen_t give_address(const struct tcp_state *state, const struct tcp_en
 	return sizeof(*v6);
 }
 
+/* Of a socket that is made for connections of <family>. */
+static int domain_of(uint8_t family)
+{
+	return family == 6 ? AF_INET6 : AF_INET;
+}
+
 /* What a handoff puts into a socket's queues. */
 static struct tcp_queues queues_of(const struct tcp_frozen *frozen)
 {
@@ -197,7 +203,6 @@ static int read_info(int fd, struct tcp_state *state, struct tcp_fault *fault)
 	struct tcp_info info = {0};
 	socklen_t len = sizeof(info), keepalive_len = sizeof(int);
 	int keepalive = 0;
-	uint32_t mss;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &keepalive, &keepalive_len) < 0)
 		return fail(fault, "getsockopt(SO_KEEPALIVE)", errno);
@@ -205,10 +210,10 @@ static int read_info(int fd, struct tcp_state *state, struct tcp_fault *fault)
 		return fail(fault, "getsockopt(TCP_INFO)", errno);
 	if (info.tcpi_state != KERNEL_ESTABLISHED && info.tcpi_state != KERNEL_CLOSE_WAIT)
 		return fail(fault, "state", ENOTCONN);
-	state->flags = info.tcpi_options & (TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE | TCPI_OPT_ECN);
+	state->flags |= info.tcpi_options & (TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE | TCPI_OPT_ECN);
 	if (info.tcpi_options & TCPI_OPT_USEC_TS)
 		state->flags |= TCP_STATE_MICROSECONDS;
-	if (info.tcpi_state == KERNEL_CLOSE_WAIT || peer_has_closed(fd))
+	if (info.tcpi_state == KERNEL_CLOSE_WAIT)
 		state->flags |= TCP_STATE_PEER_CLOSED;
 	if (keepalive)
 		state->flags |= TCP_STATE_KEEPALIVE;
@@ -216,6 +221,14 @@ static int read_info(int fd, struct tcp_state *state, struct tcp_fault *fault)
 		state->send_scale = info.tcpi_snd_wscale;
 		state->receive_scale = info.tcpi_rcv_wscale;
 	}
+	return 0;
+}
+
+/* Of a live socket this is what segments carry by now, of a frozen one what the peer takes. */
+static int read_mss(int fd, struct tcp_state *state, struct tcp_fault *fault)
+{
+	uint32_t mss;
+
 	if (get_u32(fd, TCP_MAXSEG, &mss) < 0)
 		return fail(fault, "getsockopt(TCP_MAXSEG)", errno);
 	state->mss = (uint16_t)mss;
@@ -227,7 +240,11 @@ int tcp_read_flow(int fd, struct tcp_state *flow, struct tcp_fault *fault)
 	memset(flow, 0, sizeof(*flow));
 	if (is_mute(fd))
 		return fail(fault, "state", EBUSY);
-	return read_info(fd, flow, fault) < 0 ? -1 : read_addresses(fd, flow, fault);
+	if (read_addresses(fd, flow, fault) < 0 || read_mss(fd, flow, fault) < 0)
+		return -1;
+	if (peer_has_closed(fd))
+		flow->flags = TCP_STATE_PEER_CLOSED;
+	return 0;
 }
 
 /* Copies <len> bytes of the queue that is selected. Returns 0 or -1 with <*fault>. */
@@ -313,22 +330,30 @@ int tcp_unsent(int fd, size_t *len)
 	return 0;
 }
 
-/* Undoes a freeze that failed, silently as tcp_resume(). Failures here are ignored: <*fault> has the cause already. */
-static void thaw(int fd)
+int tcp_thaw(int fd, struct tcp_fault *fault)
 {
-	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP) == 0 &&
-	    set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) == 0 && unmute(fd) == 0)
-		return;
+	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP) < 0)
+		return fail(fault, "setsockopt(TCP_REPAIR)", errno);
+	if (set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0) /* leaving repair mode cleared it */
+		return fail(fault, "setsockopt(SO_REUSEADDR)", errno);
+	return unmute(fd) < 0 ? fail(fault, "setsockopt(SO_DETACH_FILTER)", errno) : 0;
 }
 
-int tcp_freeze(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault)
+/* What changes is read when nothing can change it any more, the rest is in <flow>. */
+static int read_frozen(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault)
 {
-	frozen->send_len = frozen->receive_len = 0;
-	memset(&frozen->state, 0, sizeof(frozen->state));
-	if (is_mute(fd))
-		return fail(fault, "state", EBUSY);
-	if (read_info(fd, &frozen->state, fault) < 0) /* nothing is changed for a socket that is not connected */
+	if (read_info(fd, &frozen->state, fault) < 0 || read_mss(fd, &frozen->state, fault) < 0 ||
+	    read_receive_side(fd, frozen, fault) < 0)
 		return -1;
+	return read_send_side(fd, frozen, fault);
+}
+
+int tcp_freeze_flow(int fd, const struct tcp_state *flow, struct tcp_frozen *frozen, struct tcp_fault *fault)
+{
+	struct tcp_fault of_thaw;
+
+	frozen->send_len = frozen->receive_len = 0;
+	frozen->state = *flow;
 	if (mute(fd) < 0)
 		return fail(fault, "setsockopt(SO_ATTACH_FILTER)", errno);
 	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON) < 0) {
@@ -337,12 +362,20 @@ int tcp_freeze(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault)
 		return unmute(fd) < 0 ? fail(fault, "setsockopt(SO_DETACH_FILTER)", errno)
 				      : fail(fault, "setsockopt(TCP_REPAIR)", error);
 	}
-	if (read_info(fd, &frozen->state, fault) < 0 || read_addresses(fd, &frozen->state, fault) < 0 ||
-	    read_receive_side(fd, frozen, fault) < 0 || read_send_side(fd, frozen, fault) < 0) {
-		thaw(fd);
+	if (read_frozen(fd, frozen, fault) < 0) {
+		(void)tcp_thaw(fd, &of_thaw); /* <*fault> has the cause already */
 		return -1;
 	}
 	return 0;
+}
+
+int tcp_freeze(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault)
+{
+	struct tcp_state flow;
+
+	if (tcp_read_flow(fd, &flow, fault) < 0)
+		return fault->error == ENOTCONN ? fail(fault, "state", ENOTCONN) : -1;
+	return tcp_freeze_flow(fd, &flow, frozen, fault);
 }
 
 /* --- making a connection in repair mode --- */
@@ -395,10 +428,11 @@ static int set_timestamp(int fd, const struct tcp_state *state)
 static int connect_repaired(int fd, const struct tcp_state *state, bool again, struct tcp_fault *fault)
 {
 	struct sockaddr_storage address;
-	int domain;
+	int domain = domain_of(state->family);
 	socklen_t len = sizeof(domain);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
+	/* HAProxy's socket may be an IPv6 one with an IPv4 connection; of our own the domain is known. */
+	if (again && state->family == 4 && getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0)
 		return fail(fault, "getsockopt(SO_DOMAIN)", errno);
 	len = give_address(state, &state->local, domain, &address);
 	if (bind(fd, (struct sockaddr *)&address, len) < 0 && !(again && errno == EINVAL))
@@ -414,43 +448,49 @@ static int connect_repaired(int fd, const struct tcp_state *state, bool again, s
 	return set_options(fd, state) < 0 ? fail(fault, "setsockopt(TCP_REPAIR_OPTIONS)", errno) : 0;
 }
 
-/* Bytes of a send buffer that <len> bytes of a send queue take, segments' heads included. To a peer with a small window
- * segments are of half the window at most. */
+/* Bytes of a segment: to a peer with a small window half the window at most. */
+static size_t segment_of(const struct tcp_state *state)
+{
+	if (state->max_window / 2 >= state->mss)
+		return state->mss;
+	return state->max_window / 2 > SEGMENT_MIN ? state->max_window / 2 : SEGMENT_MIN;
+}
+
+/* Bytes of a send buffer that <len> bytes of a send queue take, segments' heads included. */
 static int send_room(const struct tcp_state *state, size_t len)
 {
-	size_t segment = state->mss;
-
-	if (state->max_window / 2 < segment)
-		segment = state->max_window / 2 > SEGMENT_MIN ? state->max_window / 2 : SEGMENT_MIN;
-	return (int)(len + (len / segment + 1) * SEGMENT_HEAD + ROOM_EXTRA);
+	return (int)(len + (len / segment_of(state) + 1) * SEGMENT_HEAD + ROOM_EXTRA);
 }
 
-/* Raises the buffer <option> (SO_SNDBUF or SO_RCVBUF) of <fd> to <room> bytes at least. */
-static int raise_buffer(int fd, int option, int room)
+/* Raises the buffer <option> (SO_SNDBUF or SO_RCVBUF) of <fd> to <room> bytes at least. One that could change by itself
+ * can again afterwards, as far as the kernel knows SO_BUF_LOCK (5.14). */
+static int raise_buffer(int fd, int option, int room, struct tcp_fault *fault)
 {
-	int now;
-	socklen_t len = sizeof(now);
+	int now, locks;
+	socklen_t len = sizeof(now), locks_len = sizeof(locks);
+	bool known;
 
 	if (getsockopt(fd, SOL_SOCKET, option, &now, &len) < 0)
-		return -1;
-	return now >= room ? 0 : set_int(fd, SOL_SOCKET, option == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE, room);
+		return fail(fault, "getsockopt(buffer size)", errno);
+	if (now >= room)
+		return 0;
+	known = getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, &locks_len) == 0;
+	if (set_int(fd, SOL_SOCKET, option == SO_SNDBUF ? SO_SNDBUFFORCE : SO_RCVBUFFORCE, room) < 0)
+		return fail(fault, option == SO_SNDBUF ? "setsockopt(SO_SNDBUFFORCE)" : "setsockopt(SO_RCVBUFFORCE)",
+			    errno);
+	return known && set_int(fd, SOL_SOCKET, SO_BUF_LOCK, locks) < 0 ? fail(fault, "setsockopt(SO_BUF_LOCK)", errno)
+									: 0;
 }
 
-/* Makes room for queues that are longer than a socket's buffers may be by now. Buffers that could change by themselves
- * can again afterwards, as far as the kernel knows SO_BUF_LOCK (5.14). */
+/* Makes room for queues that are longer than a socket's buffers may be by now. One segment fits into any. */
 static int make_room(int fd, const struct tcp_state *state, const struct tcp_queues *queues, struct tcp_fault *fault)
 {
-	int locks;
-	socklen_t len = sizeof(locks);
-	bool known = getsockopt(fd, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) == 0;
-
-	if (queues->send_len && raise_buffer(fd, SO_SNDBUF, send_room(state, queues->send_len)) < 0)
-		return fail(fault, "setsockopt(SO_SNDBUFFORCE)", errno);
+	if (queues->send_len > segment_of(state) &&
+	    raise_buffer(fd, SO_SNDBUF, send_room(state, queues->send_len), fault) < 0)
+		return -1;
 	if (queues->receive_len > TCP_RECEIVE_TAIL_MAX &&
-	    raise_buffer(fd, SO_RCVBUF, (int)queues->receive_len + ROOM_EXTRA) < 0)
-		return fail(fault, "setsockopt(SO_RCVBUFFORCE)", errno);
-	if (known && set_int(fd, SOL_SOCKET, SO_BUF_LOCK, locks) < 0)
-		return fail(fault, "setsockopt(SO_BUF_LOCK)", errno);
+	    raise_buffer(fd, SO_RCVBUF, (int)queues->receive_len + ROOM_EXTRA, fault) < 0)
+		return -1;
 	return 0;
 }
 
@@ -491,8 +531,6 @@ static int seat(int fd, const struct tcp_state *state, const struct tcp_queues *
 		return fail(fault, "setsockopt(TCP_REPAIR_WINDOW)", errno);
 	if (state->family == 4 && setsockopt(fd, IPPROTO_IP, IP_OPTIONS, NULL, 0) < 0)
 		return fail(fault, "setsockopt(IP_OPTIONS)", errno);
-	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, TCP_NO_QUEUE) < 0)
-		return fail(fault, "setsockopt(TCP_REPAIR_QUEUE)", errno);
 	return 0;
 }
 
@@ -523,7 +561,6 @@ int tcp_dry(int fd, const struct tcp_state *state, struct tcp_fault *fault)
 int tcp_fast_forward_queues(int fd, const struct tcp_state *state, const struct tcp_queues *queues,
 			    struct tcp_fault *fault)
 {
-	assert(is_mute(fd));
 	return tcp_disconnect(fd, fault) < 0 ? -1 : seat(fd, state, queues, true, fault);
 }
 
@@ -537,7 +574,7 @@ int tcp_fast_forward(int fd, const struct tcp_frozen *frozen, struct tcp_fault *
 /* A mute socket of <family> without a connection. Returns it or -1 with <*fault>. */
 static int open_mute(uint8_t family, struct tcp_fault *fault)
 {
-	int fd = socket(family == 6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int fd = socket(domain_of(family), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int failed = 0;
 
 	if (fd < 0)
@@ -585,7 +622,6 @@ int tcp_restore(const struct tcp_frozen *frozen, const char *congestion, int sen
 /* STAGED -> LIVE. <off>: TCP_REPAIR_OFF, with a window probe, or TCP_REPAIR_OFF_NO_WP. */
 static int unmute_and_hear(int fd, const struct tcp_state *state, int off, struct tcp_fault *fault)
 {
-	assert(is_mute(fd));
 	if (unmute(fd) < 0)
 		return fail(fault, "setsockopt(SO_DETACH_FILTER)", errno);
 	if (set_int(fd, IPPROTO_TCP, TCP_REPAIR, off) < 0)
@@ -613,34 +649,48 @@ int tcp_probe(int fd, struct tcp_fault *fault)
 	return set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ? fail(fault, "setsockopt(SO_REUSEADDR)", errno) : 0;
 }
 
-int tcp_write_unsent(int fd, const struct tcp_state *state, const struct tcp_queues *queues, struct tcp_fault *fault)
+static int write_unsent(int fd, const struct tcp_state *state, const struct tcp_queues *queues, bool more,
+			struct tcp_fault *fault)
 {
 	size_t unsent = state->unsent;
 	ssize_t put;
 
 	if (!unsent)
 		return 0;
-	put = send(fd, queues->send + queues->send_len - unsent, unsent, MSG_DONTWAIT | MSG_NOSIGNAL);
+	put = send(fd, queues->send + queues->send_len - unsent, unsent,
+		   MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0));
 	if (put < 0)
 		return fail(fault, "send(unsent)", errno);
 	return (size_t)put < unsent ? fail(fault, "send(unsent)", ENOBUFS) : 0;
 }
 
-int tcp_go(int fd, const struct tcp_frozen *frozen, struct tcp_fault *fault)
+int tcp_write_unsent(int fd, const struct tcp_state *state, const struct tcp_queues *queues, struct tcp_fault *fault)
+{
+	return write_unsent(fd, state, queues, false, fault);
+}
+
+int tcp_go(int fd, const struct tcp_frozen *frozen, bool more, struct tcp_fault *fault)
 {
 	const struct tcp_queues queues = queues_of(frozen);
+	const struct tcp_state *state = &frozen->state;
+	/* What is unsent is answered anyway, unless the window takes nothing. */
+	bool is_answered = frozen->send_len == state->unsent && state->send_window;
 
-	if (unmute_and_hear(fd, &frozen->state, TCP_REPAIR_OFF, fault) < 0)
+	if (unmute_and_hear(fd, state, is_answered ? TCP_REPAIR_OFF_NO_WP : TCP_REPAIR_OFF, fault) < 0)
 		return -1;
-	return tcp_write_unsent(fd, &frozen->state, &queues, fault);
+	return write_unsent(fd, state, &queues, more, fault);
+}
+
+int tcp_push(int fd, struct tcp_fault *fault)
+{
+	return set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 ? fail(fault, "setsockopt(TCP_NODELAY)", errno) : 0;
 }
 
 /* A close() in repair mode disconnects without a word. A socket that takes no repair mode is closed already, or a
  * listening one. */
 void tcp_close_mute(int fd)
 {
-	if (!is_mute(fd) && mute(fd) == 0 && set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON) < 0)
-		(void)unmute(fd);
+	(void)set_int(fd, IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_ON);
 	(void)close(fd);
 }
 

@@ -11,8 +11,7 @@
  *
  * A socket in FROZEN, PLACEHOLDER or STAGED drops what comes and answers nothing, and close() of it says nothing to the
  * peer. A PLACEHOLDER has no timers at all; FROZEN and STAGED with bytes under way have the kernel's retransmission
- * timer, so call tcp_dry(), tcp_go() or close() at once, within milliseconds. Any other transition is a bug and
- * asserted where the socket tells. A failed call leaves the socket mute; close it, or tcp_reset() the peer.
+ * timer, so call tcp_dry(), tcp_go() or close() at once, within milliseconds. Any other transition is a bug. A failed call leaves the socket mute; close it, or tcp_reset() the peer.
  */
 #ifndef DISC_TCP_FREEZE_H
 #define DISC_TCP_FREEZE_H
@@ -32,7 +31,7 @@ struct tcp_frozen {
 
 /* What failed: a static text that names the call, for instance "setsockopt(TCP_REPAIR_WINDOW)", and its errno. E2BIG
  * from "send queue" or "receive queue": more than a handoff carries. ENOTCONN from "state": neither ESTABLISHED nor
- * CLOSE_WAIT; EBUSY: it is frozen, or a placeholder. EINVAL from "MSS": too small a one to be restored. */
+ * CLOSE_WAIT; EBUSY: it is frozen, or a placeholder, which only tcp_read_flow() and tcp_freeze() notice. EINVAL from "MSS": too small a one to be restored. */
 struct tcp_fault {
 	const char *call;
 	int error;
@@ -47,8 +46,9 @@ struct tcp_queues {
 	size_t receive_len;
 };
 
-/* Fills family, flags, scales, mss and endpoints of <flow> from the live socket <fd>; everything else is 0. Returns 0,
- * or -1 with <*fault>: ENOTCONN from "state" as with tcp_freeze(). */
+/* Fills family, scope and endpoints of <flow> from the live socket <fd>, and TCP_STATE_PEER_CLOSED if it holds by now;
+ * everything else is 0. Returns 0, or -1 with <*fault>: EBUSY from "state", ENOTCONN from "getpeername()", EINVAL
+ * from "MSS". */
 int tcp_read_flow(int fd, struct tcp_state *flow, struct tcp_fault *fault);
 
 /* Returns in <*len> the bytes of the send queue of the live socket <fd> that the peer has not acknowledged. Returns 0
@@ -61,6 +61,13 @@ int tcp_unsent(int fd, size_t *len);
 /* LIVE -> FROZEN: mutes <fd> and reads all of it into <frozen>. Steer the flow away first. Returns 0, or -1 with
  * <*fault>: then the socket is live again if it could be (with E2BIG and ENOTCONN it always is). */
 int tcp_freeze(int fd, struct tcp_frozen *frozen, struct tcp_fault *fault);
+
+/* The same of a live socket whose <flow> tcp_read_flow() gave just before: endpoints are not asked for again. */
+int tcp_freeze_flow(int fd, const struct tcp_state *flow, struct tcp_frozen *frozen, struct tcp_fault *fault);
+
+/* FROZEN -> LIVE, as if nothing had been: what came meanwhile was dropped, and nothing is said of it. Returns 0, or -1
+ * with <*fault>. */
+int tcp_thaw(int fd, struct tcp_fault *fault);
 
 /* FROZEN -> PLACEHOLDER: empties the queues of <fd>, so that no timer runs and nothing is retransmitted while the
  * connection is away. <state> is what tcp_freeze() gave. Returns 0, or -1 with <*fault>. */
@@ -80,10 +87,15 @@ int tcp_fast_forward_queues(int fd, const struct tcp_state *state, const struct 
  * <*fault>. */
 int tcp_restore(const struct tcp_frozen *frozen, const char *congestion, int send_buffer, struct tcp_fault *fault);
 
-/* STAGED -> LIVE: unmutes, asks the peer for an acknowledgement, and writes what <frozen> holds as unsent. Packets must
- * reach this socket by now. With TCP_STATE_PEER_CLOSED the socket's reading side is shut, so that its reader sees the
- * end. Returns 0, or -1 with <*fault>. */
-int tcp_go(int fd, const struct tcp_frozen *frozen, struct tcp_fault *fault);
+/* STAGED -> LIVE: unmutes and writes what <frozen> holds as unsent; with <more> that waits for what is sent next, so that both
+ * leave in one packet, or for tcp_push(). Packets must reach this socket by now. The peer is asked for an acknowledgement
+ * (the kernel's window probe) if part of the queue has left before, or the peer's window is shut: otherwise what is
+ * sent now makes it answer, and the caller sends something. With TCP_STATE_PEER_CLOSED the socket's reading side is shut, so that its
+ * reader sees the end. Returns 0, or -1 with <*fault>. */
+int tcp_go(int fd, const struct tcp_frozen *frozen, bool more, struct tcp_fault *fault);
+
+/* Lets leave what waits for more; the socket has TCP_NODELAY afterwards. Returns 0, or -1 with <*fault>. */
+int tcp_push(int fd, struct tcp_fault *fault);
 
 /* tcp_go() in parts, for what must happen between them. tcp_resume(): the socket hears again and says nothing, for a
  * packet that is dropped on this host would be taken for congestion. tcp_probe(): asks the peer for an acknowledgement,

@@ -46,11 +46,20 @@ handed_back() {
 	cat "$LAB"/n[12].log | grep -cE "a connection is handed back with $1 bytes under way" || :
 }
 
+# Bytes of the last packet of a response of 16385 bytes: of TLS 1.2 these are 16443 of records. The header's record, 29 bytes longer than the
+# header, leaves with them. A segment has 1448 bytes, its packet 52 more.
+last_packet() {
+	local header
+	header=$(curl_site --tls-max 1.2 -o "$WORK/body" -w '%{size_header}' "$(url /16385)")
+	echo $(((header + 29 + 16443) % 1448 + 52))
+}
+
 @test "the last segment of a body is lost" {
-	local i
-	# Of TLS 1.2 16385 bytes are 16443 of records, 11 segments of 1448 bytes and one of 515; a packet has 52 bytes more.
+	local i last
+	last=$(last_packet)
+	wait_until nothing_parked
 	for i in 1 2 3; do
-		lose_once 567
+		lose_once "$last"
 		tls_client --tls12 get:/16385 send response get:/16385 send response
 		equal "exit status" "$client_status" 0
 		path_is direct
@@ -59,5 +68,5 @@ handed_back() {
 		lose_nothing
 	done
 	equal "connections handed back with something under way" "$(handed_back '[1-9][0-9]*')" 0
-	equal "connections handed back" "$(handed_back 0)" 6
+	equal "connections handed back" "$(handed_back 0)" 7
 }

@@ -160,7 +160,7 @@ enum handoff_outcome mover_hand(struct handoff *handoff, char why[static MOVER_W
 	handoff->held_clock = mover_clock();
 	if (steering_hold(table->steering, &handoff->frozen) < 0)
 		return OUTCOME_NOT_HELD;
-	if (tcp_freeze(handoff->fd, table->frozen, &fault) < 0) {
+	if (tcp_freeze_flow(handoff->fd, &handoff->frozen, table->frozen, &fault) < 0) {
 		steering_release(table->steering, &handoff->frozen);
 		if (fault.error == E2BIG)
 			return not_now(handoff);

@@ -138,7 +138,7 @@ static void assert_load_balancer_goes_on(struct direct_lab *lab)
 
 	direct_net_route(lab->net, NET_LB);
 	assert_int_equal(tcp_fast_forward(lab->lb, &lab->frozen, &fault), 0);
-	assert_int_equal(tcp_go(lab->lb, &lab->frozen, &fault), 0);
+	assert_int_equal(tcp_go(lab->lb, &lab->frozen, false, &fault), 0);
 	assert_int_equal(send(lab->lb, "on", 2, MSG_NOSIGNAL), 2);
 	lab_client_reads(lab, 2);
 	assert_memory_equal(lab->received, LAB_HEAD "on", lab->received_len);

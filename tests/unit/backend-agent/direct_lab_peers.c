@@ -291,7 +291,7 @@ void lab_take_back(struct direct_lab *lab)
 	if (tcp_fast_forward(lab->lb, &lab->frozen, &fault) < 0)
 		fail_msg("tcp_fast_forward(): %s: %s", fault.call, strerror(fault.error));
 	direct_net_route(lab->net, NET_LB);
-	assert_int_equal(tcp_go(lab->lb, &lab->frozen, &fault), 0);
+	assert_int_equal(tcp_go(lab->lb, &lab->frozen, false, &fault), 0);
 }
 
 static bool client_has_all(void *data)

@@ -36,7 +36,7 @@ static void away_and_back(int fd)
 	succeeds(tcp_freeze(fd, &frozen, &fault));
 	succeeds(tcp_dry(fd, &frozen.state, &fault));
 	succeeds(tcp_fast_forward(fd, &frozen, &fault));
-	succeeds(tcp_go(fd, &frozen, &fault));
+	succeeds(tcp_go(fd, &frozen, false, &fault));
 }
 
 /* HOST_A's descriptor becomes a placeholder, which is returned; line->server is the clone on HOST_B. */
@@ -50,7 +50,7 @@ static int move_to_b(struct line *line)
 	line->server = tcp_restore(&frozen, "reno", 0, &fault);
 	succeeds(line->server);
 	vip_route(HOST_B);
-	succeeds(tcp_go(line->server, &frozen, &fault));
+	succeeds(tcp_go(line->server, &frozen, false, &fault));
 	return placeholder;
 }
 
@@ -59,7 +59,7 @@ static void move_back(struct line *line, int placeholder)
 	succeeds(tcp_freeze(line->server, &frozen, &fault));
 	succeeds(tcp_fast_forward(placeholder, &frozen, &fault));
 	vip_route(HOST_A);
-	succeeds(tcp_go(placeholder, &frozen, &fault));
+	succeeds(tcp_go(placeholder, &frozen, false, &fault));
 	assert_int_equal(close(line->server), 0);
 	line->server = placeholder;
 }
@@ -106,7 +106,7 @@ static void frozen_and_back(struct line *line)
 	line_works(line);
 	succeeds(tcp_freeze(line->server, &frozen, &fault));
 	succeeds(tcp_fast_forward(line->server, &frozen, &fault));
-	succeeds(tcp_go(line->server, &frozen, &fault));
+	succeeds(tcp_go(line->server, &frozen, false, &fault));
 	line_works(line);
 }
 
@@ -416,7 +416,7 @@ static void small_send_buffer_takes_a_full_tail(void **state)
 	assert_int_equal(setsockopt(placeholder, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
 	succeeds(tcp_fast_forward(placeholder, &frozen, &fault));
 	vip_route(HOST_A);
-	succeeds(tcp_go(placeholder, &frozen, &fault));
+	succeeds(tcp_go(placeholder, &frozen, false, &fault));
 	line_works(&line);
 	line_close(&line);
 }
@@ -438,7 +438,7 @@ static void tiny_windows_take_a_full_tail(void **state)
 		assert_int_equal(setsockopt(placeholder, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
 		succeeds(tcp_dry(placeholder, &frozen.state, &fault));
 		succeeds(tcp_fast_forward(placeholder, &frozen, &fault));
-		succeeds(tcp_go(placeholder, &frozen, &fault));
+		succeeds(tcp_go(placeholder, &frozen, false, &fault));
 		line_works(&line);
 		line_close(&line);
 	}

@@ -3,8 +3,8 @@
  * does its close(); time stamps never go back; what a handoff cannot carry leaves the socket live; a reset reaches the
  * peer; faults name the call. */
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -154,7 +154,7 @@ static void placeholder_keeps_nothing_alive(void **state)
 	forget(watch);
 	silent(watch, KEEPALIVE_MS);
 	succeeds(tcp_fast_forward(line.server, &frozen, &fault));
-	succeeds(tcp_go(line.server, &frozen, &fault));
+	succeeds(tcp_go(line.server, &frozen, false, &fault));
 	forget(watch);
 	speaks(watch); /* keepalive is on again */
 	line_close(&line);
@@ -260,6 +260,195 @@ static void close_of_a_staged_clone_is_mute(void **state)
 	close(here);
 }
 
+/* --- what is said when a socket is live again --- */
+
+/* A clone on HOST_B of line.server, which is frozen; watched from its beginning. */
+static int move_to_b(int *watch, bool more)
+{
+	int clone;
+
+	succeeds(tcp_freeze(line.server, &frozen, &fault));
+	*watch = watch_open(HOST_B);
+	host_enter(HOST_B);
+	clone = tcp_restore(&frozen, "reno", 0, &fault);
+	succeeds(clone);
+	vip_route(HOST_B);
+	succeeds(tcp_go(clone, &frozen, more, &fault));
+	return clone;
+}
+
+static void with_nothing_under_way_it_asks_for_nothing(void **state)
+{
+	(void)state;
+	for (enum family family = IPV4; family < FAMILIES; family++) {
+		int watch, clone;
+
+		line_open(&line, family);
+		line_server_write(&line, 5000);
+		line_client_read(&line, 5000);
+		server_all_acknowledged(&line);
+		clone = move_to_b(&watch, false);
+		silent(watch, 100);
+		close(clone);
+		line_close(&line);
+		close(watch);
+	}
+}
+
+static void with_bytes_under_way_it_asks_for_their_acknowledgement(void **state)
+{
+	(void)state;
+	for (enum family family = IPV4; family < FAMILIES; family++) {
+		struct segment segment;
+		int watch, clone;
+
+		close(open_unacknowledged(family));
+		clone = move_to_b(&watch, false);
+		/* At once: the retransmission would come in 3 s, and with bytes. */
+		assert_true(watch_next(watch, &segment, SOON_MS));
+		assert_int_equal(segment.len, 0);
+		close(clone);
+		line_close(&line);
+		close(watch);
+	}
+}
+
+static uint32_t client_window(void)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+
+	assert_int_equal(getsockopt(line.server, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+	return info.tcpi_snd_wnd;
+}
+
+/* The window may have opened while nobody listened. */
+static void with_a_shut_window_it_asks_for_the_window(void **state)
+{
+	struct segment segment;
+	int watch, clone;
+
+	(void)state;
+	line_open_small(&line, IPV4, 2304);
+	for (uint32_t window; (window = client_window());) {
+		line_server_write(&line, window < 1448 ? window : 1448);
+		server_all_acknowledged(&line);
+	}
+	clone = move_to_b(&watch, false);
+	assert_int_equal(frozen.state.send_window, 0);
+	assert_true(watch_next(watch, &segment, 100));
+	close(clone);
+	line_close(&line);
+	close(watch);
+}
+
+/* As HAProxy leaves a header: written, but it waits for more. */
+static void leave_unsent(size_t len)
+{
+	uint8_t bytes[1000] = {0};
+
+	assert_true(len <= sizeof(bytes));
+	assert_int_equal(send(line.server, bytes, len, MSG_MORE | MSG_NOSIGNAL), len);
+}
+
+static void what_is_unsent_leaves_with_what_follows(void **state)
+{
+	(void)state;
+	for (enum family family = IPV4; family < FAMILIES; family++) {
+		struct segment segment;
+		int watch, clone;
+
+		line_open(&line, family);
+		leave_unsent(200);
+		clone = move_to_b(&watch, true);
+		assert_int_equal(frozen.state.unsent, 200);
+		silent(watch, 50);
+		assert_int_equal(send(clone, (uint8_t[300]){0}, 300, MSG_NOSIGNAL), 300);
+		assert_true(watch_next(watch, &segment, SOON_MS));
+		assert_int_equal(segment.len, 500);
+		close(clone);
+		line_close(&line);
+		close(watch);
+	}
+}
+
+static void what_is_unsent_leaves_when_nothing_follows(void **state)
+{
+	struct segment segment;
+	int watch, clone;
+
+	(void)state;
+	line_open(&line, IPV4);
+	leave_unsent(200);
+	clone = move_to_b(&watch, true);
+	silent(watch, 50);
+	succeeds(tcp_push(clone, &fault));
+	assert_true(watch_next(watch, &segment, 100));
+	assert_int_equal(segment.len, 200);
+	close(clone);
+	line_close(&line);
+	close(watch);
+}
+
+static void close_of_a_live_clone_is_mute(void **state)
+{
+	(void)state;
+	for (enum family family = IPV4; family < FAMILIES; family++) {
+		int watch = open_unacknowledged(family);
+
+		forget(watch);
+		tcp_close_mute(line.server);
+		line.server = -1;
+		silent(watch, RETRANSMISSION_MS);
+		line_close(&line);
+		close(watch);
+	}
+}
+
+/* Unread input would make close() say RST. */
+static void close_of_a_live_clone_with_unread_input_is_mute(void **state)
+{
+	int watch = watch_open(HOST_A);
+
+	(void)state;
+	line_open(&line, IPV4);
+	line_client_write(&line, 5000);
+	server_has_unread(&line, 5000);
+	vip_route(ROUTER);
+	forget(watch);
+	tcp_close_mute(line.server);
+	line.server = -1;
+	silent(watch, 100);
+	line_close(&line);
+	close(watch);
+}
+
+static void a_thawed_socket_goes_on(void **state)
+{
+	(void)state;
+	for (enum family family = IPV4; family < FAMILIES; family++) {
+		int watch, reuse = 0;
+		socklen_t len = sizeof(reuse);
+
+		line_open(&line, family);
+		line_server_write(&line, 5000);
+		line_client_read(&line, 5000);
+		server_all_acknowledged(&line);
+		watch = watch_open(HOST_A);
+		succeeds(tcp_freeze(line.server, &frozen, &fault));
+		succeeds(tcp_thaw(line.server, &fault));
+		silent(watch, 50);
+		assert_int_equal(getsockopt(line.server, SOL_SOCKET, SO_REUSEADDR, &reuse, &len), 0);
+		assert_int_equal(reuse, 1);
+		line_client_write(&line, 3000);
+		line_server_read(&line, 3000);
+		line_server_write(&line, 30000);
+		line_client_read(&line, 30000);
+		line_close(&line);
+		close(watch);
+	}
+}
+
 /* --- time stamps --- */
 
 static void watch_stamps(int watch, uint32_t *last, bool *any)
@@ -299,7 +488,7 @@ static void time_stamps_never_go_back(void **state)
 			clone = line.server = tcp_restore(&frozen, "reno", 0, &fault);
 			succeeds(clone);
 			vip_route(HOST_B);
-			succeeds(tcp_go(clone, &frozen, &fault));
+			succeeds(tcp_go(clone, &frozen, false, &fault));
 			line_server_write(&line, 20000);
 			line_client_read(&line, 20000);
 			server_all_acknowledged(&line);
@@ -307,7 +496,7 @@ static void time_stamps_never_go_back(void **state)
 			watch_stamps(watch_b, &last, &any);
 			succeeds(tcp_fast_forward(placeholder, &frozen, &fault));
 			vip_route(HOST_A);
-			succeeds(tcp_go(placeholder, &frozen, &fault));
+			succeeds(tcp_go(placeholder, &frozen, false, &fault));
 			assert_int_equal(close(clone), 0);
 			line.server = placeholder;
 		}
@@ -390,7 +579,7 @@ static void a_reset_reaches_the_peer(void **state)
 		host_enter(HOST_A);
 		succeeds(tcp_reset(&frozen.state, frozen.state.send_next, &fault));
 		assert_true(watch_next(watch, &segment, SOON_MS));
-		assert_true(segment.flags & TH_RST);
+		assert_true(segment.flags & 0x04 /* RST, RFC 9293 3.1 */);
 		assert_int_equal(segment.sequence, frozen.state.send_next);
 		silent(watch, 100); /* once, and nothing else */
 		assert_int_equal(recv(line.client, &byte, 1, MSG_DONTWAIT), -1);
@@ -448,6 +637,14 @@ int main(void)
 		cmocka_unit_test_teardown(close_of_a_frozen_socket_with_unread_input_is_mute, close_line),
 		cmocka_unit_test_teardown(staged_socket_hears_nothing, close_line),
 		cmocka_unit_test_teardown(close_of_a_staged_clone_is_mute, close_line),
+		cmocka_unit_test_teardown(with_nothing_under_way_it_asks_for_nothing, close_line),
+		cmocka_unit_test_teardown(with_bytes_under_way_it_asks_for_their_acknowledgement, close_line),
+		cmocka_unit_test_teardown(with_a_shut_window_it_asks_for_the_window, close_line),
+		cmocka_unit_test_teardown(what_is_unsent_leaves_with_what_follows, close_line),
+		cmocka_unit_test_teardown(what_is_unsent_leaves_when_nothing_follows, close_line),
+		cmocka_unit_test_teardown(close_of_a_live_clone_is_mute, close_line),
+		cmocka_unit_test_teardown(close_of_a_live_clone_with_unread_input_is_mute, close_line),
+		cmocka_unit_test_teardown(a_thawed_socket_goes_on, close_line),
 		cmocka_unit_test_teardown(time_stamps_never_go_back, close_line),
 		cmocka_unit_test_teardown(too_much_unacknowledged_stays, close_line),
 		cmocka_unit_test_teardown(too_much_unread_stays, close_line),
