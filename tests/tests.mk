@@ -12,7 +12,7 @@ $(addprefix $(OUT)/tests/unit/lib/,channel_test channel_tls_test certificate_wat
 $(addprefix $(OUT)/tests/unit/backend-agent/,node_test fetch_exchange_test fetch_proof_test origin_node_test http_source_test node_config_test): \
 	$(OUT)/tests/unit/lib/channel_fixture.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,node_test fetch_proof_test): $(OUT)/tests/unit/backend-agent/node_lab.o
-$(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test vip_check_test): $(OUT)/tests/unit/netns.o
+$(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test vip_check_test client_route_test): $(OUT)/tests/unit/netns.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test): $(addprefix $(OUT)/tests/unit/,lib/channel_fixture.o \
 	backend-agent/direct_net.o backend-agent/direct_lab.o backend-agent/direct_lab_peers.o)
 $(addprefix $(OUT)/tests/unit/spoa/,machine_test machine_model_test): $(OUT)/tests/unit/spoa/machine_world.o

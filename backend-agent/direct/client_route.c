@@ -43,12 +43,20 @@ static bool has_route(const struct ip_address *client, const uint8_t *source, in
 	return errno != ENETUNREACH && errno != EHOSTUNREACH && errno != EACCES;
 }
 
-bool client_route_exists(const struct direct_settings *settings, const struct ip_address *client)
+/* Where <client> is remembered; another one may be there (FNV-1a). */
+static struct client_route_known *place_of(struct client_route_memory *memory, const struct ip_address *client)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < sizeof(client->address); i++)
+		hash = (hash ^ client->address[i]) * 16777619u;
+	return &memory->known[hash % CLIENT_ROUTE_KEPT];
+}
+
+static bool ask(const struct direct_settings *settings, const struct ip_address *client)
 {
 	int error = 0;
 
-	if (client->family == 0)
-		return true;
 	for (size_t i = 0; i < settings->vip_count; i++) {
 		const struct ip_address *vip = &settings->vips[i];
 
@@ -60,4 +68,20 @@ bool client_route_exists(const struct direct_settings *settings, const struct ip
 		return true;
 	say(client, error);
 	return false;
+}
+
+bool client_route_exists(const struct direct_settings *settings, struct client_route_memory *memory,
+			 const struct ip_address *client, double now)
+{
+	struct client_route_known *known = place_of(memory, client);
+
+	if (client->family == 0)
+		return true;
+	if (now < known->until && known->client.family == client->family &&
+	    memcmp(known->client.address, client->address, sizeof(client->address)) == 0)
+		return true;
+	if (!ask(settings, client))
+		return false;
+	*known = (struct client_route_known){*client, now + CLIENT_ROUTE_KEPT_S};
+	return true;
 }

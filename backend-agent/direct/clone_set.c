@@ -9,6 +9,7 @@
 
 struct clone_set {
 	struct clone_shared shared;
+	struct client_route_memory routes;
 	struct connection_tracking tracking;
 	struct clone_inbox inbox;
 	ev_timer tick; /* runs while there are clones */
@@ -129,9 +130,9 @@ void clone_set_free(struct clone_set *set)
 	free(set);
 }
 
-bool clone_set_reaches(const struct clone_set *set, const struct ip_address *client)
+bool clone_set_reaches(struct clone_set *set, const struct ip_address *client)
 {
-	return client_route_exists(set->shared.settings, client);
+	return client_route_exists(set->shared.settings, &set->routes, client, ticket_clock());
 }
 
 struct clone *clone_set_add(struct clone_set *set, const struct clone_terms *terms, struct sealed_body *body)

@@ -21,7 +21,7 @@ struct clone_set *clone_set_new(struct ev_loop *loop, struct direct_service *ser
 void clone_set_free(struct clone_set *set);
 
 /* See client_route_exists(). */
-bool clone_set_reaches(const struct clone_set *set, const struct ip_address *client);
+bool clone_set_reaches(struct clone_set *set, const struct ip_address *client);
 
 /* Makes a clone as clone_new() does. Returns it, or NULL if there are too many or memory is exhausted; <body> is the
  * caller's then. */
