@@ -54,6 +54,7 @@
 	X(UNREACHABLE, COUNTER, "disc_backend_direct_unreachable_total",                                               \
 	  "Bodies not sent directly since this node has no route to the client")                                       \
 	X(HANDED_BACK, COUNTER, "disc_backend_handbacks_total", "Connections that were given back")                    \
+	X(RELEASED, COUNTER, "disc_backend_releases_total", "Connections that agents have taken back by themselves")   \
 	X(GONE_CLIENT, COUNTER, "disc_backend_direct_gone_total{cause=\"client\"}",                                    \
 	  "Clones with nothing to give back")                                                                          \
 	X(GONE_NODE, COUNTER, "disc_backend_direct_gone_total{cause=\"node\"}", "Clones with nothing to give back")    \

@@ -263,6 +263,14 @@ static void on_recall(struct agent *agent, const struct control_recall *recall)
 		fault(agent, "out of memory: its connections cannot be recalled one by one");
 }
 
+static void on_release(struct agent *agent, const struct control_release *release)
+{
+	struct direct_service *direct = agent->server->settings->direct;
+
+	if (direct && clone_table_release(direct->table, agent->number, &release->ticket) == CLONE_ORDER_NO_MEMORY)
+		fault(agent, "out of memory: its connections cannot be released one by one");
+}
+
 static void dispatch(struct agent *agent, const struct control_message *message)
 {
 	if (!agent->greeted && message->type != CONTROL_HELLO) {
@@ -285,9 +293,11 @@ static void dispatch(struct agent *agent, const struct control_message *message)
 	case CONTROL_RECALL:
 		on_recall(agent, &message->u.recall);
 		break;
+	case CONTROL_RELEASE:
+		on_release(agent, &message->u.release);
+		break;
 	case CONTROL_PONG:
 	case CONTROL_RESULT:
-	case CONTROL_PREPARED:
 	case CONTROL_HANDOFF_REPLY:
 	case CONTROL_PROGRESS:
 	case CONTROL_CLIENT_DATA:

@@ -21,6 +21,7 @@
 #define TURN_READS 4           /* and messages of ClientData it may post */
 #define UNSENT_MAX 262144      /* bytes that the kernel holds beyond what the client's window lets go: a block */
 #define POLL_MIN_S 0.001
+#define ALONE_S 0.5 /* after this the agent has not seen the last acknowledgement */
 #define POLL_MAX_S 0.025
 #define REASON_MAX 200
 
@@ -79,7 +80,9 @@ static void end(struct clone *clone, enum control_outcome outcome, const char *r
 
 	ticket_format(digits, &clone->ticket);
 	log_debug("direct: %.8s ended after %llu bytes of records: %s", digits, (unsigned long long)clone->written,
-		  reason[0] != '\0' ? reason : "handed back");
+		  reason[0] != '\0'                 ? reason
+		  : clone->state == CLONE_RETURNING ? "handed back"
+						    : "released");
 	if (clone->fd >= 0) {
 		ev_io_stop(shared->loop, &clone->reader);
 		ev_io_stop(shared->loop, &clone->writer);
@@ -215,7 +218,7 @@ static void arm_poll(struct clone *clone, double seconds)
 	ev_timer_again(clone->shared->loop, &clone->poll);
 }
 
-/* Bytes that may be unacknowledged when the connection is given back. The LB's socket has no round-trip time yet: it
+/* Bytes that may be unacknowledged when the connection is given back by this node. The LB's socket has no round-trip time yet: it
  * sends lost bytes again after 3 s, unless more data follows them. So all must be acknowledged, with two exceptions: in
  * the middle of a body the rest follows, and if the client has sent its next request the response follows. */
 static size_t tail_max(const struct clone *clone)
@@ -346,7 +349,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 	(void)loop;
 	(void)events;
 	/* A request acknowledges the response before it. */
-	if (read_client(clone) && clone->state == CLONE_WRITTEN)
+	if (read_client(clone) && clone->state == CLONE_WRITTEN && clone->received)
 		await_tail(clone);
 }
 
@@ -357,6 +360,20 @@ static void begin_to_await_tail(struct clone *clone, enum clone_state state)
 	clone->poll.repeat = POLL_MIN_S / 2;
 	clone->polled = 0;
 	await_tail(clone);
+}
+
+/* The agent hears of the last acknowledgement first, so nothing is to be done here before Release; unless the client has
+ * sent something, which the agent cannot have without this node. */
+static void finish_writing(struct clone *clone)
+{
+	if (clone->received) {
+		begin_to_await_tail(clone, CLONE_WRITTEN);
+		return;
+	}
+	ev_io_stop(clone->shared->loop, &clone->writer);
+	set_state(clone, CLONE_WRITTEN);
+	clone->poll.repeat = POLL_MIN_S / 2;
+	clone->polled = 0;
 }
 
 void clone_recall(struct clone *clone, bool discard)
@@ -372,6 +389,18 @@ void clone_recall(struct clone *clone, bool discard)
 		begin_to_await_tail(clone, CLONE_RECALLED);
 	else if (clone->state == CLONE_DRAINED)
 		begin_to_await_tail(clone, CLONE_RETURNING);
+}
+
+void clone_release(struct clone *clone)
+{
+	bool whole = checked(clone)->body == NULL;
+
+	if (clone->state == CLONE_WAITING) {
+		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_EXPIRED, "released before the handoff");
+		return;
+	}
+	node_metrics_add(NODE_RELEASED, 1);
+	end(clone, whole ? CONTROL_OUTCOME_SEALED : CONTROL_OUTCOME_ABORTED, whole ? "" : "released before its end");
 }
 
 /* --- transmitting --- */
@@ -439,7 +468,7 @@ static void transmit(struct clone *clone)
 			return;
 		case SEALED_BODY_END:
 			release_body(clone);
-			begin_to_await_tail(clone, CLONE_WRITTEN);
+			finish_writing(clone);
 			return;
 		case SEALED_BODY_CHANGED:
 		case SEALED_BODY_READ_FAILED:
@@ -576,7 +605,6 @@ void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen)
 	set_state(clone, CLONE_TRANSMITTING);
 	clone->advanced = clone->since;
 	announcer = take_announcer(clone);
-	clone_report_reply(clone, "");
 	transmit(clone);
 	settle(announcer, NULL);
 }
@@ -596,7 +624,6 @@ struct clone *clone_new(const struct clone_shared *shared, const struct clone_te
 	clone->fd = -1;
 	set_state(clone, CLONE_WAITING);
 	node_metrics_add(NODE_OFFLOADS_ACTIVE, 1);
-	clone_report_prepared(clone, terms, sealed_body_layout(body)->length);
 	return clone;
 }
 
@@ -643,7 +670,9 @@ void clone_tick(struct clone *clone, double now)
 	if (!look(clone, &outstanding))
 		return;
 	report_progress(clone);
-	if (now - clone->advanced > settings->client_timeout)
+	if (clone->state == CLONE_WRITTEN && !outstanding && now - clone->since > ALONE_S)
+		await_tail(clone);
+	else if (now - clone->advanced > settings->client_timeout)
 		lose_client(clone, "the client acknowledged nothing for direct.client-timeout");
 	else if (clone->state == CLONE_RETURNING && now - clone->since > settings->client_timeout)
 		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED,

@@ -8,11 +8,12 @@
  *      |                                       RECALLED --(tail fits: Drained)--------------------+ RETURNING
  *      |                                                                                              |
  *      |                                                    ended <--(Handback)-----------------------+
- *      +--> ended (HandoffReply with a reason)              ended (Gone): from every state
+ *      +--> ended (HandoffReply)     ended (release()): from WRITTEN usually     ended (Gone): from every state
  *      +--> ended (recalled, channel lost, no Handoff in time): nothing was sealed, the body goes back to its announcer
  *
- * "Tail fits": the client has acknowledged all but TCP_SEND_TAIL_MAX bytes; in WRITTEN all of them, unless it has sent
- * something. However a clone ends, the socket says nothing to the client, its keys are wiped, and the offer's Result
+ * The agent sees the client's last acknowledgement before this node would, takes the connection back and releases the
+ * clone. "Tail fits", for the other ways: the client has acknowledged all but TCP_SEND_TAIL_MAX bytes; in WRITTEN the
+ * client has sent something besides, or has acknowledged all for a while and the agent says nothing. However a clone ends, the socket says nothing to the client, its keys are wiped, and the offer's Result
  * follows. A clone belongs to one loop. Every function below may end it: <ended> is called and the clone must not be
  * used afterwards.
  */
@@ -55,9 +56,7 @@ struct clone_announcer {
 /* What a clone is made for. */
 struct clone_terms {
 	struct ticket ticket;
-	uint64_t channel;                 /* of the agent */
-	struct control_text etag, target; /* for another node to go on with the body; empty: none may */
-	uint64_t offset;                  /* of the body in the object that they name */
+	uint64_t channel; /* of the agent */
 	struct clone_announcer announcer;
 };
 
@@ -100,7 +99,7 @@ struct clone {
 	UT_hash_handle hh;     /* of clone_set, by ticket */
 };
 
-/* Makes a clone in WAITING for <body>, which it then owns, and posts Prepared. Returns it, or NULL when memory is
+/* Makes a clone in WAITING for <body>, which it then owns. Returns it, or NULL when memory is
  * exhausted; <body> is the caller's then. */
 struct clone *clone_new(const struct clone_shared *shared, const struct clone_terms *terms, struct sealed_body *body);
 
@@ -111,6 +110,9 @@ void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen);
  * and Drained follows; the agent then holds the client's packets and recalls once more, so that none of them is
  * lost. */
 void clone_recall(struct clone *clone, bool discard);
+
+/* The agent has the connection back: the client has acknowledged all. */
+void clone_release(struct clone *clone);
 
 /* Ends it at once: the agent, or this node, is no longer there for it. <cause> and <reason> are posted. */
 void clone_drop(struct clone *clone, enum control_gone_cause cause, enum control_outcome outcome, const char *reason);

@@ -15,20 +15,6 @@ static struct control_text text_of(const char *text)
 	return (struct control_text){text, strlen(text)};
 }
 
-void clone_report_prepared(const struct clone *clone, const struct clone_terms *terms, uint64_t length)
-{
-	const struct control_message message = {
-		.type = CONTROL_PREPARED,
-		.u.prepared = {.ticket = clone->ticket,
-			       .etag = terms->etag,
-			       .target = terms->target,
-			       .offset = terms->offset,
-			       .length = length},
-	};
-
-	(void)post(clone, &message);
-}
-
 void clone_report_reply(const struct clone *clone, const char *reason)
 {
 	const struct control_message message = {

@@ -6,9 +6,7 @@
 
 #include "clone.h"
 
-void clone_report_prepared(const struct clone *clone, const struct clone_terms *terms, uint64_t length);
-
-/* <reason> is "" if the clone lives. */
+/* There will be no clone, for <reason>. */
 void clone_report_reply(const struct clone *clone, const char *reason);
 
 /* <bytes> of records were acknowledged. */

@@ -71,6 +71,9 @@ static void on_order(void *context, const struct clone_order *order)
 	case CLONE_ORDER_DISCARD:
 		clone_recall(clone, true);
 		break;
+	case CLONE_ORDER_RELEASE:
+		clone_release(clone);
+		break;
 	case CLONE_ORDER_CHANNEL_LOST:
 		clone_channel_lost(clone);
 		break;

@@ -236,6 +236,11 @@ enum clone_order_status clone_table_recall(struct clone_table *table, uint64_t c
 	return give_by_ticket(table, order_new(discard ? CLONE_ORDER_DISCARD : CLONE_ORDER_RECALL, channel, ticket));
 }
 
+enum clone_order_status clone_table_release(struct clone_table *table, uint64_t channel, const struct ticket *ticket)
+{
+	return give_by_ticket(table, order_new(CLONE_ORDER_RELEASE, channel, ticket));
+}
+
 /* Needs no memory: a clone that went on after its agent had given it up would fight with its successor. */
 void clone_table_channel_lost(struct clone_table *table, uint64_t channel)
 {

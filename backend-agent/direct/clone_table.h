@@ -2,7 +2,7 @@
 /* Clone table: finds the thread that holds the clone of a ticket, and brings it what the ticket's agent orders. One per
  * process, used by all threads. An agent reaches the clones of its own control channel only.
  *
- *   control thread --hand_off(), recall(), channel_lost()--> clone_inbox of a worker --> its loop
+ *   control thread --hand_off(), recall(), ...--> clone_inbox of a worker --> its loop
  */
 #ifndef DISC_CLONE_TABLE_H
 #define DISC_CLONE_TABLE_H
@@ -21,6 +21,7 @@ enum clone_order_kind {
 	CLONE_ORDER_HANDOFF,      /* here is the connection */
 	CLONE_ORDER_RECALL,       /* give it back */
 	CLONE_ORDER_DISCARD,      /* drop it */
+	CLONE_ORDER_RELEASE,      /* it is back without you */
 	CLONE_ORDER_CHANNEL_LOST, /* nobody is left to give it back to: the clone must end at once */
 };
 
@@ -72,11 +73,12 @@ int clone_table_add(struct clone_table *table, const struct ticket *ticket, uint
 		    struct clone_inbox *inbox);
 void clone_table_remove(struct clone_table *table, const struct ticket *ticket);
 
-/* The three orders of an agent. <handoff> is copied. */
+/* The orders of an agent. <handoff> is copied. */
 enum clone_order_status clone_table_hand_off(struct clone_table *table, uint64_t channel,
 					     const struct control_handoff *handoff);
 enum clone_order_status clone_table_recall(struct clone_table *table, uint64_t channel, const struct ticket *ticket,
 					   bool discard);
+enum clone_order_status clone_table_release(struct clone_table *table, uint64_t channel, const struct ticket *ticket);
 void clone_table_channel_lost(struct clone_table *table, uint64_t channel);
 
 #endif

@@ -219,11 +219,6 @@ static bool make_clone(struct fetch_exchange *exchange, const struct ticket_offe
 		log_debug("fetch: the file has no strong entity tag: its body is not sent directly");
 		return false;
 	}
-	if (can_continue(answer)) {
-		terms.etag = (struct control_text){answer->etag, strlen(answer->etag)};
-		terms.target = (struct control_text){exchange->target, strlen(exchange->target)};
-		terms.offset = answer->offset;
-	}
 	if (!clone_set_reaches(exchange->service->clones, &offer->terms.client))
 		return false;
 	clone = clone_set_add(exchange->service->clones, &terms, body);

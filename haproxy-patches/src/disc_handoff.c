@@ -7,7 +7,8 @@
  * the privileges for it, gets the connection's descriptor over a UNIX socket and moves
  * the connection there and back. All we do is to hand it out and to wait: the agent
  * tells that it is back, how far it got, or that it is lost. Before it touches the
- * connection it tells that too, so that we can go on with one which it left alone.
+ * connection it notes that in memory which we share, so that we can go on with one which
+ * it left alone.
  *
  * Each thread has its own connection to the agent ("agent"), so that answers reach
  * the thread which owns the client's connection. Locks are only there for "show disc".
@@ -15,8 +16,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -57,6 +61,9 @@ struct disc_agent {
 	uint64_t last_id;
 	struct eb_root handoffs;
 	struct list queue;              /* handoffs with a message to be sent, oldest first */
+	uint64_t *places;               /* shared with the agent: numbers of handoffs that were taken; NULL without agent */
+	uint32_t *free_places;          /* those that no handoff has */
+	uint32_t free_count;
 	struct task *task;              /* connects again, recalls */
 	__decl_thread(HA_SPINLOCK_T lock); /* on <handoffs> */
 } THREAD_ALIGNED(64);
@@ -99,6 +106,8 @@ static void disc_handoff_free(struct disc_agent *agent, struct disc_handoff *han
 		HA_ATOMIC_DEC(&agent->parked);
 	if (handoff->lease)
 		handoff->lease->handoff = NULL;
+	agent->free_places[agent->free_count++] = handoff->place;
+	ha_free(&handoff->claim);
 	pool_free(pool_head_disc_handoff, handoff);
 }
 
@@ -191,6 +200,52 @@ static void disc_handoff_refused(struct disc_agent *agent, struct disc_handoff *
  * The connection to the agent
  */
 
+/* Returns non-zero if the agent may have touched the connection of <handoff>, which was sent
+ * to it.
+ */
+static int disc_handoff_taken(const struct disc_agent *agent, const struct disc_handoff *handoff)
+{
+	return HA_ATOMIC_LOAD(&agent->places[handoff->place]) == handoff->node.key;
+}
+
+/* Makes the memory that is shared with the next agent. An earlier one may still have its
+ * own. Returns its descriptor, or -1.
+ */
+static int disc_places_new(struct disc_agent *agent)
+{
+	const size_t size = DISC_PLACES * sizeof(*agent->places);
+	int fd = memfd_create("disc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	void *area;
+	int i;
+
+	if (fd == -1)
+		return -1;
+	if (ftruncate(fd, size) == -1 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)
+		goto fail;
+	if (!agent->free_places)
+		agent->free_places = malloc(DISC_PLACES * sizeof(*agent->free_places));
+	area = agent->free_places ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
+	if (area == MAP_FAILED)
+		goto fail;
+	agent->places = area;
+	/* those which were used last come first: little of the memory is ever touched */
+	for (i = 0; i < DISC_PLACES; i++)
+		agent->free_places[i] = DISC_PLACES - 1 - i;
+	agent->free_count = DISC_PLACES;
+	return fd;
+
+ fail:
+	close(fd);
+	return -1;
+}
+
+static void disc_places_free(struct disc_agent *agent)
+{
+	if (agent->places)
+		munmap(agent->places, DISC_PLACES * sizeof(*agent->places));
+	agent->places = NULL;
+}
+
 /* The agent could not be reached because of <why>, or is gone if this is NULL. Only
  * the first attempt which fails is logged, whatever the number of threads.
  */
@@ -232,7 +287,7 @@ static void disc_agent_close(struct disc_agent *agent, const char *why)
 
 		if (handoff->state == DISC_HANDOFF_ABANDONED)
 			disc_handoff_free(agent, handoff);
-		else if (handoff->state == DISC_HANDOFF_QUEUED || (handoff->state == DISC_HANDOFF_SENT && !why)) {
+		else if (handoff->state == DISC_HANDOFF_QUEUED || (!why && !disc_handoff_taken(agent, handoff))) {
 			disc_handoff_refused(agent, handoff);
 			refused++;
 		}
@@ -241,6 +296,7 @@ static void disc_agent_close(struct disc_agent *agent, const char *why)
 			lost++;
 		}
 	}
+	disc_places_free(agent);
 	send_log(NULL, LOG_WARNING, "DiSC: handoff socket %s closed: %s; %d connections were handed off and are lost, %d take the splice path.\n",
 	         disc_handoff_path, why ? why : "the agent is gone", lost, refused);
 	disc_agent_set_down(agent, NULL);
@@ -272,20 +328,17 @@ static int disc_agent_process(struct disc_agent *agent, const char *msg, size_t 
 	if (handoff && handoff->state == DISC_HANDOFF_QUEUED)
 		return 0; /* it knows nothing of it yet */
 
-	if (type < DISC_MSG_RETURNED || type > DISC_MSG_REFUSED)
+	if (type != DISC_MSG_RETURNED && type != DISC_MSG_LOST && type != DISC_MSG_PROGRESS && type != DISC_MSG_REFUSED)
 		return 0;
 	if (!handoff)
 		return 1; /* abandoned meanwhile */
 	if (handoff->state == DISC_HANDOFF_ABANDONED) {
-		if (type != DISC_MSG_PROGRESS && type != DISC_MSG_TAKEN)
+		if (type != DISC_MSG_PROGRESS)
 			disc_handoff_free(agent, handoff);
 		return 1;
 	}
 
 	switch (type) {
-	case DISC_MSG_TAKEN:
-		handoff->state = DISC_HANDOFF_TAKEN;
-		break;
 	case DISC_MSG_PROGRESS:
 		disc_handoff_progress(handoff, bytes);
 		break;
@@ -297,7 +350,7 @@ static int disc_agent_process(struct disc_agent *agent, const char *msg, size_t 
 		disc_handoff_lost(agent, handoff, msg[24]);
 		break;
 	case DISC_MSG_REFUSED:
-		if (handoff->state == DISC_HANDOFF_TAKEN)
+		if (disc_handoff_taken(agent, handoff))
 			return 0;
 		disc_handoff_refused(agent, handoff);
 		break;
@@ -335,33 +388,46 @@ static int disc_agent_recv(struct disc_agent *agent)
 	return agent->fd != -1;
 }
 
-/* Sends the message that <handoff> waits to send. Returns what sendmsg() did. */
-static ssize_t disc_handoff_send(const struct disc_agent *agent, const struct disc_handoff *handoff)
+/* Sends <msg> to the agent, with a copy of descriptor <fd>. Returns what sendmsg() did. */
+static ssize_t disc_agent_send_fd(const struct disc_agent *agent, struct msghdr *msg, int fd)
 {
 	union {
 		struct cmsghdr hdr;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	char buf[DISC_MSG_MAX] = { DISC_MSG_VERSION };
-	struct iovec iov = { .iov_base = buf, .iov_len = DISC_MSG_HEADER };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	buf[1] = (handoff->state == DISC_HANDOFF_QUEUED) ? DISC_MSG_PARKED : DISC_MSG_ABANDON;
+	memset(&control, 0, sizeof(control));
+	control.hdr.cmsg_level = SOL_SOCKET;
+	control.hdr.cmsg_type = SCM_RIGHTS;
+	control.hdr.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.hdr), &fd, sizeof(int));
+	msg->msg_control = &control;
+	msg->msg_controllen = sizeof(control.buf);
+	return sendmsg(agent->fd, msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Sends the message that <handoff> waits to send. Returns what sendmsg() did. */
+static ssize_t disc_handoff_send(const struct disc_agent *agent, const struct disc_handoff *handoff)
+{
+	char buf[DISC_MSG_PARKED_LEN] = { DISC_MSG_VERSION, DISC_MSG_ABANDON };
+	struct iovec iov[2] = { { .iov_base = buf, .iov_len = DISC_MSG_HEADER } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 1 };
+
 	write_n64(buf + 8, handoff->node.key);
-	if (handoff->state == DISC_HANDOFF_QUEUED) {
-		memcpy(buf + DISC_MSG_HEADER, handoff->lease->ticket, DISC_TICKET_BYTES);
-		write_n64(buf + DISC_MSG_HEADER + DISC_TICKET_BYTES, handoff->lease->ciphertext);
-		iov.iov_len = DISC_MSG_MAX;
+	if (handoff->state != DISC_HANDOFF_QUEUED)
+		return sendmsg(agent->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-		memset(&control, 0, sizeof(control));
-		control.hdr.cmsg_level = SOL_SOCKET;
-		control.hdr.cmsg_type = SCM_RIGHTS;
-		control.hdr.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.hdr), &handoff->conn->handle.fd, sizeof(int));
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control.buf);
-	}
-	return sendmsg(agent->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	buf[1] = DISC_MSG_PARKED;
+	memcpy(buf + 16, handoff->lease->ticket, DISC_TICKET_BYTES);
+	write_n64(buf + 32, handoff->lease->ciphertext);
+	write_n16(buf + 40, handoff->claim_announcement);
+	write_n16(buf + 42, handoff->claim_target);
+	write_n32(buf + 44, handoff->place);
+	iov[0].iov_len = DISC_MSG_PARKED_LEN;
+	iov[1].iov_base = handoff->claim;
+	iov[1].iov_len = handoff->claim_announcement + handoff->claim_target;
+	msg.msg_iovlen = 2;
+	return disc_agent_send_fd(agent, &msg, handoff->conn->handle.fd);
 }
 
 /* Asks for all connections back. Returns what send() did. */
@@ -398,8 +464,10 @@ static void disc_agent_flush(struct disc_agent *agent)
 			return;
 		}
 		LIST_DEL_INIT(&handoff->queue);
-		if (handoff->state == DISC_HANDOFF_QUEUED)
+		if (handoff->state == DISC_HANDOFF_QUEUED) {
 			handoff->state = DISC_HANDOFF_SENT;
+			ha_free(&handoff->claim);
+		}
 		else
 			disc_handoff_free(agent, handoff);
 	}
@@ -422,6 +490,27 @@ static void disc_agent_iocb(int fd)
 	disc_agent_recv(agent);
 }
 
+/* Shares the places with the agent which this thread has just connected to. Returns 0, or what
+ * errno says.
+ */
+static int disc_agent_send_places(struct disc_agent *agent)
+{
+	char buf[DISC_MSG_HEADER] = { DISC_MSG_VERSION, DISC_MSG_PLACES };
+	struct iovec iov = { .iov_base = buf, .iov_len = sizeof(buf) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	int fd = disc_places_new(agent);
+	int err = 0;
+
+	if (fd == -1)
+		return errno ? errno : ENOMEM;
+	if (disc_agent_send_fd(agent, &msg, fd) < 0) {
+		err = errno;
+		disc_places_free(agent);
+	}
+	close(fd);
+	return err;
+}
+
 /* Connects this thread to the agent. Returns 0, or what errno says. */
 static int disc_agent_connect(struct disc_agent *agent)
 {
@@ -441,6 +530,12 @@ static int disc_agent_connect(struct disc_agent *agent)
 		return err;
 	}
 	agent->fd = fd;
+	err = disc_agent_send_places(agent);
+	if (err) {
+		agent->fd = -1;
+		close(fd);
+		return err;
+	}
 	fd_insert(fd, agent, disc_agent_iocb, tgid, ti->ltid_bit);
 	fd_want_recv(fd);
 	return 0;
@@ -498,13 +593,19 @@ REGISTER_PER_THREAD_INIT(disc_agent_init);
 void disc_park(struct connection *conn, struct disc_lease *lease)
 {
 	struct disc_agent *agent = disc_agent_get();
-	struct disc_handoff *handoff;
+	struct disc_handoff *handoff = NULL;
+	struct stream *s;
 
-	handoff = disc_handoff_ready(conn) ? pool_zalloc(pool_head_disc_handoff) : NULL;
-	if (!handoff) {
+	if (disc_handoff_ready(conn) && agent->free_count)
+		handoff = pool_zalloc(pool_head_disc_handoff);
+	s = handoff ? disc_handoff_strm(conn) : NULL;
+	if (!s || !http_disc_take_claim(s, handoff)) {
+		pool_free(pool_head_disc_handoff, handoff);
 		disc_handoff_fall_back(conn);
 		return;
 	}
+	handoff->place = agent->free_places[--agent->free_count];
+	HA_ATOMIC_STORE(&agent->places[handoff->place], 0);
 	handoff->conn = conn;
 	handoff->lease = lease;
 	handoff->date = now_ms;

@@ -443,6 +443,7 @@ void http_disc_release(struct stream *s)
 	if (!(ds->txn->flags & DISC_TF_PASSED))
 		http_disc_give_up(s, ist("ended"));
 	b_free(&ds->txn->request);
+	ha_free(&ds->txn->claim);
 	pool_free(pool_head_disc_txn, ds->txn);
 	ds->txn = NULL;
 }
@@ -986,6 +987,46 @@ static int http_disc_set_size(struct htx *htx, uint64_t size)
 	return 1;
 }
 
+/* Keeps for the agent what <ann> announces of a direct body, as it was proven, and the target
+ * of the request, which was kept. The body takes the splice path if this fails.
+ */
+static void http_disc_keep_claim(const struct stream *s, struct disc_txn *disc, const struct disc_announcement *ann)
+{
+	struct htx *htx = htxbuf(&s->txn->l7_buffer);
+	size_t len = ann->proof.ptr + ann->proof.len - ann->text.ptr;
+	struct ist target;
+
+	ha_free(&disc->claim);
+	if (htx_is_empty(htx) || htx_get_head_type(htx) != HTX_BLK_REQ_SL)
+		return;
+	target = htx_sl_req_uri(htx_get_blk_ptr(htx, htx_get_head_blk(htx)));
+	if (!istlen(target) || istlen(target) > DISC_ASK_MAX)
+		return;
+	disc->claim = malloc(len + istlen(target));
+	if (!disc->claim)
+		return;
+	memcpy(disc->claim, ann->text.ptr, len);
+	memcpy(disc->claim + len, istptr(target), istlen(target));
+	disc->claim_announcement = len;
+	disc->claim_target = istlen(target);
+}
+
+/* Moves what was kept of the direct body of <s> to <handoff>. Returns 1, or 0 if there is
+ * nothing.
+ */
+int http_disc_take_claim(struct stream *s, struct disc_handoff *handoff)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+
+	if (!disc || !disc->claim)
+		return 0;
+	handoff->claim = disc->claim;
+	handoff->claim_announcement = disc->claim_announcement;
+	handoff->claim_target = disc->claim_target;
+	disc->claim = NULL;
+	return 1;
+}
+
 /* Called on response headers <htx> as they came from the server: checks what they
  * announce, removes all of DiSC's headers, and puts the plaintext's size into
  * Content-Length if records follow. To be called for all responses of a proxy with a
@@ -1014,6 +1055,9 @@ int http_disc_check_response(struct stream *s, struct htx *htx)
 		wrong = "status";
 	else if (!wrong && ann.body != DISC_BODY_NONE) {
 		wrong = http_disc_check_records(s, htx, &ann);
+		/* before the headers change, which may move <ann> */
+		if (!wrong && ann.body == DISC_BODY_DIRECT)
+			http_disc_keep_claim(s, disc, &ann);
 		if (!wrong && !http_disc_set_size(htx, disc->length))
 			wrong = "content-length";
 		if (!wrong) {
@@ -1113,7 +1157,7 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	srv_conn = sc_conn(s->scb);
 	lease->chunked = !!(disc->flags & DISC_TF_DIRECT);
 	/* without the agent, nobody will move the connection, and the records come to us */
-	if (!disc_handoff_ready(conn) || http_disc_must_send(s))
+	if (!disc_handoff_ready(conn) || !disc->claim || http_disc_must_send(s))
 		disc->flags &= ~DISC_TF_DIRECT;
 	if (disc->flags & DISC_TF_DIRECT) {
 		lease->direct = 1;

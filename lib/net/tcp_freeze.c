@@ -547,21 +547,10 @@ int tcp_disconnect(int fd, struct tcp_fault *fault)
 	return 0;
 }
 
-int tcp_dry(int fd, const struct tcp_state *state, struct tcp_fault *fault)
-{
-	const struct tcp_queues empty = {.send_len = 0};
-	struct tcp_state dry = *state;
-
-	dry.unsent = 0;
-	if (set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 0) < 0)
-		return fail(fault, "setsockopt(SO_KEEPALIVE)", errno);
-	return tcp_fast_forward_queues(fd, &dry, &empty, fault);
-}
-
 int tcp_fast_forward_queues(int fd, const struct tcp_state *state, const struct tcp_queues *queues,
 			    struct tcp_fault *fault)
 {
-	return tcp_disconnect(fd, fault) < 0 ? -1 : seat(fd, state, queues, true, fault);
+	return seat(fd, state, queues, true, fault);
 }
 
 int tcp_fast_forward(int fd, const struct tcp_frozen *frozen, struct tcp_fault *fault)

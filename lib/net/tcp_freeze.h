@@ -3,15 +3,15 @@
  * (needs CAP_NET_ADMIN; binding a port below 1024 CAP_NET_BIND_SERVICE). All calls are system calls that never block.
  *
  *   the LB's descriptor:
- *     LIVE --tcp_freeze()--> FROZEN --tcp_dry()--> PLACEHOLDER --tcp_fast_forward()--> STAGED --tcp_go()--> LIVE
- *                              |  ^ nothing leaves or enters          |                   ^
- *                              +------ tcp_fast_forward() with the state just frozen -----+
+ *     LIVE --tcp_freeze()--> FROZEN --tcp_disconnect()--> PLACEHOLDER --tcp_fast_forward()--> STAGED --tcp_go()--> LIVE
  *   the node's:
  *     a new socket --tcp_restore()--> STAGED --tcp_go()--> LIVE --tcp_freeze()--> FROZEN --close()
  *
  * A socket in FROZEN, PLACEHOLDER or STAGED drops what comes and answers nothing, and close() of it says nothing to the
- * peer. A PLACEHOLDER has no timers at all; FROZEN and STAGED with bytes under way have the kernel's retransmission
- * timer, so call tcp_dry(), tcp_go() or close() at once, within milliseconds. Any other transition is a bug. A failed call leaves the socket mute; close it, or tcp_reset() the peer.
+ * peer. A PLACEHOLDER is closed: it has no timers, no queues, and the kernel finds it for no packet; so packets of the
+ * connection must not reach this host's stack, which would answer with a RST. FROZEN and STAGED with bytes under way have
+ * the kernel's retransmission timer, so call tcp_disconnect(), tcp_go() or close() at once, within milliseconds. Any other
+ * transition is a bug. A failed call leaves the socket mute; close it, or tcp_reset() the peer.
  */
 #ifndef DISC_TCP_FREEZE_H
 #define DISC_TCP_FREEZE_H
@@ -69,11 +69,7 @@ int tcp_freeze_flow(int fd, const struct tcp_state *flow, struct tcp_frozen *fro
  * with <*fault>. */
 int tcp_thaw(int fd, struct tcp_fault *fault);
 
-/* FROZEN -> PLACEHOLDER: empties the queues of <fd>, so that no timer runs and nothing is retransmitted while the
- * connection is away. <state> is what tcp_freeze() gave. Returns 0, or -1 with <*fault>. */
-int tcp_dry(int fd, const struct tcp_state *state, struct tcp_fault *fault);
-
-/* PLACEHOLDER or FROZEN -> STAGED: the same descriptor, which other processes may hold too, gets the state
+/* PLACEHOLDER -> STAGED: the same descriptor, which other processes may hold too, gets the state
  * <frozen>: the sent part of the send queue as already sent, unread input readable. Returns 0, or -1 with <*fault>. */
 int tcp_fast_forward(int fd, const struct tcp_frozen *frozen, struct tcp_fault *fault);
 
@@ -106,7 +102,7 @@ int tcp_probe(int fd, struct tcp_fault *fault);
 int tcp_write_unsent(int fd, const struct tcp_state *state, const struct tcp_queues *queues, struct tcp_fault *fault);
 
 /* Any state -> no connection, in all processes that have the descriptor: a live socket's peer gets a RST, a mute one
- * says nothing. Returns 0, or -1 with <*fault>. */
+ * says nothing. FROZEN becomes PLACEHOLDER. Returns 0, or -1 with <*fault>. */
 int tcp_disconnect(int fd, struct tcp_fault *fault);
 
 /* Closes <fd>, live or mute, without a word to the peer, whatever its queues hold: the connection goes on elsewhere. */

@@ -11,6 +11,7 @@
 #ifndef DISC_ANNOUNCEMENT_H
 #define DISC_ANNOUNCEMENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,5 +43,11 @@ struct announcement {
  * with <text> empty, if the entity tag is longer than ANNOUNCEMENT_ETAG_MAX or the proof cannot be computed. */
 size_t announcement_format(char text[static ANNOUNCEMENT_TEXT_MAX], const struct announcement *announcement,
 			   const uint8_t key[static PROOF_KEY_LEN]);
+
+/* Reads the value <text> (<len> bytes, which need not be terminated) of the kind "direct", proven under <key>. Fills
+ * <announcement>, whose entity tag is the text <etag>. Returns true; or false, with neither to be used, if the proof is
+ * not right, or another kind or syntax was proven. */
+bool announcement_read_direct(struct announcement *announcement, char etag[static ANNOUNCEMENT_ETAG_MAX + 1],
+			      const char *text, size_t len, const uint8_t key[static PROOF_KEY_LEN]);
 
 #endif

@@ -158,7 +158,6 @@ enum control_error control_encode(const struct control_message *message, uint8_t
 		return encode_ping(&message->u.ping, out, cap, len);
 	case CONTROL_PONG:
 		return encode_pong(&message->u.pong, out, cap, len);
-	case CONTROL_PREPARED:
 	case CONTROL_HANDOFF:
 	case CONTROL_HANDOFF_REPLY:
 	case CONTROL_PROGRESS:
@@ -167,6 +166,7 @@ enum control_error control_encode(const struct control_message *message, uint8_t
 	case CONTROL_RECALL:
 	case CONTROL_HANDBACK:
 	case CONTROL_GONE:
+	case CONTROL_RELEASE:
 		return control_direct_encode(message, out, cap, len);
 	case CONTROL_UNKNOWN:
 		break;
@@ -310,21 +310,14 @@ const char *control_error_text(enum control_error error)
 const char *control_type_text(enum control_type type)
 {
 	static const char *const names[] = {
-		[CONTROL_UNKNOWN] = "unknown",
-		[CONTROL_HELLO] = "hello",
-		[CONTROL_OFFER] = "offer",
-		[CONTROL_RESULT] = "result",
-		[CONTROL_PING] = "ping",
-		[CONTROL_PONG] = "pong",
-		[CONTROL_PREPARED] = "prepared",
-		[CONTROL_HANDOFF] = "handoff",
-		[CONTROL_HANDOFF_REPLY] = "handoff reply",
-		[CONTROL_PROGRESS] = "progress",
-		[CONTROL_CLIENT_DATA] = "client data",
-		[CONTROL_DRAINED] = "drained",
-		[CONTROL_RECALL] = "recall",
-		[CONTROL_HANDBACK] = "handback",
-		[CONTROL_GONE] = "gone",
+		[CONTROL_UNKNOWN] = "unknown",   [CONTROL_HELLO] = "hello",
+		[CONTROL_OFFER] = "offer",       [CONTROL_RESULT] = "result",
+		[CONTROL_PING] = "ping",         [CONTROL_PONG] = "pong",
+		[CONTROL_HANDOFF] = "handoff",   [CONTROL_HANDOFF_REPLY] = "handoff reply",
+		[CONTROL_PROGRESS] = "progress", [CONTROL_CLIENT_DATA] = "client data",
+		[CONTROL_DRAINED] = "drained",   [CONTROL_RECALL] = "recall",
+		[CONTROL_HANDBACK] = "handback", [CONTROL_GONE] = "gone",
+		[CONTROL_RELEASE] = "release",
 	};
 
 	return (size_t)type < sizeof(names) / sizeof(names[0]) ? names[type] : "unknown";

@@ -14,11 +14,11 @@
 #include "ticket.h"
 #include "tx_state.h"
 
-#define CONTROL_VERSION_MIN 2u /* since 2 an Offer has wire form 2 of the TX state */
-#define CONTROL_VERSION_MAX 2u
+#define CONTROL_VERSION_MIN 3u /* since 3 the agent takes connections back by itself: Release, and no Prepared */
+#define CONTROL_VERSION_MAX 3u
 #define CONTROL_MESSAGE_MAX 65536u     /* bytes of one encoded Envelope */
 #define CONTROL_TEXT_MAX 16384u        /* bytes of one text field */
-#define CONTROL_ETAG_MAX 256u          /* bytes of Prepared's etag */
+#define CONTROL_ETAG_MAX 256u          /* bytes of an Offer's continuation_etag */
 #define CONTROL_CLIENT_DATA_MAX 16384u /* bytes of one ClientData */
 
 enum control_type {
@@ -29,15 +29,15 @@ enum control_type {
 	CONTROL_PING,        /* agent -> node, every 250 ms */
 	CONTROL_PONG,        /* node -> agent: answer, with the node's load and whether it drains */
 	/* The direct path; see doc/direct-path.md for their order. */
-	CONTROL_PREPARED,      /* node -> agent: a body was announced as "direct" */
 	CONTROL_HANDOFF,       /* agent -> node: the client's connection */
-	CONTROL_HANDOFF_REPLY, /* node -> agent: the clone lives, or why not */
+	CONTROL_HANDOFF_REPLY, /* node -> agent: why there is no clone */
 	CONTROL_PROGRESS,      /* node -> agent: bytes that the client acknowledged */
 	CONTROL_CLIENT_DATA,   /* node -> agent: what the client sent */
 	CONTROL_DRAINED,       /* node -> agent: nothing more is written, recall the connection */
 	CONTROL_RECALL,        /* agent -> node: come to an end, then: give it back; or drop it */
 	CONTROL_HANDBACK,      /* node -> agent: the connection */
 	CONTROL_GONE,          /* node -> agent: there is nothing to give back */
+	CONTROL_RELEASE,       /* agent -> node: the connection is back, the clone has no part in it any more */
 };
 
 enum control_outcome {
@@ -100,13 +100,6 @@ struct control_bytes {
 	size_t len;
 };
 
-struct control_prepared {
-	struct ticket ticket;
-	struct control_text etag;   /* strong, with quotes; empty: no other node may go on with this body */
-	struct control_text target; /* of the fetch, as the node saw it; empty if <etag> is */
-	uint64_t offset, length;    /* the body's place in the object, bytes of plaintext */
-};
-
 struct control_handoff {
 	struct ticket ticket;
 	struct tcp_state state;
@@ -115,7 +108,7 @@ struct control_handoff {
 
 struct control_handoff_reply {
 	struct ticket ticket;
-	struct control_text reason; /* empty: the clone lives */
+	struct control_text reason; /* not empty */
 };
 
 struct control_progress {
@@ -158,6 +151,10 @@ struct control_gone {
 	struct control_text reason;
 };
 
+struct control_release {
+	struct ticket ticket;
+};
+
 struct control_message {
 	enum control_type type;
 	union {
@@ -166,7 +163,6 @@ struct control_message {
 		struct control_result result;
 		struct control_ping ping;
 		struct control_pong pong;
-		struct control_prepared prepared;
 		struct control_handoff handoff;
 		struct control_handoff_reply handoff_reply;
 		struct control_progress progress;
@@ -175,6 +171,7 @@ struct control_message {
 		struct control_recall recall;
 		struct control_handback handback;
 		struct control_gone gone;
+		struct control_release release;
 	} u;
 	void *storage; /* private: what the texts point into */
 };
@@ -186,7 +183,7 @@ enum control_error {
 	CONTROL_BAD_TX_STATE,  /* tx_state_decode() refused it */
 	CONTROL_BAD_TCP_STATE, /* tcp_state_decode() refused it */
 	CONTROL_BAD_QUEUE,     /* send or receive queue longer than a handoff carries, or shorter than what is unsent */
-	/* a text over its limit, an empty etag or ClientData, an unknown outcome or cause, version_min > version_max */
+	/* a text over its limit, an empty HandoffReply or ClientData, an unknown outcome or cause, version_min > version_max */
 	CONTROL_BAD_FIELD,
 	CONTROL_TOO_LONG, /* the encoded form is over CONTROL_MESSAGE_MAX, or over <cap> */
 	CONTROL_NO_MEMORY,

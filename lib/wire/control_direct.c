@@ -30,10 +30,10 @@ static bool cause_is_known(uint64_t cause)
 	return cause >= CONTROL_GONE_CLIENT && cause <= CONTROL_GONE_RECALLED;
 }
 
-/* Both or none. */
-static bool object_is_valid(struct control_text etag, struct control_text target)
+/* Silence says that a clone lives. */
+static bool reason_is_valid(struct control_text reason)
 {
-	return etag.len <= CONTROL_ETAG_MAX && text_fits(target) && !etag.len == !target.len;
+	return reason.len && text_fits(reason);
 }
 
 static bool client_data_is_valid(struct control_bytes data)
@@ -42,24 +42,6 @@ static bool client_data_is_valid(struct control_bytes data)
 }
 
 /* --- encoding --- */
-
-static enum control_error encode_prepared(const struct control_prepared *prepared, uint8_t *out, size_t cap,
-					  size_t *len)
-{
-	Disc__Control__Envelope envelope = DISC__CONTROL__ENVELOPE__INIT;
-	Disc__Control__Prepared packed = DISC__CONTROL__PREPARED__INIT;
-
-	if (!object_is_valid(prepared->etag, prepared->target))
-		return CONTROL_BAD_FIELD;
-	packed.ticket = pack_ticket(&prepared->ticket);
-	packed.etag = pack_text(prepared->etag);
-	packed.target = pack_text(prepared->target);
-	packed.offset = prepared->offset;
-	packed.length = prepared->length;
-	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_PREPARED;
-	envelope.prepared = &packed;
-	return pack_envelope(&envelope, out, cap, len);
-}
 
 static enum control_error encode_handoff(const struct control_handoff *handoff, uint8_t *out, size_t cap, size_t *len)
 {
@@ -85,7 +67,7 @@ static enum control_error encode_handoff_reply(const struct control_handoff_repl
 	Disc__Control__Envelope envelope = DISC__CONTROL__ENVELOPE__INIT;
 	Disc__Control__HandoffReply packed = DISC__CONTROL__HANDOFF_REPLY__INIT;
 
-	if (!text_fits(handoff_reply->reason))
+	if (!reason_is_valid(handoff_reply->reason))
 		return CONTROL_BAD_FIELD;
 	packed.ticket = pack_ticket(&handoff_reply->ticket);
 	packed.reason = pack_text(handoff_reply->reason);
@@ -182,11 +164,20 @@ static enum control_error encode_gone(const struct control_gone *gone, uint8_t *
 	return pack_envelope(&envelope, out, cap, len);
 }
 
+static enum control_error encode_release(const struct control_release *release, uint8_t *out, size_t cap, size_t *len)
+{
+	Disc__Control__Envelope envelope = DISC__CONTROL__ENVELOPE__INIT;
+	Disc__Control__Release packed = DISC__CONTROL__RELEASE__INIT;
+
+	packed.ticket = pack_ticket(&release->ticket);
+	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_RELEASE;
+	envelope.release = &packed;
+	return pack_envelope(&envelope, out, cap, len);
+}
+
 enum control_error control_direct_encode(const struct control_message *message, uint8_t *out, size_t cap, size_t *len)
 {
 	switch (message->type) {
-	case CONTROL_PREPARED:
-		return encode_prepared(&message->u.prepared, out, cap, len);
 	case CONTROL_HANDOFF:
 		return encode_handoff(&message->u.handoff, out, cap, len);
 	case CONTROL_HANDOFF_REPLY:
@@ -203,24 +194,14 @@ enum control_error control_direct_encode(const struct control_message *message, 
 		return encode_handback(&message->u.handback, out, cap, len);
 	case CONTROL_GONE:
 		return encode_gone(&message->u.gone, out, cap, len);
+	case CONTROL_RELEASE:
+		return encode_release(&message->u.release, out, cap, len);
 	default:
 		return CONTROL_BAD_FIELD;
 	}
 }
 
 /* --- decoding --- */
-
-static enum control_error decode_prepared(struct control_prepared *prepared, const Disc__Control__Prepared *packed)
-{
-	if (!unpack_ticket(&prepared->ticket, packed->ticket))
-		return CONTROL_BAD_TICKET;
-	prepared->offset = packed->offset;
-	prepared->length = packed->length;
-	if (!unpack_text(&prepared->etag, packed->etag) || !unpack_text(&prepared->target, packed->target) ||
-	    !object_is_valid(prepared->etag, prepared->target))
-		return CONTROL_BAD_FIELD;
-	return CONTROL_OK;
-}
 
 static enum control_error decode_handoff(struct control_handoff *handoff, const Disc__Control__Handoff *packed)
 {
@@ -239,7 +220,9 @@ static enum control_error decode_handoff_reply(struct control_handoff_reply *han
 {
 	if (!unpack_ticket(&handoff_reply->ticket, packed->ticket))
 		return CONTROL_BAD_TICKET;
-	return unpack_text(&handoff_reply->reason, packed->reason) ? CONTROL_OK : CONTROL_BAD_FIELD;
+	if (!unpack_text(&handoff_reply->reason, packed->reason) || !reason_is_valid(handoff_reply->reason))
+		return CONTROL_BAD_FIELD;
+	return CONTROL_OK;
 }
 
 static enum control_error decode_progress(struct control_progress *progress, const Disc__Control__Progress *packed)
@@ -299,12 +282,14 @@ static enum control_error decode_gone(struct control_gone *gone, const Disc__Con
 	return unpack_text(&gone->reason, packed->reason) ? CONTROL_OK : CONTROL_BAD_FIELD;
 }
 
+static enum control_error decode_release(struct control_release *release, const Disc__Control__Release *packed)
+{
+	return unpack_ticket(&release->ticket, packed->ticket) ? CONTROL_OK : CONTROL_BAD_TICKET;
+}
+
 enum control_error control_direct_decode(struct control_message *message, const Disc__Control__Envelope *envelope)
 {
 	switch (envelope->message_case) {
-	case DISC__CONTROL__ENVELOPE__MESSAGE_PREPARED:
-		message->type = CONTROL_PREPARED;
-		return decode_prepared(&message->u.prepared, envelope->prepared);
 	case DISC__CONTROL__ENVELOPE__MESSAGE_HANDOFF:
 		message->type = CONTROL_HANDOFF;
 		return decode_handoff(&message->u.handoff, envelope->handoff);
@@ -329,6 +314,9 @@ enum control_error control_direct_decode(struct control_message *message, const 
 	case DISC__CONTROL__ENVELOPE__MESSAGE_GONE:
 		message->type = CONTROL_GONE;
 		return decode_gone(&message->u.gone, envelope->gone);
+	case DISC__CONTROL__ENVELOPE__MESSAGE_RELEASE:
+		message->type = CONTROL_RELEASE;
+		return decode_release(&message->u.release, envelope->release);
 	default:
 		message->type = CONTROL_UNKNOWN;
 		return CONTROL_OK;

@@ -50,7 +50,7 @@ static inline enum control_error pack_envelope(Disc__Control__Envelope *envelope
 	return CONTROL_OK;
 }
 
-/* Encode a message of the direct path (CONTROL_PREPARED to CONTROL_GONE), as control_encode(). */
+/* Encode a message of the direct path (CONTROL_HANDOFF to CONTROL_RELEASE), as control_encode(). */
 enum control_error control_direct_encode(const struct control_message *message, uint8_t *out, size_t cap, size_t *len);
 
 /* Decodes a message of the direct path; texts and bytes point into <envelope>. Returns CONTROL_OK, also for a message

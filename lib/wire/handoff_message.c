@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define VERSION 1
+#define VERSION 2
 
 /* Where each field lies. */
 enum offset {
@@ -15,20 +15,26 @@ enum offset {
 	AT_HANDOFF = 8,
 	AT_FIELDS = 16,
 	AT_PARKED_BYTES = AT_FIELDS + TICKET_LEN,
+	AT_ANNOUNCEMENT_LEN = AT_PARKED_BYTES + 8,
+	AT_TARGET_LEN = AT_ANNOUNCEMENT_LEN + 2,
+	AT_PLACE = AT_TARGET_LEN + 2,
+	AT_TEXTS = AT_PLACE + 4,
 	AT_CAUSE = 24,
 };
 
-/* Bytes of a message of <type>; 0 if there is no such type. */
+_Static_assert(HANDOFF_MESSAGE_ANSWER_MAX == AT_TEXTS, "what encode() clears");
+
+/* Bytes of a message of <type>, without texts; 0 if there is no such type. */
 static size_t length_of(uint8_t type)
 {
 	switch (type) {
 	case HANDOFF_MESSAGE_PARKED:
-		return AT_PARKED_BYTES + 8;
+		return AT_TEXTS;
 	case HANDOFF_MESSAGE_ABANDON:
 	case HANDOFF_MESSAGE_RETURNED:
-	case HANDOFF_MESSAGE_TAKEN:
 	case HANDOFF_MESSAGE_REFUSED:
 	case HANDOFF_MESSAGE_RECALL:
+	case HANDOFF_MESSAGE_PLACES:
 		return AT_FIELDS;
 	case HANDOFF_MESSAGE_LOST:
 		return AT_FIELDS + 16;
@@ -53,12 +59,35 @@ static void store_u64(uint8_t *at, uint64_t value)
 	memcpy(at, &value, sizeof(value));
 }
 
+static size_t load_u16(const uint8_t *at)
+{
+	return (size_t)(at[0] << 8 | at[1]);
+}
+
+static void store_u16(uint8_t *at, size_t value)
+{
+	at[0] = (uint8_t)(value >> 8);
+	at[1] = (uint8_t)value;
+}
+
 static bool all_zero(const uint8_t *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (bytes[i] != 0)
 			return false;
 	return true;
+}
+
+/* <bytes> has what precedes the texts of a PARKED. */
+static enum handoff_message_error check_parked(const uint8_t *bytes, size_t len)
+{
+	size_t announcement = load_u16(bytes + AT_ANNOUNCEMENT_LEN), target = load_u16(bytes + AT_TARGET_LEN);
+
+	if (announcement > HANDOFF_MESSAGE_ANNOUNCEMENT_MAX || target > HANDOFF_MESSAGE_TARGET_MAX ||
+	    len != AT_TEXTS + announcement + target)
+		return HANDOFF_MESSAGE_BAD_LENGTH;
+	return announcement && target && load_u64(bytes + AT_PARKED_BYTES) ? HANDOFF_MESSAGE_OK
+									   : HANDOFF_MESSAGE_BAD_BYTES;
 }
 
 static enum handoff_message_error check(const uint8_t *bytes, size_t len)
@@ -69,13 +98,14 @@ static enum handoff_message_error check(const uint8_t *bytes, size_t len)
 		return HANDOFF_MESSAGE_BAD_VERSION;
 	if (length_of(bytes[AT_TYPE]) == 0)
 		return HANDOFF_MESSAGE_BAD_TYPE;
-	if (len != length_of(bytes[AT_TYPE]))
+	if (bytes[AT_TYPE] == HANDOFF_MESSAGE_PARKED ? len < AT_TEXTS : len != length_of(bytes[AT_TYPE]))
 		return HANDOFF_MESSAGE_BAD_LENGTH;
 	if (!all_zero(bytes + AT_ZERO, AT_HANDOFF - AT_ZERO))
 		return HANDOFF_MESSAGE_BAD_RESERVED;
-	if (bytes[AT_TYPE] == HANDOFF_MESSAGE_PARKED && load_u64(bytes + AT_PARKED_BYTES) == 0)
-		return HANDOFF_MESSAGE_BAD_BYTES;
-	if (bytes[AT_TYPE] == HANDOFF_MESSAGE_RECALL && load_u64(bytes + AT_HANDOFF) != 0)
+	if (bytes[AT_TYPE] == HANDOFF_MESSAGE_PARKED)
+		return check_parked(bytes, len);
+	if ((bytes[AT_TYPE] == HANDOFF_MESSAGE_RECALL || bytes[AT_TYPE] == HANDOFF_MESSAGE_PLACES) &&
+	    load_u64(bytes + AT_HANDOFF) != 0)
 		return HANDOFF_MESSAGE_BAD_NUMBER;
 	if (bytes[AT_TYPE] != HANDOFF_MESSAGE_LOST)
 		return HANDOFF_MESSAGE_OK;
@@ -96,6 +126,11 @@ enum handoff_message_error handoff_message_decode(struct handoff_message *messag
 	if (message->type == HANDOFF_MESSAGE_PARKED) {
 		memcpy(message->ticket.bytes, bytes + AT_FIELDS, TICKET_LEN);
 		message->bytes = load_u64(bytes + AT_PARKED_BYTES);
+		message->place = (uint32_t)(load_u16(bytes + AT_PLACE) << 16 | load_u16(bytes + AT_PLACE + 2));
+		message->announcement_len = load_u16(bytes + AT_ANNOUNCEMENT_LEN);
+		message->target_len = load_u16(bytes + AT_TARGET_LEN);
+		message->announcement = (const char *)bytes + AT_TEXTS;
+		message->target = message->announcement + message->announcement_len;
 	} else if (message->type == HANDOFF_MESSAGE_LOST || message->type == HANDOFF_MESSAGE_PROGRESS) {
 		message->bytes = load_u64(bytes + AT_FIELDS);
 	}
@@ -104,18 +139,25 @@ enum handoff_message_error handoff_message_decode(struct handoff_message *messag
 	return HANDOFF_MESSAGE_OK;
 }
 
-size_t handoff_message_encode(uint8_t bytes[static HANDOFF_MESSAGE_MAX], const struct handoff_message *message)
+size_t handoff_message_encode(uint8_t bytes[static HANDOFF_MESSAGE_ANSWER_MAX], const struct handoff_message *message)
 {
-	memset(bytes, 0, HANDOFF_MESSAGE_MAX);
+	memset(bytes, 0, HANDOFF_MESSAGE_ANSWER_MAX);
 	bytes[AT_VERSION] = VERSION;
 	bytes[AT_TYPE] = (uint8_t)message->type;
 	store_u64(bytes + AT_HANDOFF, message->handoff);
 	if (message->type == HANDOFF_MESSAGE_PARKED) {
 		memcpy(bytes + AT_FIELDS, message->ticket.bytes, TICKET_LEN);
 		store_u64(bytes + AT_PARKED_BYTES, message->bytes);
-	} else if (message->type == HANDOFF_MESSAGE_LOST || message->type == HANDOFF_MESSAGE_PROGRESS) {
-		store_u64(bytes + AT_FIELDS, message->bytes);
+		store_u16(bytes + AT_PLACE, message->place >> 16);
+		store_u16(bytes + AT_PLACE + 2, message->place & 0xffff);
+		store_u16(bytes + AT_ANNOUNCEMENT_LEN, message->announcement_len);
+		store_u16(bytes + AT_TARGET_LEN, message->target_len);
+		memcpy(bytes + AT_TEXTS, message->announcement, message->announcement_len);
+		memcpy(bytes + AT_TEXTS + message->announcement_len, message->target, message->target_len);
+		return AT_TEXTS + message->announcement_len + message->target_len;
 	}
+	if (message->type == HANDOFF_MESSAGE_LOST || message->type == HANDOFF_MESSAGE_PROGRESS)
+		store_u64(bytes + AT_FIELDS, message->bytes);
 	if (message->type == HANDOFF_MESSAGE_LOST)
 		bytes[AT_CAUSE] = (uint8_t)message->cause;
 	return length_of(bytes[AT_TYPE]);
@@ -129,13 +171,13 @@ const char *handoff_message_error_text(enum handoff_message_error error)
 	case HANDOFF_MESSAGE_BAD_LENGTH:
 		return "a message has another length than its type";
 	case HANDOFF_MESSAGE_BAD_VERSION:
-		return "version: another one than 1";
+		return "version: another one than 2";
 	case HANDOFF_MESSAGE_BAD_TYPE:
 		return "type: unknown";
 	case HANDOFF_MESSAGE_BAD_RESERVED:
 		return "reserved bytes are not zero";
 	case HANDOFF_MESSAGE_BAD_BYTES:
-		return "bytes: a connection is parked for no bytes at all";
+		return "bytes: a connection is parked for no bytes at all, or without saying what they are of";
 	case HANDOFF_MESSAGE_BAD_CAUSE:
 		return "cause: unknown";
 	case HANDOFF_MESSAGE_BAD_NUMBER:

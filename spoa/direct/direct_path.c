@@ -99,6 +99,10 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 		refuse_handoff(direct, connection, message, fd, handoff, why);
 		return NULL;
 	}
+	if (handoff->machine.state == HANDOFF_OFFERED && (why = handoff_body_announce(&handoff->body, message))) {
+		refuse_handoff(direct, connection, message, fd, handoff, why);
+		return NULL;
+	}
 	if (handoff->machine.state != HANDOFF_OFFERED ||
 	    !handoff_table_number(&direct->table, handoff, connection, message->handoff)) {
 		if (fd >= 0)
@@ -106,7 +110,7 @@ static const char *on_parked(void *context, struct handoff_connection *connectio
 		return handoff->machine.state != HANDOFF_OFFERED ? "it parked two connections for one ticket"
 								 : "it used a number twice";
 	}
-	handoff_parked(handoff, connection, message->handoff, message->bytes, fd);
+	handoff_parked(handoff, connection, message, fd);
 	return NULL;
 }
 
@@ -143,8 +147,6 @@ static const struct handoff_server_events handoff_server_events = {
 static const struct ticket *ticket_of(const struct control_message *message)
 {
 	switch (message->type) {
-	case CONTROL_PREPARED:
-		return &message->u.prepared.ticket;
 	case CONTROL_HANDOFF_REPLY:
 		return &message->u.handoff_reply.ticket;
 	case CONTROL_PROGRESS:
@@ -409,8 +411,10 @@ static int check_needs(struct direct_path *direct)
 static int open_steering(struct direct_path *direct)
 {
 	const struct spoa_config_direct *settings = &direct->table.config->direct;
-	const struct steering_settings wanted = {
-		.interfaces = settings->interfaces, .max_flows = settings->max_flows, .max_age = FLOW_AGE_S};
+	const struct steering_settings wanted = {.interfaces = settings->interfaces,
+						 .max_flows = settings->max_flows,
+						 .max_age = FLOW_AGE_S,
+						 .acknowledged = handoff_acknowledged};
 	struct tcp_fault fault;
 	char error[ERROR_MAX];
 

@@ -331,7 +331,6 @@ static const char *link_dispatch(struct node_link *link, const struct control_me
 		(void)tell_listener(link, message);
 		link_resulted(link, &message->u.result);
 		return NULL;
-	case CONTROL_PREPARED:
 	case CONTROL_HANDOFF_REPLY:
 	case CONTROL_PROGRESS:
 	case CONTROL_CLIENT_DATA:

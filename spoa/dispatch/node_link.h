@@ -29,7 +29,7 @@ struct node_link;
 
 /* Receiver of what nodes say about handed-off connections. */
 struct node_link_listener {
-	/* PREPARED, HANDOFF_REPLY, PROGRESS, CLIENT_DATA, DRAINED, HANDBACK, GONE or RESULT came from <node>. Returns
+	/* HANDOFF_REPLY, PROGRESS, CLIENT_DATA, DRAINED, HANDBACK, GONE or RESULT came from <node>. Returns
 	 * NULL, or a reason to close the channel with. */
 	const char *(*received)(void *context, struct node *node, const struct control_message *message);
 	/* The channel to <node> is closed. */

@@ -44,8 +44,6 @@ static unsigned touch_texts(const struct control_message *message)
 		       touch(message->u.offer.client) + touch(message->u.offer.peer);
 	case CONTROL_RESULT:
 		return touch(message->u.result.reason);
-	case CONTROL_PREPARED:
-		return touch(message->u.prepared.etag);
 	case CONTROL_HANDOFF:
 		return touch_bytes(message->u.handoff.send_queue) + touch_bytes(message->u.handoff.receive_queue);
 	case CONTROL_HANDOFF_REPLY:

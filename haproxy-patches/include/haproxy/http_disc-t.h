@@ -59,6 +59,9 @@ struct disc_txn {
 	uint64_t body_at;                   /* what the response channel had received before the body */
 	int64_t hidden;                     /* what it has received but does not count, see http_disc_count() */
 	struct buffer request;              /* HTX message: the request, in case that announced records are refused */
+	char *claim;                        /* of a direct body, NULL if unknown: the announcement as proven, then the target asked for */
+	uint16_t claim_announcement;        /* bytes of the former, */
+	uint16_t claim_target;              /*   and of the latter */
 };
 
 /* one per process and one per frontend */

@@ -15,6 +15,7 @@
 #include <haproxy/htx-t.h>
 #include <haproxy/stream-t.h>
 
+struct disc_handoff;
 struct disc_lease;
 
 #ifdef USE_OPENSSL_WOLFSSL
@@ -41,6 +42,7 @@ void http_disc_replied(struct stream *s);
 struct ist http_disc_node(struct stream *s);
 void http_disc_unsent(struct stream *s, const void *area, size_t size);
 void http_disc_not_direct(struct stream *s);
+int http_disc_take_claim(struct stream *s, struct disc_handoff *handoff);
 void http_disc_retry(struct stream *s);
 int http_disc_replay(struct stream *s);
 int http_disc_replay_failed(struct stream *s);

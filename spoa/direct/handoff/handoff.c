@@ -17,7 +17,7 @@
 #define LINGER_S 60. /* for PARKED after the node has given up */
 #define POLL_MIN_S 0.001
 #define POLL_MAX_S 0.02
-#define TAKE_AGAIN_S 0.02
+#define GATHER_S 0.05 /* twice what a channel between LB and node takes at its worst */
 #define TURN_S 0.05
 #define PROGRESS_S 0.25
 #define LATE_FACTOR 2. /* times handoff-timeout: a client that acknowledged nothing by then is not reached */
@@ -111,13 +111,6 @@ static void tell_haproxy(struct handoff *handoff, enum handoff_message_type type
 
 	handoff_connection_send(handoff->haproxy, &message);
 	spoa_metrics_add(handoff->table->metrics, metric, 1);
-}
-
-static enum handoff_outcome take(struct handoff *handoff)
-{
-	const struct handoff_message message = message_to_haproxy(handoff, HANDOFF_MESSAGE_TAKEN);
-
-	return handoff_connection_send_now(handoff->haproxy, &message) ? OUTCOME_OK : OUTCOME_BUSY;
 }
 
 /* The client has <bytes> of the records: tells HAProxy if these are more than before. */
@@ -280,13 +273,10 @@ static void set_timer(struct handoff *handoff, enum handoff_timer timer)
 	double poll = (now - handoff->parked_at) / 4;
 	const double seconds[] = {
 		[TIMER_LINGER] = LINGER_S,
-		[TIMER_DEADLINE] = handoff->deadline - now,
-		[TIMER_POLL] = poll < POLL_MIN_S   ? POLL_MIN_S
-			       : poll < POLL_MAX_S ? poll
-						   : POLL_MAX_S,
-		[TIMER_TAKE_AGAIN] = TAKE_AGAIN_S,
+		[TIMER_POLL] = poll < POLL_MIN_S ? POLL_MIN_S : poll < POLL_MAX_S ? poll : POLL_MAX_S,
 		[TIMER_REPLY] = timeout,
 		[TIMER_LATE] = LATE_FACTOR * timeout,
+		[TIMER_GATHER] = GATHER_S,
 		[TIMER_TURN] = TURN_S,
 		[TIMER_PROGRESS] = PROGRESS_S,
 	};
@@ -336,17 +326,14 @@ static enum handoff_outcome answer(struct handoff *handoff, enum handoff_action 
 	switch (question) {
 	case ACTION_LOOK:
 		return mover_look(handoff);
-	case ACTION_TAKE:
-		return take(handoff);
-	case ACTION_TAKE_TO_COMPLETE:
-		return mover_ready_nodes(handoff, true) ? take(handoff) : OUTCOME_NOBODY;
+	case ACTION_FIND:
+		return mover_ready_nodes(handoff, true) ? OUTCOME_OK : OUTCOME_NOBODY;
 	case ACTION_HAND:
 		return mover_hand(handoff, turn->why);
 	case ACTION_UNDO:
 		return mover_undo(handoff, turn->why);
-	case ACTION_REDIRECT:
-		spoa_metrics_observe_since(handoff->table->metrics, SPOA_HANDOFF_TIME, handoff->parked_clock);
-		return mover_redirect(handoff);
+	case ACTION_RETURN:
+		return mover_return(handoff, turn->why);
 	case ACTION_KEEP:
 		return keep(handoff, &turn->message->u.client_data);
 	case ACTION_RECALL:
@@ -354,6 +341,10 @@ static enum handoff_outcome answer(struct handoff *handoff, enum handoff_action 
 	case ACTION_HOLD_AND_RECALL:
 		if (mover_hold(handoff) != OUTCOME_OK)
 			return OUTCOME_NOT_HELD;
+		return mover_send_recall(handoff, false) < 0 ? OUTCOME_NOT_SENT : OUTCOME_OK;
+	case ACTION_LET_AND_RECALL:
+		if (mover_redirect(handoff) != OUTCOME_OK)
+			return OUTCOME_FAILED;
 		return mover_send_recall(handoff, false) < 0 ? OUTCOME_NOT_SENT : OUTCOME_OK;
 	case ACTION_HOLD_AND_RESTORE:
 		if (mover_hold(handoff) != OUTCOME_OK)
@@ -404,8 +395,15 @@ static void act(struct handoff *handoff, enum handoff_action action, const struc
 	case ACTION_SEND_DISCARD:
 		(void)mover_send_recall(handoff, true);
 		break;
+	case ACTION_SEND_RELEASE:
+		(void)mover_send_release(handoff);
+		break;
+	case ACTION_TAKE:
+		handoff_connection_take(handoff->haproxy, handoff->place, handoff->number);
+		break;
 	case ACTION_NOTE_PROGRESS:
 		note_progress(handoff, turn->event->bytes);
+		mover_arm(handoff);
 		break;
 	case ACTION_TELL_PROGRESS:
 		note_progress(handoff, mover_acknowledged(handoff));
@@ -492,14 +490,8 @@ const char *handoff_received(struct handoff *handoff, const struct control_messa
 	struct machine_event event = {.why = reason};
 
 	switch (message->type) {
-	case CONTROL_PREPARED:
-		event.event = EVENT_PREPARED;
-		event.wrong = handoff_body_prepare(&handoff->body, &message->u.prepared);
-		event.bytes = handoff->body.layout.ciphertext;
-		event.continuable = handoff_body_can_continue(&handoff->body);
-		break;
 	case CONTROL_HANDOFF_REPLY:
-		event.event = message->u.handoff_reply.reason.len ? EVENT_REJECTED : EVENT_ACCEPTED;
+		event.event = EVENT_REJECTED;
 		copy_reason(reason, message->u.handoff_reply.reason);
 		break;
 	case CONTROL_PROGRESS:
@@ -564,14 +556,18 @@ void handoff_free(struct handoff *handoff)
 	destroy(handoff);
 }
 
-void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes,
+void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, const struct handoff_message *parked,
 		    int fd)
 {
 	struct handoff_table *table = handoff->table;
-	const struct machine_event event = {.event = EVENT_PARKED, .bytes = bytes};
+	const struct machine_event event = {.event = EVENT_PARKED,
+					    .bytes = handoff->body.layout.ciphertext,
+					    .continuable = handoff_body_can_continue(&handoff->body)};
 
+	assert(handoff->body.announced);
 	handoff->haproxy = haproxy;
-	handoff->number = number;
+	handoff->number = parked->handoff;
+	handoff->place = parked->place;
 	handoff->fd = fd;
 	handoff->live = true;
 	handoff->parked_at = ev_now(table->loop);
@@ -580,4 +576,9 @@ void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy,
 	spoa_metrics_add(table->metrics, SPOA_HANDOFFS, 1);
 	spoa_metrics_add(table->metrics, SPOA_HANDOFFS_TOTAL, 1);
 	(void)run(handoff, &event, NULL);
+}
+
+void handoff_acknowledged(void *owner)
+{
+	handoff_feed(handoff_of(owner), EVENT_ACKNOWLEDGED);
 }

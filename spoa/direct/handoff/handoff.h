@@ -36,11 +36,12 @@ struct handoff {
 	/* HAProxy's side, from PARKED on */
 	struct handoff_connection *haproxy; /* NULL once abandoned */
 	uint64_t number;
+	uint32_t place; /* see handoff_connection_take() */
 	int fd;
 	bool live;                       /* <fd> is the connection, not its placeholder */
 	double parked_at, deadline;      /* loop time; HAND is tried until then */
 	double parked_clock, held_clock; /* when HAProxy parked it, and when it was held; see mover_clock() */
-	/* The connection, from HANDING on */
+	/* The connection, from AWAY on */
 	struct tcp_state frozen; /* its records begin at frozen.send_next */
 	double frozen_at;        /* see mover_clock() */
 	uint32_t late_at;        /* what the client had acknowledged when the node was late */
@@ -67,9 +68,12 @@ struct handoff *handoff_new(struct handoff_table *table, const struct control_of
 /* Frees <handoff>, which is in OFFERED and not in the table any more. */
 void handoff_free(struct handoff *handoff);
 
-/* In OFFERED: HAProxy parked the connection <fd>, which the handoff owns from now on, for <bytes> of records. */
-void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, uint64_t number, uint64_t bytes,
+/* In OFFERED, and its body was announced: HAProxy parked the connection <fd>, which the handoff owns from now on. */
+void handoff_parked(struct handoff *handoff, struct handoff_connection *haproxy, const struct handoff_message *parked,
 		    int fd);
+
+/* The client has acknowledged all records of <owner>, a handoff: see struct steering_settings. */
+void handoff_acknowledged(void *owner);
 
 /* DECLINE, RECALL, ABANDON, NODE_LOST, NODE_DRAINS, AGENT_DRAINS or AGENT_ENDS. If no other node can make the
  * continuation, NODE_DRAINS is none: a node that drains finishes what it has. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "announcement.h"
 #include "secret.h"
 
 /* Copies a text for the head of a request. Returns NULL if it has bytes that a head cannot carry. */
@@ -37,32 +38,43 @@ void handoff_body_release(struct handoff_body *body)
 	*body = (struct handoff_body){.leases = NULL};
 }
 
-const char *handoff_body_prepare(struct handoff_body *body, const struct control_prepared *prepared)
+/* Whether <announcement>, which is proven, is of the lease's body and has <bytes> of records. Fills <layout>. */
+static bool is_of_lease(const struct announcement *announcement, const struct handoff_body *body,
+			const struct handoff_message *parked, struct record_layout *layout)
 {
-	enum record_error error;
-	char *target;
+	return memcmp(&announcement->ticket, &parked->ticket, sizeof(parked->ticket)) == 0 &&
+	       announcement->seq == body->lease->seq && announcement->length <= UINT64_MAX - announcement->first &&
+	       record_layout_init(layout, body->lease, announcement->length) == RECORD_OK &&
+	       layout->records == announcement->records && layout->ciphertext == parked->bytes;
+}
 
-	if (body->prepared)
-		return "it sent PREPARED twice for one ticket";
-	if (prepared->length > UINT64_MAX - prepared->offset)
-		return "PREPARED has a body beyond the end of all objects";
-	error = record_layout_init(&body->layout, body->lease, prepared->length);
-	if (error != RECORD_OK)
-		return record_error_text(error);
-	body->offset = prepared->offset;
-	if (!prepared->etag.len) {
-		body->prepared = true;
-		return NULL;
-	}
-	body->etag = copy_text(prepared->etag);
-	target = copy_text(prepared->target);
-	if (!body->etag || !target) {
-		free(target);
-		return "PREPARED has an entity tag or a target that no request can carry";
+const char *handoff_body_announce(struct handoff_body *body, const struct handoff_message *parked)
+{
+	struct control_text target = {parked->target, parked->target_len};
+	char etag[ANNOUNCEMENT_ETAG_MAX + 1], *copied_target, *copied_etag = NULL;
+	struct announcement announcement;
+	struct record_layout layout;
+
+	assert(!body->announced);
+	if (!announcement_read_direct(&announcement, etag, parked->announcement, parked->announcement_len,
+				      body->lease->proof_key))
+		return "its announcement is not proven";
+	if (!is_of_lease(&announcement, body, parked, &layout))
+		return "its announcement is of another body";
+	copied_target = copy_text(target);
+	if (etag[0] != '\0')
+		copied_etag = strdup(etag);
+	if (!copied_target || (etag[0] != '\0' && !copied_etag)) {
+		free(copied_target);
+		free(copied_etag);
+		return "its target cannot be asked for, or there is no memory";
 	}
 	free(body->target);
-	body->target = target;
-	body->prepared = true;
+	body->target = copied_target;
+	body->etag = copied_etag;
+	body->layout = layout;
+	body->offset = announcement.first;
+	body->announced = true;
 	return NULL;
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "control.h"
+#include "handoff_message.h"
 #include "lease_store.h"
 #include "record.h"
 
@@ -16,11 +17,11 @@ struct handoff_body {
 	struct lease_store *leases;
 	struct tx_state *lease; /* in <leases> */
 	uint64_t lease_id;
-	char *host, *target;         /* of the request, from Prepared on the target that the node saw; terminated */
-	bool prepared;               /* Prepared came: what follows is known */
-	char *etag;                  /* NULL: no other node can go on with this body */
-	uint64_t offset;             /* of the body in the object, bytes of plaintext */
-	struct record_layout layout; /* from Prepared on */
+	char *host, *target; /* of the request; once announced, the target that the node was asked for; terminated */
+	bool announced;      /* what follows is known */
+	char *etag;          /* NULL: no other node can go on with this body */
+	uint64_t offset;     /* of the body in the object, bytes of plaintext */
+	struct record_layout layout; /* its records */
 };
 
 /* Keeps what <offer> says of the request and the lease <state>. Returns 0, or -1 if memory is exhausted or if host or
@@ -28,8 +29,10 @@ struct handoff_body {
  * release. */
 int handoff_body_init(struct handoff_body *body, struct lease_store *leases, const struct control_offer *offer);
 
-/* Takes Prepared. Returns NULL, or what is wrong with it. */
-const char *handoff_body_prepare(struct handoff_body *body, const struct control_prepared *prepared);
+/* Takes what HAProxy says of the body with PARKED. What the node announced on the fetch hop, which is plain HTTP, counts
+ * only with the proof under the lease's key: a forged entity tag would have another node seal other bytes in used slots.
+ * Returns NULL, or what is wrong with it: then <body> is as it was. */
+const char *handoff_body_announce(struct handoff_body *body, const struct handoff_message *parked);
 
 /* Whether another node can make a continuation: not of an HTTP origin's body, which is never sealed a second time. */
 static inline bool handoff_body_can_continue(const struct handoff_body *body)

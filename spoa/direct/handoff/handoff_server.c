@@ -3,11 +3,14 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -22,18 +25,21 @@
 #define WAITING_MAX 65536u  /* answers that wait until HAProxy reads */
 #define DESCRIPTORS_MAX 4   /* more than the one that may come, so that surplus ones are seen and closed */
 #define PAUSE_S 0.1         /* after the process ran out of descriptors */
+#define PLACES_BYTES_MAX (64 << 20)
 
 /* An answer that waits to be sent, in a connection's queue. */
 struct packet {
 	size_t len;
-	uint8_t bytes[HANDOFF_MESSAGE_MAX];
+	uint8_t bytes[HANDOFF_MESSAGE_ANSWER_MAX];
 };
 
 struct handoff_connection {
 	unsigned magic;
 	struct handoff_server *server;
 	int fd;
-	bool broken; /* sending failed: the next event closes it */
+	bool broken;      /* sending failed: the next event closes it */
+	uint64_t *places; /* memory that HAProxy shares: each has the number of the handoff there that was taken */
+	size_t place_count;
 	ev_io readable, writable;
 	struct byte_queue waiting; /* of struct packet */
 	struct handoff_connection *prev, *next;
@@ -68,6 +74,8 @@ static void connection_free(struct handoff_connection *connection)
 	(void)close(connection->fd);
 	DL_DELETE(server->connections, connection);
 	byte_queue_clear(&connection->waiting);
+	if (connection->places)
+		(void)munmap(connection->places, connection->place_count * sizeof(uint64_t));
 	connection->magic = 0;
 	free(connection);
 }
@@ -137,15 +145,10 @@ void handoff_connection_send(struct handoff_connection *connection, const struct
 		queue_packet(connection, &packet);
 }
 
-bool handoff_connection_send_now(struct handoff_connection *connection, const struct handoff_message *message)
+void handoff_connection_take(struct handoff_connection *connection, uint32_t place, uint64_t number)
 {
-	struct packet packet;
-
-	assert(connection->magic == MAGIC);
-	if (connection->broken)
-		return false;
-	packet.len = handoff_message_encode(packet.bytes, message);
-	return try_to_send(connection, &packet);
+	assert(connection->magic == MAGIC && place < connection->place_count);
+	__atomic_store_n(&connection->places[place], number, __ATOMIC_SEQ_CST);
 }
 
 static void on_writable(struct ev_loop *loop, ev_io *watcher, int events)
@@ -198,6 +201,26 @@ static bool is_tcp(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_TCP;
 }
 
+/* Shares the memory <fd>, which nobody can make smaller. Returns NULL, or what is wrong. */
+static const char *share_places(struct handoff_connection *connection, int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+	struct stat status;
+	void *places;
+
+	if (connection->places)
+		return "PLACES came twice";
+	if (seals < 0 || !(seals & F_SEAL_SHRINK) || fstat(fd, &status) < 0 ||
+	    status.st_size < (off_t)sizeof(uint64_t) || status.st_size > PLACES_BYTES_MAX)
+		return "PLACES without memory that stays";
+	places = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (places == MAP_FAILED)
+		return "the memory of PLACES cannot be shared";
+	connection->places = places;
+	connection->place_count = (size_t)status.st_size / sizeof(uint64_t);
+	return NULL;
+}
+
 /* Acts on one message; <cut>: more descriptors came with it than are in <fds>. Returns NULL, or why the connection must
  * be closed. Descriptors that nobody took are left. */
 static const char *process(struct handoff_connection *connection, const uint8_t *bytes, size_t len, int *fds,
@@ -210,7 +233,12 @@ static const char *process(struct handoff_connection *connection, const uint8_t 
 	if (error != HANDOFF_MESSAGE_OK)
 		return handoff_message_error_text(error);
 	switch (message.type) {
+	case HANDOFF_MESSAGE_PLACES:
+		return cut || *fd_count != 1 ? "PLACES without exactly one descriptor"
+					     : share_places(connection, fds[0]);
 	case HANDOFF_MESSAGE_PARKED:
+		if (message.place >= connection->place_count)
+			return "PARKED without its place in the shared memory";
 		/* There is room for one here: it was this process that had none free. */
 		if (cut && !*fd_count)
 			return server->events->parked(server->context, connection, &message, -1);

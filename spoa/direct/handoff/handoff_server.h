@@ -41,8 +41,8 @@ void handoff_server_free(struct handoff_server *server);
 /* Sends <message>, now or when HAProxy reads; PROGRESS is left out if it does not. */
 void handoff_connection_send(struct handoff_connection *connection, const struct handoff_message *message);
 
-/* Sends <message> now. Returns whether HAProxy will read it whatever becomes of this process; false if it does not read
- * what was sent before, or is gone: nothing was sent. */
-bool handoff_connection_send_now(struct handoff_connection *connection, const struct handoff_message *message);
+/* Lets HAProxy know that the connection of handoff <number>, parked at <place>, may be another one from now on. It reads
+ * that when <connection> closes, also because this process ended a moment later. */
+void handoff_connection_take(struct handoff_connection *connection, uint32_t place, uint64_t number);
 
 #endif

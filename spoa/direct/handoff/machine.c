@@ -11,6 +11,7 @@
 #define NO_CLIENT "the connection is gone"
 #define NO_CONTINUATION "out of memory or descriptors"
 #define NO_MEMORY "out of memory"
+#define TOO_MUCH "it acknowledges what was never sent"
 #define NOT_HELD "its packets cannot be held"
 #define NOT_SEATED "the connection could not be restored"
 
@@ -122,9 +123,32 @@ static void dispose(struct turn *turn)
 	end(turn, "abandoned");
 }
 
+/* --- answers without a transition --- */
+
+/* Nothing changes: the event came too late, or says what does not matter. */
+static void none(struct turn *turn)
+{
+	turn->step.verdict = MACHINE_IGNORES;
+}
+
+/* The node must not have sent it. */
+static void fault(struct turn *turn)
+{
+	static const char *const texts[EVENT_COUNT] = {
+		[EVENT_REJECTED] = "it sent HANDOFF_REPLY that nobody waits for",
+		[EVENT_PROGRESS] = "it sent PROGRESS of a connection that it does not have",
+		[EVENT_CLIENT_DATA] = "it sent CLIENT_DATA of a connection that it does not have",
+		[EVENT_DRAINED] = "it sent DRAINED of a connection that it does not have",
+		[EVENT_HANDBACK] = "it sent HANDBACK that nobody asked for",
+	};
+
+	turn->step.verdict = MACHINE_FAULT;
+	turn->step.fault = texts[turn->event->event];
+}
+
 /* --- ways that several states take --- */
 
-/* The connection is live here, or parked and TAKEN was sent. */
+/* The connection is live here, or parked and taken. */
 static void continue_here(struct turn *turn)
 {
 	static const char *const words[] = {
@@ -158,7 +182,7 @@ static void complete(struct turn *turn, enum completion_cause cause, uint64_t fr
 	if (turn->machine->state != HANDOFF_WAITING || turn->machine->taken)
 		continue_here(turn);
 	else if (turn->machine->continuable)
-		ask(turn, ACTION_TAKE_TO_COMPLETE);
+		ask(turn, ACTION_FIND);
 	else
 		refuse(turn);
 }
@@ -179,11 +203,7 @@ static void discard_and_take_over(struct turn *turn, const char *why)
 /* In WAITING: hands the connection off if it is fit by now. */
 static void consider(struct turn *turn)
 {
-	if (!turn->machine->prepared)
-		return; /* TIMER_DEADLINE runs */
-	if (turn->machine->announced != turn->machine->ciphertext)
-		lose(turn, HANDOFF_LOSS_NODE, "the node told HAProxy of another length than this agent", NULL);
-	else if (turn->machine->draining)
+	if (turn->machine->draining)
 		complete(turn, COMPLETION_CAUSE_DRAIN, 0);
 	else if (turn->machine->recalled)
 		complete(turn, COMPLETION_CAUSE_RECALLED, 0);
@@ -205,20 +225,10 @@ static void recall(struct turn *turn)
 
 static void park(struct turn *turn)
 {
-	turn->machine->announced = turn->event->bytes;
-	turn->machine->state = HANDOFF_WAITING;
-	if (!turn->machine->prepared)
-		set_timer(turn, TIMER_DEADLINE);
-	consider(turn);
-}
-
-static void prepare(struct turn *turn)
-{
-	turn->machine->prepared = true;
 	turn->machine->ciphertext = turn->event->bytes;
 	turn->machine->continuable = turn->event->continuable;
-	if (turn->machine->state == HANDOFF_WAITING)
-		consider(turn);
+	turn->machine->state = HANDOFF_WAITING;
+	consider(turn);
 }
 
 static void decline(struct turn *turn)
@@ -232,30 +242,26 @@ static void expire(struct turn *turn)
 	end(turn, "not handed off");
 }
 
-/* Without Prepared it was no direct body. With it, PARKED may still be under way: headers wait for the client. */
+/* PARKED may still be under way, if the body is a direct one: headers wait for the client. */
 static void linger(struct turn *turn)
 {
 	turn->machine->node_gone = true;
-	if (turn->machine->prepared)
-		set_timer(turn, TIMER_LINGER);
-	else
+	set_timer(turn, TIMER_LINGER);
+}
+
+/* Without Gone before it was no direct body. */
+static void conclude(struct turn *turn)
+{
+	if (!turn->machine->node_gone)
 		expire(turn);
 }
 
 /* --- WAITING --- */
 
-static void again(struct turn *turn)
-{
-	if (turn->machine->prepared)
-		consider(turn);
-	else
-		refuse(turn);
-}
-
 static void miss(struct turn *turn)
 {
 	turn->machine->node_gone = true;
-	again(turn);
+	consider(turn);
 }
 
 static void abandon(struct turn *turn)
@@ -272,18 +278,21 @@ static void abandon(struct turn *turn)
 
 /* --- while the node has it, or is about to --- */
 
-static void redirect(struct turn *turn)
-{
-	turn->machine->state = HANDOFF_AWAY;
-	set_timer(turn, TIMER_LATE);
-	ask(turn, ACTION_REDIRECT);
-}
-
 static void undo(struct turn *turn)
 {
+	if (turn->machine->met) {
+		fault(turn);
+		return;
+	}
 	count_failure(turn, turn->event->why);
 	turn->machine->cause = COMPLETION_CAUSE_REFUSED;
 	ask(turn, ACTION_UNDO);
+}
+
+static void come_back(struct turn *turn)
+{
+	turn->machine->met = true;
+	ask(turn, ACTION_RETURN);
 }
 
 static void progress(struct turn *turn)
@@ -331,8 +340,6 @@ static void orphan(struct turn *turn)
 /* The node may have sent something, so the frozen state is no longer that of the connection. */
 static void late(struct turn *turn)
 {
-	if (turn->machine->state == HANDOFF_HANDING)
-		count_failure(turn, "it did not answer in time");
 	discard_and_take_over(turn, LATE);
 }
 
@@ -369,35 +376,12 @@ static void leave(struct turn *turn)
 	}
 ASKS(keep, KEEP)
 ASKS(hold, HOLD_AND_RECALL)
+ASKS(let, LET_AND_RECALL)
 ASKS(discard, HOLD_AND_DISCARD)
 ASKS(silence, JUDGE_LATE)
 ASKS(collect, COLLECT)
 ASKS(seat, SEAT)
 #undef ASKS
-
-/* --- answers without a transition --- */
-
-/* Nothing changes: the event came too late, or says what does not matter. */
-static void none(struct turn *turn)
-{
-	turn->step.verdict = MACHINE_IGNORES;
-}
-
-/* The node must not have sent it. */
-static void fault(struct turn *turn)
-{
-	static const char *const texts[EVENT_COUNT] = {
-		[EVENT_ACCEPTED] = "it sent HANDOFF_REPLY that nobody waits for",
-		[EVENT_REJECTED] = "it sent HANDOFF_REPLY that nobody waits for",
-		[EVENT_PROGRESS] = "it sent PROGRESS of a connection that it does not have",
-		[EVENT_CLIENT_DATA] = "it sent CLIENT_DATA of a connection that it does not have",
-		[EVENT_DRAINED] = "it sent DRAINED of a connection that it does not have",
-		[EVENT_HANDBACK] = "it sent HANDBACK that nobody asked for",
-	};
-
-	turn->step.verdict = MACHINE_FAULT;
-	turn->step.fault = texts[turn->event->event];
-}
 
 /* A defect of this program. */
 static void never(struct turn *turn)
@@ -408,52 +392,57 @@ static void never(struct turn *turn)
 /* The diagram: what every event does in every state. */
 /* clang-format off */
 static transition *const transitions[EVENT_COUNT][HANDOFF_STATE_COUNT] = {
-#define ON(event, offered, waiting, handing, away, recalling, returning, taking_over, completing, discarding)   \
+#define ON(event, offered, waiting, away, gathering, recalling, returning, taking_over, completing, discarding) \
 	[EVENT_##event] = {[HANDOFF_OFFERED] = offered,         [HANDOFF_WAITING] = waiting,                    \
-			   [HANDOFF_HANDING] = handing,         [HANDOFF_AWAY] = away,                          \
+			   [HANDOFF_AWAY] = away,               [HANDOFF_GATHERING] = gathering,                \
 			   [HANDOFF_RECALLING] = recalling,     [HANDOFF_RETURNING] = returning,                \
 			   [HANDOFF_TAKING_OVER] = taking_over, [HANDOFF_COMPLETING] = completing,              \
 			   [HANDOFF_DISCARDING] = discarding,   [HANDOFF_ENDED] = never},
-	/*               OFFERED  WAITING   HANDING   AWAY      RECALLING RETURNING TAKING_OVER COMPLETING DISCARDING */
-	ON(PARKED,       park,    never,    never,    never,    never,    never,    never,      never,     never)
-	ON(DECLINE,      decline, never,    never,    never,    never,    never,    never,      never,     never)
-	ON(RECALL,       decline, consider, none,     recall,   none,     none,     none,       none,      none)
-	ON(ABANDON,      never,   abandon,  discard,  discard,  discard,  discard,  dispose,    dispose,   never)
-	ON(PREPARED,     prepare, prepare,  none,     none,     none,     none,     none,       none,      none)
-	ON(ACCEPTED,     fault,   fault,    redirect, fault,    fault,    fault,    none,       none,      none)
-	ON(REJECTED,     fault,   fault,    undo,     fault,    fault,    fault,    none,       none,      none)
-	ON(PROGRESS,     fault,   fault,    fault,    progress, progress, progress, none,       none,      none)
-	ON(CLIENT_DATA,  fault,   fault,    fault,    keep,     keep,     keep,     none,       none,      none)
-	ON(DRAINED,      fault,   fault,    fault,    hold,     hold,     fault,    none,       none,      none)
-	ON(HANDBACK,     fault,   fault,    fault,    fault,    receive,  restore,  none,       none,      dispose)
-	/* GONE in HANDING: it stopped waiting while Handoff was under way, and refuses that, or the timer ends it. */
-	ON(GONE_CLIENT,  linger,  miss,     none,     judge,    judge,    give_up,  none,       none,      dispose)
-	ON(GONE_NODE,    linger,  miss,     none,     replace,  replace,  replace,  none,       none,      dispose)
-	ON(RESULT,       linger,  none,     none,     none,     none,     none,     none,       none,      none)
-	ON(NODE_LOST,    linger,  miss,     orphan,   orphan,   orphan,   orphan,   none,       none,      dispose)
-	ON(NODE_DRAINS,  none,    consider, none,     recall,   none,     none,     none,       none,      none)
-	ON(AGENT_DRAINS, none,    consider, none,     recall,   none,     none,     none,       none,      none)
-	ON(AGENT_ENDS,   expire,  quit,     leave,    leave,    leave,    leave,    quit,       quit,      quit)
-	ON(TIMER,        expire,  again,    late,     silence,  none,     late,     collect,    tell,      dispose)
-	ON(COLLECTED,    never,   never,    never,    never,    never,    never,    seat,       never,     never)
-	ON(CONTINUED,    never,   never,    never,    never,    never,    never,    never,      give_back, never)
-	ON(UNWRITABLE,   never,   never,    never,    never,    never,    never,    never,      no_client, never)
-	ON(NODES_FAILED, never,   never,    never,    never,    never,    never,    no_node,    no_node,   never)
+	/*               OFFERED   WAITING   AWAY       GATHERING RECALLING  RETURNING TAKING_OVER COMPLETING DISCARDING */
+	ON(PARKED,       park,     never,    never,     never,    never,     never,    never,      never,     never)
+	ON(DECLINE,      decline,  never,    never,     never,    never,     never,    never,      never,     never)
+	ON(RECALL,       decline,  consider, recall,    none,     none,      none,     none,       none,      none)
+	ON(ABANDON,      never,    abandon,  discard,   discard,  discard,   discard,  dispose,    dispose,   never)
+	ON(REJECTED,     fault,    fault,    undo,      fault,    undo,      fault,    none,       none,      dispose)
+	ON(PROGRESS,     fault,    fault,    progress,  progress, progress,  progress, none,       none,      none)
+	ON(CLIENT_DATA,  fault,    fault,    keep,      keep,     keep,      keep,     none,       none,      none)
+	ON(DRAINED,      fault,    fault,    hold,      hold,     hold,      fault,    none,       none,      none)
+	ON(HANDBACK,     fault,    fault,    fault,     receive,  receive,   restore,  none,       none,      dispose)
+	ON(GONE_CLIENT,  linger,   miss,     judge,     judge,    judge,     give_up,  none,       none,      dispose)
+	ON(GONE_NODE,    linger,   miss,     replace,   replace,  replace,   replace,  none,       none,      dispose)
+	ON(RESULT,       conclude, none,     none,      none,     none,      none,     none,       none,      none)
+	ON(NODE_LOST,    linger,   miss,     orphan,    orphan,   orphan,    orphan,   none,       none,      dispose)
+	ON(NODE_DRAINS,  none,     consider, recall,    none,     none,      none,     none,       none,      none)
+	ON(ACKNOWLEDGED, never,    never,    come_back, none,     come_back, none,     none,       none,      none)
+	ON(AGENT_DRAINS, none,     consider, recall,    none,     none,      none,     none,       none,      none)
+	ON(AGENT_ENDS,   expire,   quit,     leave,     leave,    leave,     leave,    quit,       quit,      quit)
+	ON(TIMER,        expire,   consider, silence,   let,      none,      late,     collect,    tell,      dispose)
+	ON(COLLECTED,    never,    never,    never,     never,    never,     never,    seat,       never,     never)
+	ON(CONTINUED,    never,    never,    never,     never,    never,     never,    never,      give_back, never)
+	ON(UNWRITABLE,   never,    never,    never,     never,    never,     never,    never,      no_client, never)
+	ON(NODES_FAILED, never,    never,    never,     never,    never,     never,    no_node,    no_node,   never)
 #undef ON
 };
 /* clang-format on */
+
+/* Whether only a node that has the connection says so. */
+static bool speaks_of_it(enum handoff_event event)
+{
+	return event == EVENT_PROGRESS || event == EVENT_CLIENT_DATA || event == EVENT_DRAINED ||
+	       event == EVENT_HANDBACK;
+}
 
 struct machine_step machine_step(struct machine *machine, const struct machine_event *event)
 {
 	struct turn turn = {.machine = machine, .event = event, .step.before = machine->state};
 	transition *follow = transitions[event->event][machine->state];
-	bool node_has = machine->state == HANDOFF_AWAY || machine->state == HANDOFF_RECALLING ||
-			machine->state == HANDOFF_RETURNING;
+	bool node_has = machine->state == HANDOFF_AWAY || machine->state == HANDOFF_GATHERING ||
+			machine->state == HANDOFF_RECALLING || machine->state == HANDOFF_RETURNING;
 
 	if (machine->asked != ACTION_NONE)
 		follow = never;
 	/* Of a connection that the node does not have any more nothing is looked at. */
-	if (event->wrong && follow != none && follow != fault && (node_has || follow == prepare)) {
+	if (event->wrong && follow != none && follow != fault && node_has) {
 		turn.step.verdict = MACHINE_FAULT;
 		turn.step.fault = event->wrong;
 		return turn.step;
@@ -462,6 +451,7 @@ struct machine_step machine_step(struct machine *machine, const struct machine_e
 	machine->draining |= event->event == EVENT_AGENT_DRAINS;
 	machine->recalled |= event->event == EVENT_RECALL;
 	follow(&turn);
+	machine->met |= node_has && speaks_of_it(event->event) && turn.step.verdict == MACHINE_ACTS;
 	return turn.step;
 }
 
@@ -474,7 +464,7 @@ static void nothing(struct turn *turn)
 
 static void not_handed(struct turn *turn)
 {
-	turn->machine->cause = COMPLETION_CAUSE_CHANNEL;
+	turn->machine->cause = turn->rule->cause;
 	ask(turn, ACTION_UNDO);
 }
 
@@ -516,20 +506,22 @@ static void discard_it(struct turn *turn)
 	discard_and_take_over(turn, turn->rule->why);
 }
 
-static void take_if_not_taken(struct turn *turn)
+static void take(struct turn *turn)
 {
-	ask(turn, turn->machine->taken ? ACTION_HAND : ACTION_TAKE);
+	if (!turn->machine->taken)
+		act(turn, ACTION_TAKE);
+	turn->machine->taken = true;
 }
 
-static void taken_to_hand(struct turn *turn)
+static void take_and_hand(struct turn *turn)
 {
-	turn->machine->taken = true;
+	take(turn);
 	ask(turn, ACTION_HAND);
 }
 
-static void taken_to_complete(struct turn *turn)
+static void take_and_continue(struct turn *turn)
 {
-	turn->machine->taken = true;
+	take(turn);
 	continue_here(turn);
 }
 
@@ -538,10 +530,10 @@ static void undone(struct turn *turn)
 	complete(turn, turn->machine->cause, 0);
 }
 
-static void redirected(struct turn *turn)
+static void kept(struct turn *turn)
 {
-	if (turn->machine->draining || turn->machine->recalled)
-		recall(turn);
+	if (turn->machine->state == HANDOFF_GATHERING)
+		ask(turn, ACTION_RETURN);
 }
 
 /* Once it is back nobody reads before the body's end, and so the client's window closes. */
@@ -549,6 +541,8 @@ static void kept_much(struct turn *turn)
 {
 	if (turn->machine->state == HANDOFF_AWAY)
 		recall(turn);
+	else
+		kept(turn);
 }
 
 static void kept_too_much(struct turn *turn)
@@ -562,6 +556,28 @@ static void recalled(struct turn *turn)
 	act(turn, ACTION_COUNT_RECALL);
 	act(turn, ACTION_STOP_TIMER);
 	turn->machine->state = HANDOFF_RECALLING;
+}
+
+static void returned(struct turn *turn)
+{
+	act(turn, ACTION_COUNT_SUCCESS);
+	act(turn, ACTION_SEND_RELEASE);
+	give_back(turn);
+}
+
+/* The node has bytes of the client that are on their way here, or got lost on their way to it. */
+static void gather(struct turn *turn)
+{
+	if (turn->machine->state == HANDOFF_GATHERING)
+		return;
+	turn->machine->state = HANDOFF_GATHERING;
+	set_timer(turn, TIMER_GATHER);
+}
+
+static void lost_at_the_node(struct turn *turn)
+{
+	act(turn, ACTION_SEND_DISCARD);
+	lose(turn, turn->rule->loss, turn->rule->why ? turn->rule->why : turn->outcome->why, NULL);
 }
 
 static void restored(struct turn *turn)
@@ -627,7 +643,7 @@ static void seated(struct turn *turn)
 /* clang-format off */
 static const struct rule rules[ACTION_COUNT][OUTCOME_COUNT] = {
 #define IF(question, outcome) [ACTION_##question][OUTCOME_##outcome]
-	IF(LOOK, OK)                      = {take_if_not_taken},
+	IF(LOOK, OK)                      = {take_and_hand},
 	IF(LOOK, NOT_YET)                 = {wait, .timer = TIMER_POLL},
 	IF(LOOK, TOO_LATE)                = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
 	IF(LOOK, UNFIT)                   = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
@@ -635,13 +651,10 @@ static const struct rule rules[ACTION_COUNT][OUTCOME_COUNT] = {
 	IF(LOOK, NO_ROUTE)                = {complete_all, .cause = COMPLETION_CAUSE_STEERING},
 	IF(LOOK, NO_CLIENT)               = {lost, .loss = HANDOFF_LOSS_CLIENT, .why = NO_CLIENT},
 	IF(LOOK, PARKED_TWICE)            = {lost, .loss = HANDOFF_LOSS_AGENT, .why = "HAProxy has parked it twice"},
-	IF(TAKE, OK)                      = {taken_to_hand},
-	IF(TAKE, BUSY)                    = {wait, .timer = TIMER_TAKE_AGAIN},
-	IF(TAKE_TO_COMPLETE, OK)          = {taken_to_complete},
-	IF(TAKE_TO_COMPLETE, BUSY)        = {wait, .timer = TIMER_TAKE_AGAIN},
-	IF(TAKE_TO_COMPLETE, NOBODY)      = {refuse},
+	IF(FIND, OK)                      = {take_and_continue},
+	IF(FIND, NOBODY)                  = {refuse},
 
-	IF(HAND, OK)                      = {enter, .state = HANDOFF_HANDING, .timer = TIMER_REPLY},
+	IF(HAND, OK)                      = {enter, .state = HANDOFF_AWAY, .timer = TIMER_LATE},
 	IF(HAND, NOT_YET)                 = {wait, .timer = TIMER_POLL},
 	IF(HAND, TOO_LATE)                = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
 	IF(HAND, UNFIT)                   = {complete_all, .cause = COMPLETION_CAUSE_UNFIT},
@@ -649,13 +662,16 @@ static const struct rule rules[ACTION_COUNT][OUTCOME_COUNT] = {
 	IF(HAND, NO_CLIENT)               = {lost, .loss = HANDOFF_LOSS_CLIENT, .why = NO_CLIENT},
 	IF(HAND, NO_MEMORY)               = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NO_MEMORY},
 	IF(HAND, FAILED)                  = {broken},
-	IF(HAND, NOT_SENT)                = {not_handed},
+	IF(HAND, NO_ROUTE)                = {not_handed, .cause = COMPLETION_CAUSE_STEERING},
+	IF(HAND, NOT_SENT)                = {not_handed, .cause = COMPLETION_CAUSE_CHANNEL},
 	IF(UNDO, OK)                      = {undone},
 	IF(UNDO, FAILED)                  = {broken},
-	IF(REDIRECT, OK)                  = {redirected},
-	IF(REDIRECT, FAILED)              = {discard_it, .why = "its packets cannot be sent on any more"},
+	IF(RETURN, OK)                    = {returned},
+	IF(RETURN, NOT_YET)               = {gather},
+	IF(RETURN, NO_CLIENT)             = {lost_at_the_node, .loss = HANDOFF_LOSS_CLIENT, .why = TOO_MUCH},
+	IF(RETURN, FAILED)                = {lost_at_the_node, .loss = HANDOFF_LOSS_AGENT},
 
-	IF(KEEP, OK)                      = {nothing},
+	IF(KEEP, OK)                      = {kept},
 	IF(KEEP, LONG)                    = {kept_much},
 	IF(KEEP, TOO_LONG)                = {kept_too_much},
 	IF(JUDGE_LATE, REACHED)           = {nothing},
@@ -669,6 +685,9 @@ static const struct rule rules[ACTION_COUNT][OUTCOME_COUNT] = {
 	IF(HOLD_AND_RECALL, OK)           = {enter, .state = HANDOFF_RETURNING, .timer = TIMER_REPLY},
 	IF(HOLD_AND_RECALL, NOT_HELD)     = {discard_it, .why = NOT_HELD},
 	IF(HOLD_AND_RECALL, NOT_SENT)     = {take_it_over, .why = CHANNEL_FULL},
+	IF(LET_AND_RECALL, OK)            = {recalled},
+	IF(LET_AND_RECALL, FAILED)        = {discard_it, .why = "its packets cannot be sent on any more"},
+	IF(LET_AND_RECALL, NOT_SENT)      = {take_it_over, .why = CHANNEL_FULL},
 	IF(RESTORE, OK)                   = {restored},
 	IF(RESTORE, NO_MEMORY)            = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NO_MEMORY},
 	IF(RESTORE, FAILED)               = {broken},
@@ -681,7 +700,7 @@ static const struct rule rules[ACTION_COUNT][OUTCOME_COUNT] = {
 
 	IF(PLAN, OK)                      = {planned},
 	IF(PLAN, NOT_HELD)                = {lost, .loss = HANDOFF_LOSS_AGENT, .why = NOT_HELD},
-	IF(PLAN, FAILED)                  = {client_is_gone, .why = "it acknowledges what was never sent"},
+	IF(PLAN, FAILED)                  = {client_is_gone, .why = TOO_MUCH},
 	IF(COLLECT, OK)                   = {stop_timer},
 	IF(COLLECT, NOTHING)              = {seat},
 	IF(COLLECT, NO_ROOM)              = {wait, .timer = TIMER_TURN},

@@ -4,27 +4,27 @@
  *
  *   state         usual way on                               other ways on
  *   OFFERED       PARKED: WAITING                            no PARKED in time: ended
- *   WAITING       short tail, hold, Handoff: HANDING         unfit: COMPLETING, or refused if no node can continue
- *   HANDING       HandoffReply: AWAY                         refused by the node: COMPLETING
- *   AWAY          Drained: RETURNING                         recall: RECALLING
- *   RECALLING     Drained: RETURNING
+ *   WAITING       short tail, hold, Handoff: AWAY            unfit: COMPLETING, or refused if no node can continue
+ *   AWAY          the client has all: returned               refused by the node: COMPLETING; recall: RECALLING;
+ *                                                            Drained: RETURNING; the node has client data: GATHERING
+ *   GATHERING     the client data come: returned             they do not: RECALLING
+ *   RECALLING     Drained: RETURNING                         the client has all: returned
  *   RETURNING     Handback, all is written: returned         Handback, not all is: COMPLETING
  *   TAKING_OVER   seated: COMPLETING                         no node can continue: lost
  *   COMPLETING    all is written: returned                   no node can continue: lost
  *   DISCARDING    the node has dropped it: ended
  *
- * From HANDING to RETURNING a node that is gone or silent leads to TAKING_OVER, and ABANDON to DISCARDING; elsewhere
+ * From AWAY to RETURNING a node that is gone or silent leads to TAKING_OVER, and ABANDON to DISCARDING; elsewhere
  * ABANDON ends the handoff at once. HAProxy gets exactly one of RETURNED, LOST and REFUSED unless it has abandoned the
- * handoff. Refused: nobody has touched the connection, TAKEN was not sent, and HAProxy goes on by the splice path.
+ * handoff. Refused: nobody has touched the connection, it was not taken, and HAProxy goes on by the splice path.
  *
  * Where the client's connection is:
- *   WAITING, COMPLETING               at HAProxy's socket, live
- *   HANDING, RETURNING, TAKING_OVER   nowhere: the socket is a mute placeholder, packets are held
- *   AWAY, RECALLING, DISCARDING       at the node
+ *   WAITING, COMPLETING                 at HAProxy's socket, live
+ *   AWAY, RECALLING, DISCARDING         at the node, or about to be
+ *   GATHERING, RETURNING, TAKING_OVER   nowhere: the socket is a closed placeholder, packets are held
  *
  * An action that asks is the last of its step, and its outcome is the next event. The table in machine.c answers every
- * event in every state. A new way back, as the return by acknowledgement, is a row there; a state in which a handoff
- * waits for the next agent is a column. struct machine has no pointer between two events, so that it can be kept.
+ * event in every state. A new way back is a row there; a state in which a handoff waits for the next agent is a column. struct machine has no pointer between two events, so that it can be kept.
  */
 #ifndef DISC_MACHINE_H
 #define DISC_MACHINE_H
@@ -38,8 +38,8 @@
 #define HANDOFF_STATE_TABLE(X)        \
 	X(OFFERED, "offered")         \
 	X(WAITING, "waiting")         \
-	X(HANDING, "handing")         \
 	X(AWAY, "away")               \
+	X(GATHERING, "gathering")     \
 	X(RECALLING, "recalling")     \
 	X(RETURNING, "returning")     \
 	X(TAKING_OVER, "taking over") \
@@ -56,14 +56,12 @@ enum handoff_state {
 
 #define HANDOFF_EVENT_TABLE(X)                                                        \
 	/* HAProxy */                                                                 \
-	X(PARKED)  /* bytes: of records that it expects */                            \
+	X(PARKED)  /* bytes: of all records; continuable */                           \
 	X(DECLINE) /* its connection did not get here */                              \
 	X(RECALL)  /* the connection is to come back before the end */                \
 	X(ABANDON) /* it has closed the connection, or is gone */                     \
 	/* the node */                                                                \
-	X(PREPARED) /* bytes: of all records; continuable */                          \
-	X(ACCEPTED) /* HANDOFF_REPLY: it transmits */                                 \
-	X(REJECTED) /* HANDOFF_REPLY: it does not, <why> */                           \
+	X(REJECTED) /* HANDOFF_REPLY: it cannot transmit, <why> */                    \
 	X(PROGRESS) /* bytes that the client has acknowledged */                      \
 	X(CLIENT_DATA)                                                                \
 	X(DRAINED)                                                                    \
@@ -74,6 +72,7 @@ enum handoff_state {
 	X(NODE_LOST)   /* its channel is closed */                                    \
 	X(NODE_DRAINS) /* and another node could make the continuation */             \
 	/* this agent */                                                              \
+	X(ACKNOWLEDGED) /* the client has all records; held since it said so */       \
 	X(AGENT_DRAINS)                                                               \
 	X(AGENT_ENDS)                                                                 \
 	X(TIMER)        /* the one that was set last */                               \
@@ -90,24 +89,24 @@ enum handoff_event {
 };
 
 /* Actions that ask. */
-#define HANDOFF_QUESTION_TABLE(X)                                                                \
-	X(LOOK)             /* is the connection fit to be handed off? */                        \
-	X(TAKE)             /* TAKEN to HAProxy, now */                                          \
-	X(TAKE_TO_COMPLETE) /* the same, if a node can make the continuation */                  \
-	X(HAND)             /* hold, freeze, dry, Handoff; undone unless OK, FAILED, NOT_SENT */ \
-	X(UNDO)             /* puts back what HAND froze */                                      \
-	X(REDIRECT)         /* the client's packets to the node */                               \
-	X(KEEP)             /* the client's data, until HAProxy has the connection again */      \
-	X(RECALL)           /* Recall, while packets still go to the node */                     \
-	X(HOLD_AND_RECALL)  /* hold, Recall: the node freezes */                                 \
-	X(RESTORE)          /* puts back what the node gave back */                              \
-	X(HOLD_AND_RESTORE) /* the same, hold before */                                          \
-	X(HOLD_AND_DISCARD) /* hold, Recall with discard */                                      \
-	X(JUDGE_LATE)       /* nothing was heard of the client for long: was it reached? */      \
-	X(JUDGE_GONE)       /* the node has given the client up: was it reached? */              \
-	X(PLAN)             /* hold; how the connection goes on here */                          \
-	X(COLLECT)          /* begins to collect what may be under way, from another node */     \
-	X(SEAT)             /* seats the connection here, with what was collected */             \
+#define HANDOFF_QUESTION_TABLE(X)                                                            \
+	X(LOOK)             /* is the connection fit to be handed off? */                    \
+	X(FIND)             /* is there a node that can make the continuation? */            \
+	X(HAND)             /* hold, freeze, redirect, Handoff */                            \
+	X(UNDO)             /* hold; puts back what HAND froze */                            \
+	X(RETURN)           /* seats the connection as the client is known to have it */     \
+	X(KEEP)             /* the client's data, until HAProxy has the connection again */  \
+	X(RECALL)           /* Recall, while packets still go to the node */                 \
+	X(HOLD_AND_RECALL)  /* hold, Recall: the node freezes */                             \
+	X(LET_AND_RECALL)   /* the client's packets to the node again, Recall */             \
+	X(RESTORE)          /* puts back what the node gave back */                          \
+	X(HOLD_AND_RESTORE) /* the same, hold before */                                      \
+	X(HOLD_AND_DISCARD) /* hold, Recall with discard */                                  \
+	X(JUDGE_LATE)       /* nothing was heard of the client for long: was it reached? */  \
+	X(JUDGE_GONE)       /* the node has given the client up: was it reached? */          \
+	X(PLAN)             /* hold; how the connection goes on here */                      \
+	X(COLLECT)          /* begins to collect what may be under way, from another node */ \
+	X(SEAT)             /* seats the connection here, with what was collected */         \
 	X(CONTINUE)         /* begins to write the continuation, or goes on behind what was collected */
 
 /* What becomes of them. */
@@ -115,15 +114,14 @@ enum handoff_event {
 	X(OK)     /* bytes, of PLAN and SEAT: of the records up to which all is known */         \
 	X(FAILED) /* <why> */                                                                    \
 	X(NO_MEMORY)                                                                             \
-	X(NOT_YET)      /* LOOK, HAND: nothing has changed; look again soon */                   \
+	X(NOT_YET)      /* LOOK, HAND, RETURN: nothing has changed; try again soon */            \
 	X(TOO_LATE)     /* the same, and it has been looked at for long enough */                \
 	X(UNFIT)        /* LOOK, HAND: this connection cannot be handed off */                   \
 	X(LEAVING)      /* LOOK: the node is down, or drains while a replica is there */         \
-	X(NO_ROUTE)     /* LOOK: packets cannot be sent to the node */                           \
-	X(NO_CLIENT)    /* LOOK, HAND: the connection is gone */                                 \
+	X(NO_ROUTE)     /* LOOK, HAND: packets cannot be sent to the node */                     \
+	X(NO_CLIENT)    /* LOOK, HAND: it is gone. RETURN: it acknowledges too much */           \
 	X(PARKED_TWICE) /* LOOK */                                                               \
-	X(BUSY)         /* TAKE: HAProxy does not read now */                                    \
-	X(NOBODY)       /* TAKE_TO_COMPLETE: no node could make the continuation */              \
+	X(NOBODY)       /* FIND */                                                               \
 	X(NOT_HELD)     /* the flow's packets */                                                 \
 	X(NOT_SENT)     /* the message to the node */                                            \
 	X(NO_ROOM)      /* COLLECT: other takeovers collect too much */                          \
@@ -147,6 +145,8 @@ enum handoff_outcome {
 	X(STOP_TIMER)                                                               \
 	X(SEND_RECALL)   /* to the node, if that is possible */                     \
 	X(SEND_DISCARD)  /* Recall with discard, the same */                        \
+	X(SEND_RELEASE)  /* Release, the same; it may be late */                    \
+	X(TAKE)          /* lets HAProxy know that the connection may change */     \
 	X(NOTE_PROGRESS) /* event->bytes; PROGRESS to HAProxy */                    \
 	X(TELL_PROGRESS) /* what the client has acknowledged of the continuation */ \
 	X(COUNT_FAILURE) /* of the route, step->why */                              \
@@ -170,25 +170,23 @@ enum handoff_action {
 };
 
 enum handoff_timer {
-	TIMER_LINGER,     /* PARKED may still be under way */
-	TIMER_DEADLINE,   /* Prepared is due */
-	TIMER_POLL,       /* look again */
-	TIMER_TAKE_AGAIN, /* HAProxy may read by then */
-	TIMER_REPLY,      /* of the node */
-	TIMER_LATE,       /* the client should have acknowledged something */
-	TIMER_TURN,       /* another takeover may have ended */
-	TIMER_PROGRESS,   /* again and again */
+	TIMER_LINGER,   /* PARKED may still be under way */
+	TIMER_POLL,     /* look again */
+	TIMER_REPLY,    /* of the node */
+	TIMER_LATE,     /* the client should have acknowledged something */
+	TIMER_GATHER,   /* the client data should be here */
+	TIMER_TURN,     /* another takeover may have ended */
+	TIMER_PROGRESS, /* again and again */
 };
 
 struct machine {
 	enum handoff_state state;
 	enum handoff_action asked; /* its outcome is the next event; ACTION_NONE: any other event is */
-	bool prepared;             /* the node has said what its body is */
+	bool met;                  /* the node has shown that it has the connection */
 	bool continuable;          /* another node can make a continuation of it */
 	bool node_gone;            /* the node does not wait for a Handoff any more */
 	bool draining, recalled;   /* by this agent, by HAProxy: the connection must not leave any more */
-	bool taken;                /* TAKEN was sent */
-	uint64_t announced;        /* bytes of records that HAProxy expects */
+	bool taken;                /* TAKE was done */
 	uint64_t ciphertext;       /* bytes of all records */
 	uint64_t from;             /* the continuation's first byte of them */
 	enum completion_cause cause;

@@ -13,7 +13,8 @@
 
 #include "log.h"
 
-#define FLAG_RST 4 /* RFC 9293 3.1 */
+#define FLAG_RST 4         /* RFC 9293 3.1 */
+#define ARM_MAX (1u << 30) /* bytes that the client has not acknowledged yet */
 
 double mover_clock(void)
 {
@@ -63,6 +64,13 @@ int mover_send_recall(struct handoff *handoff, bool discard)
 {
 	const struct control_message message = {.type = CONTROL_RECALL,
 						.u.recall = {.ticket = handoff->ticket, .discard = discard}};
+
+	return mover_tell_node(handoff, &message);
+}
+
+int mover_send_release(struct handoff *handoff)
+{
+	const struct control_message message = {.type = CONTROL_RELEASE, .u.release = {.ticket = handoff->ticket}};
 
 	return mover_tell_node(handoff, &message);
 }
@@ -152,6 +160,30 @@ static int keep_frozen(struct handoff *handoff)
 	return 0;
 }
 
+/* Whether the last record is so near that sequence numbers, which wrap, tell before it from behind it. */
+static bool is_end_near(const struct handoff *handoff)
+{
+	return handoff->body.layout.ciphertext - handoff->acknowledged < ARM_MAX;
+}
+
+/* The node gets the client's packets before it knows of the connection. */
+static int send_on(struct handoff *handoff)
+{
+	const struct steering_goal goal = {.begin = handoff->frozen.send_next,
+					   .end = handoff->frozen.send_next + (uint32_t)handoff->body.layout.ciphertext,
+					   .armed = is_end_near(handoff),
+					   .owner = handoff};
+	const struct steering_route *route = route_of(handoff, &handoff->frozen);
+
+	return route ? steering_redirect(handoff->table->steering, &handoff->frozen, route, &goal) : -1;
+}
+
+void mover_arm(struct handoff *handoff)
+{
+	if (is_end_near(handoff))
+		steering_arm(handoff->table->steering, &handoff->frozen);
+}
+
 enum handoff_outcome mover_hand(struct handoff *handoff, char why[static MOVER_WHY_MAX])
 {
 	struct handoff_table *table = handoff->table;
@@ -171,9 +203,11 @@ enum handoff_outcome mover_hand(struct handoff *handoff, char why[static MOVER_W
 	}
 	if (keep_frozen(handoff) < 0)
 		return OUTCOME_NO_MEMORY;
-	if (tcp_dry(handoff->fd, &handoff->frozen, &fault) < 0)
+	if (tcp_disconnect(handoff->fd, &fault) < 0)
 		return failed(why, &fault);
 	spoa_metrics_observe_since(table->metrics, SPOA_FREEZE_TIME, handoff->held_clock);
+	if (send_on(handoff) < 0)
+		return OUTCOME_NO_ROUTE;
 	if (send_handoff(handoff) < 0)
 		return OUTCOME_NOT_SENT;
 	spoa_metrics_add(table->metrics, SPOA_CLONES, 1);
@@ -184,7 +218,7 @@ enum handoff_outcome mover_redirect(struct handoff *handoff)
 {
 	const struct steering_route *route = route_of(handoff, &handoff->frozen);
 
-	if (!route || steering_redirect(handoff->table->steering, &handoff->frozen, route) < 0)
+	if (!route || steering_redirect(handoff->table->steering, &handoff->frozen, route, NULL) < 0)
 		return OUTCOME_FAILED;
 	return OUTCOME_OK;
 }
@@ -219,6 +253,8 @@ enum handoff_outcome mover_undo(struct handoff *handoff, char why[static MOVER_W
 					  .receive = byte_queue_head(&handoff->input),
 					  .receive_len = byte_queue_length(&handoff->input)};
 
+	if (mover_hold(handoff) != OUTCOME_OK)
+		return failed(why, &(const struct tcp_fault){"its packets", errno});
 	return put_back(handoff, &handoff->frozen, &queues, why);
 }
 
@@ -314,7 +350,7 @@ enum handoff_outcome mover_judge_gone(struct handoff *handoff)
 	return OUTCOME_UNREACHED;
 }
 
-/* --- taking it over --- */
+/* --- what is made of it --- */
 
 static struct takeover_facts facts_of(const struct handoff *handoff, const struct steering_seen *seen)
 {
@@ -327,6 +363,29 @@ static struct takeover_facts facts_of(const struct handoff *handoff, const struc
 		.seen = seen,
 		.elapsed = mover_clock() - handoff->frozen_at,
 	};
+}
+
+/* Whether all that the client sent is in handoff->input, or held, so that the node has nothing of it alone. */
+static bool is_all_here(const struct handoff *handoff, const struct steering_seen *seen)
+{
+	if (seen->forwarded_hidden)
+		return false;
+	return !seen->forwarded || seen->forwarded_end == handoff->plan.state.receive_next;
+}
+
+enum handoff_outcome mover_return(struct handoff *handoff, char why[static MOVER_WHY_MAX])
+{
+	const struct tcp_queues queues = {.receive = byte_queue_head(&handoff->input),
+					  .receive_len = byte_queue_length(&handoff->input)};
+	struct steering_seen seen = see(handoff);
+	struct takeover_facts facts = facts_of(handoff, &seen);
+
+	if (!takeover_plan(&handoff->plan, &facts))
+		return OUTCOME_NO_CLIENT;
+	/* The flow was forgotten meanwhile, or what was seen of it: as if nothing had been seen. */
+	if (handoff->plan.from != handoff->body.layout.ciphertext || !is_all_here(handoff, &seen))
+		return OUTCOME_NOT_YET;
+	return put_back(handoff, &handoff->plan.state, &queues, why);
 }
 
 enum handoff_outcome mover_plan(struct handoff *handoff, uint64_t *from)

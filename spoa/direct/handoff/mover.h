@@ -18,8 +18,12 @@ node_set mover_ready_nodes(const struct handoff *handoff, bool fresh);
 /* Sends <message>, which names the handoff's ticket, to its node. Returns 0 or -1. */
 int mover_tell_node(struct handoff *handoff, const struct control_message *message);
 
-/* Sends Recall. Returns 0 or -1. */
+/* Send Recall, and Release. Return 0 or -1. */
 int mover_send_recall(struct handoff *handoff, bool discard);
+int mover_send_release(struct handoff *handoff);
+
+/* Has the flow held when the client has acknowledged all, if that is near enough by now. */
+void mover_arm(struct handoff *handoff);
 
 /* The actions. With FAILED <why> is filled in. */
 enum handoff_outcome mover_look(struct handoff *handoff);
@@ -27,6 +31,7 @@ enum handoff_outcome mover_hand(struct handoff *handoff, char why[static MOVER_W
 enum handoff_outcome mover_undo(struct handoff *handoff, char why[static MOVER_WHY_MAX]);
 enum handoff_outcome mover_redirect(struct handoff *handoff);
 enum handoff_outcome mover_hold(struct handoff *handoff);
+enum handoff_outcome mover_return(struct handoff *handoff, char why[static MOVER_WHY_MAX]);
 enum handoff_outcome mover_restore(struct handoff *handoff, const struct control_handback *handback,
 				   char why[static MOVER_WHY_MAX]);
 enum handoff_outcome mover_judge_late(struct handoff *handoff);

@@ -188,6 +188,16 @@ static __always_inline void record_tcp(struct __sk_buff *skb, struct flow_slot *
 
 /* --- where it goes --- */
 
+static __always_inline int redirect(const struct flow_slot *slot)
+{
+	struct bpf_redir_neigh node = {0};
+
+	node.nh_family = slot->family;
+	__builtin_memcpy(node.ipv6_nh, slot->node, sizeof(node.ipv6_nh));
+	count(&totals.redirected);
+	return (int)bpf_redirect_neigh(slot->interface, &node, sizeof(node), 0);
+}
+
 static __always_inline int copy_to_ring(struct __sk_buff *skb, struct flow_slot *slot, __u32 number, __u32 tcp_offset,
 					__u32 len, const __u32 capacity)
 {
@@ -212,7 +222,10 @@ static __always_inline int copy_to_ring(struct __sk_buff *skb, struct flow_slot 
 	return 0;
 }
 
-static __always_inline int hold(struct __sk_buff *skb, struct flow_slot *slot, __u32 number, __u32 tcp_offset)
+/* <is_shared>: the node gets the packet too. If it did not hear the last acknowledgement it would soon repeat its last
+ * segments, with an old timestamp, beside the connection that has returned. */
+static __always_inline int hold(struct __sk_buff *skb, struct flow_slot *slot, __u32 number, __u32 tcp_offset,
+				int is_shared)
 {
 	__u32 len = skb->len;
 	int result = -1;
@@ -224,17 +237,46 @@ static __always_inline int hold(struct __sk_buff *skb, struct flow_slot *slot, _
 	else if (len <= HELD_LARGE)
 		result = copy_to_ring(skb, slot, number, tcp_offset, len, HELD_LARGE);
 	count(result == 0 ? &totals.held : &totals.hold_overflows);
-	return TC_ACT_SHOT;
+	return is_shared && result == 0 ? redirect(slot) : TC_ACT_SHOT;
 }
 
-static __always_inline int redirect(const struct flow_slot *slot)
+/* Whether a packet is one whose loss the next one makes good: the node may have no connection yet. */
+static __always_inline int is_replaceable(const struct packet *packet, enum packet_kind kind)
 {
-	struct bpf_redir_neigh node = {0};
+	return kind == PACKET_TCP && (packet->tcp.rst || (!packet->payload && !packet->tcp.syn && !packet->tcp.fin));
+}
 
-	node.nh_family = slot->family;
-	__builtin_memcpy(node.ipv6_nh, slot->node, sizeof(node.ipv6_nh));
-	count(&totals.redirected);
-	return (int)bpf_redirect_neigh(slot->interface, &node, sizeof(node), 0);
+static __always_inline void change(struct flow_slot *slot, __u32 from, __u32 to)
+{
+	(void)__sync_val_compare_and_swap(&slot->action, from, to);
+}
+
+/* What the client has acknowledged by now may say that the node has its connection, or is done with it: returns whether
+ * the latter. */
+static __always_inline int advance(struct flow_slot *slot)
+{
+	if (!slot->any)
+		return 0;
+	if (slot->action == FLOW_PROVE && is_after(slot->acknowledged, slot->begin))
+		change(slot, FLOW_PROVE, FLOW_REDIRECT);
+	if (!slot->armed || is_after(slot->end, slot->acknowledged))
+		return 0;
+	change(slot, FLOW_REDIRECT, FLOW_HOLD);
+	return 1;
+}
+
+static __always_inline void note_forwarded(struct flow_slot *slot, const struct packet *packet, enum packet_kind kind)
+{
+	__u32 end = bpf_ntohl(packet->tcp.seq) + packet->payload + packet->tcp.fin;
+
+	if (kind != PACKET_TCP)
+		slot->forwarded = FORWARDED_HIDDEN;
+	else if ((!packet->payload && !packet->tcp.fin) || packet->tcp.syn)
+		return;
+	else if (slot->forwarded == FORWARDED_NOTHING || is_after(end, slot->forwarded_end))
+		slot->forwarded_end = end;
+	if (slot->forwarded == FORWARDED_NOTHING)
+		slot->forwarded = FORWARDED_KNOWN;
 }
 
 static __always_inline struct flow_slot *find(const struct packet *packet, enum packet_kind kind, __u32 *number)
@@ -244,9 +286,17 @@ static __always_inline struct flow_slot *find(const struct packet *packet, enum 
 	return kind == PACKET_HIDDEN ? find_by_label(packet, number) : NULL;
 }
 
-static __always_inline int is_held(const struct flow_slot *slot, int is_put_back)
+static __always_inline int is_held(const struct flow_slot *slot, __u32 action, int is_put_back,
+				   const struct packet *packet, enum packet_kind kind)
 {
-	return slot->action == FLOW_HOLD || (!is_put_back && slot->held != slot->drained);
+	if (action == FLOW_PROVE)
+		return !is_replaceable(packet, kind);
+	return action == FLOW_HOLD || (!is_put_back && slot->held != slot->drained);
+}
+
+static __always_inline int is_sent_on(__u32 action)
+{
+	return action == FLOW_REDIRECT || action == FLOW_PROVE;
 }
 
 static __always_inline void record(struct __sk_buff *skb, struct flow_slot *slot, __u32 number,
@@ -271,7 +321,7 @@ static __always_inline int steer_other(struct __sk_buff *skb)
 	if (too_big_read(skb, &tuple) < 0)
 		return TC_ACT_UNSPEC;
 	slot = find_by_tuple(&tuple, &number);
-	return slot && slot->action == FLOW_REDIRECT ? redirect(slot) : TC_ACT_UNSPEC;
+	return slot && is_sent_on(slot->action) ? redirect(slot) : TC_ACT_UNSPEC;
 }
 
 SEC("tc")
@@ -281,7 +331,8 @@ int disc_steer_in(struct __sk_buff *skb)
 	struct packet packet = {0};
 	struct flow_slot *slot;
 	enum packet_kind kind;
-	__u32 number = 0;
+	__u32 number = 0, action;
+	int is_done = 0;
 
 	if (is_put_back)
 		skb->mark = 0;
@@ -296,9 +347,16 @@ int disc_steer_in(struct __sk_buff *skb)
 	}
 	if (!is_put_back)
 		record(skb, slot, number, &packet, kind);
-	if (is_held(slot, is_put_back))
-		return hold(skb, slot, number, kind == PACKET_TCP ? packet.tcp_offset : 0);
-	return slot->action == FLOW_REDIRECT ? redirect(slot) : TC_ACT_UNSPEC;
+	if (!is_put_back && kind == PACKET_TCP)
+		is_done = advance(slot);
+	action = slot->action;
+	if (is_held(slot, action, is_put_back, &packet, kind))
+		return hold(skb, slot, number, kind == PACKET_TCP ? packet.tcp_offset : 0,
+			    is_done && action == FLOW_HOLD && is_replaceable(&packet, kind));
+	if (!is_sent_on(action))
+		return TC_ACT_UNSPEC;
+	note_forwarded(slot, &packet, kind);
+	return redirect(slot);
 }
 
 /* A packet that is put back goes to the node from here, before the system call that put it back returns. */
@@ -310,9 +368,10 @@ static __always_inline int turn_round(struct __sk_buff *skb)
 	__u32 number = 0;
 
 	slot = find(&packet, kind, &number);
-	if (!slot || slot->action != FLOW_REDIRECT)
+	if (!slot || !is_sent_on(slot->action))
 		return (int)bpf_redirect(skb->ifindex, BPF_F_INGRESS);
 	skb->mark = 0;
+	note_forwarded(slot, &packet, kind);
 	return redirect(slot);
 }
 

@@ -33,6 +33,9 @@ struct steering {
 	uint32_t ending_count;
 	ev_timer end;
 	ev_io readable;
+	ev_timer reach; /* never runs: it is fed */
+	TAILQ_HEAD(, steering_flow) reached;
+	void (*acknowledged)(void *owner);
 	ev_timer sweep;
 	double max_age;
 	uint32_t swept, sweep_step;
@@ -51,6 +54,61 @@ static uint64_t now_ns(void)
 static void put_back(struct steering *steering, struct steering_flow *flow)
 {
 	slot_drained_add(flow->slot, held_queue_inject(&steering->injector, &flow->queue));
+}
+
+/* --- a goal that is acknowledged --- */
+
+static void forget_reached(struct steering *steering, struct steering_flow *flow)
+{
+	if (flow->is_reached)
+		TAILQ_REMOVE(&steering->reached, flow, reached);
+	flow->is_reached = false;
+}
+
+static void disown(struct steering *steering, struct steering_flow *flow)
+{
+	forget_reached(steering, flow);
+	flow->owner = NULL;
+	flow->slot->armed = 0;
+}
+
+/* The owner hears of it from the loop. */
+static void note_reached(struct steering *steering, struct steering_flow *flow)
+{
+	if (!flow->owner || flow->is_reached)
+		return;
+	flow->is_reached = true;
+	TAILQ_INSERT_TAIL(&steering->reached, flow, reached);
+	ev_feed_event(steering->loop, &steering->reach, EV_CUSTOM);
+}
+
+static void on_reached(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct steering *steering = timer->data;
+	struct steering_flow *flow;
+	void *owner;
+
+	(void)loop;
+	(void)events;
+	while ((flow = TAILQ_FIRST(&steering->reached))) {
+		owner = flow->owner;
+		disown(steering, flow);
+		steering->acknowledged(owner);
+	}
+}
+
+/* The kernel holds <flow> since <packet>, or one before that was lost, acknowledged its goal. The kernel does not look at
+ * checksums: a packet that our own stack would drop proves nothing, and what it said is forgotten. */
+static void judge(struct steering *steering, struct steering_flow *flow, const struct held_packet *packet)
+{
+	struct held_segment segment;
+
+	if (!held_read(packet, &segment)) {
+		steering_table_forget_seen(flow);
+		(void)flow_action_change(flow, FLOW_HOLD, FLOW_REDIRECT);
+	} else if (segment.flags & HELD_FLAG_ACK && (int32_t)(segment.acknowledged - flow->slot->end) >= 0) {
+		note_reached(steering, flow);
+	}
 }
 
 static int take_held(void *context, void *data, size_t size)
@@ -74,7 +132,9 @@ static int take_held(void *context, void *data, size_t size)
 	}
 	if (held_queue_append(&steering->injector, &flow->queue, packet) < 0)
 		slot_drained_add(slot, 1);
-	if (slot->action != FLOW_HOLD)
+	if (flow->owner && flow_action(flow) == FLOW_HOLD && flow_is_acknowledged(flow))
+		judge(steering, flow, packet);
+	if (flow_action(flow) == FLOW_REDIRECT || flow_action(flow) == FLOW_PASS)
 		put_back(steering, flow);
 	return 0;
 }
@@ -102,6 +162,7 @@ static void drain(struct steering *steering, struct steering_flow *flow)
 
 static void remove_flow(struct steering *steering, struct steering_flow *flow)
 {
+	disown(steering, flow);
 	if (flow->is_ending) {
 		TAILQ_REMOVE(&steering->ending, flow, ending);
 		steering->ending_count--;
@@ -174,6 +235,7 @@ int steering_hold(struct steering *steering, const struct tcp_state *state)
 		flow->is_ending = false;
 		steering_table_forget_seen(flow);
 	}
+	disown(steering, flow);
 	flow_action_set(flow, FLOW_HOLD);
 	return 0;
 }
@@ -199,22 +261,54 @@ static int set_node(struct flow_slot *slot, const struct steering_route *route, 
 	return 0;
 }
 
-int steering_redirect(struct steering *steering, const struct tcp_state *state, const struct steering_route *route)
+static void set_goal(struct steering_flow *flow, const struct steering_goal *goal)
+{
+	struct flow_slot *slot = flow->slot;
+
+	slot->begin = goal->begin;
+	slot->end = goal->end;
+	slot->forwarded = FORWARDED_NOTHING;
+	slot->armed = goal->armed;
+	flow->owner = goal->owner;
+}
+
+int steering_redirect(struct steering *steering, const struct tcp_state *state, const struct steering_route *route,
+		      const struct steering_goal *goal)
 {
 	struct steering_flow *flow = find(steering, state);
 
 	if (!flow)
 		return -1;
 	/* From node to node only by way of HELD: a packet must not meet half an address. */
-	if (flow->slot->action == FLOW_REDIRECT) {
+	if (flow_action(flow) != FLOW_HOLD) {
 		errno = EBUSY;
 		return -1;
 	}
 	if (set_node(flow->slot, route, flow->tuple.family) < 0)
 		return -1;
+	disown(steering, flow);
+	if (goal) {
+		set_goal(flow, goal);
+		/* What is in the ring comes into the queue; what comes later is no concern of ours any more. */
+		(void)ring_buffer__consume(steering->ring);
+		slot_drained_add(flow->slot, held_queue_sift(&steering->injector, &flow->queue));
+		flow_action_set(flow, FLOW_PROVE);
+		return 0;
+	}
 	flow_action_set(flow, FLOW_REDIRECT);
 	drain(steering, flow);
 	return 0;
+}
+
+void steering_arm(struct steering *steering, const struct tcp_state *state)
+{
+	struct steering_flow *flow = find(steering, state);
+
+	if (!flow || !flow->owner || flow->slot->armed)
+		return;
+	__atomic_store_n(&flow->slot->armed, 1u, __ATOMIC_RELEASE);
+	if (flow_is_acknowledged(flow) && flow_action_change(flow, FLOW_REDIRECT, FLOW_HOLD))
+		note_reached(steering, flow);
 }
 
 void steering_release(struct steering *steering, const struct tcp_state *state)
@@ -223,6 +317,7 @@ void steering_release(struct steering *steering, const struct tcp_state *state)
 
 	if (!flow)
 		return;
+	disown(steering, flow);
 	flow_action_set(flow, FLOW_PASS);
 	drain(steering, flow);
 	flow->is_ending = true;
@@ -255,7 +350,11 @@ static void read_seen(const struct flow_slot *slot, struct steering_seen *seen)
 {
 	uint64_t now = now_ns();
 
-	*seen = (struct steering_seen){.any = slot->any != 0, .tcp_flags = (uint8_t)slot->tcp_flags};
+	*seen = (struct steering_seen){.any = slot->any != 0,
+				       .tcp_flags = (uint8_t)slot->tcp_flags,
+				       .forwarded = slot->forwarded != FORWARDED_NOTHING,
+				       .forwarded_hidden = slot->forwarded == FORWARDED_HIDDEN,
+				       .forwarded_end = slot->forwarded_end};
 	if (!seen->any)
 		return;
 	seen->acknowledged = slot->acknowledged;
@@ -386,10 +485,14 @@ static struct steering *create(struct ev_loop *loop, const struct steering_setti
 	}
 	steering->loop = loop;
 	steering->max_age = settings->max_age;
+	steering->acknowledged = settings->acknowledged;
 	steering->injector.fd = -1;
 	TAILQ_INIT(&steering->ending);
 	ev_timer_init(&steering->end, on_end, ENDING_SECONDS, ENDING_SECONDS);
 	steering->end.data = steering;
+	TAILQ_INIT(&steering->reached);
+	ev_init(&steering->reach, on_reached);
+	steering->reach.data = steering;
 	return steering;
 }
 
@@ -446,6 +549,7 @@ void steering_close(struct steering *steering)
 	ev_io_stop(steering->loop, &steering->readable);
 	ev_timer_stop(steering->loop, &steering->sweep);
 	ev_timer_stop(steering->loop, &steering->end);
+	ev_clear_pending(steering->loop, &steering->reach);
 	if (steering->ring)
 		ring_buffer__free(steering->ring);
 	held_injector_close(&steering->injector);

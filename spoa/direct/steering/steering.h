@@ -5,6 +5,7 @@
  *   (none) --steering_hold()--> HELD         packets are kept here, in order
  *   HELD --steering_redirect()--> REDIRECTED to a node, those held first
  *   REDIRECTED --steering_hold()--> HELD
+ *   REDIRECTED --(the client has acknowledged the goal)--> HELD
  *   HELD --steering_release()--> (none)      packets reach our own stack, those held first
  *
  * While a flow is HELD or REDIRECTED the LB's egress drops what its own stack would say on it. Entries that nobody owns
@@ -44,6 +45,9 @@ struct steering_settings {
 	const char *const *interfaces; /* where clients' packets come in, NULL-terminated */
 	size_t max_flows;              /* at least 262144 unless the operator wants less */
 	double max_age;                /* seconds without a packet after which a flow that nobody asks for is dropped */
+	/* The client has acknowledged the goal of <owner>'s flow, which is HELD since. Once, from the loop, never from
+	 * within these functions; may be NULL if there are no goals. */
+	void (*acknowledged)(void *owner);
 };
 
 /* Where a flow may be sent: found once for each node by steering_route(). */
@@ -54,6 +58,13 @@ struct steering_route {
 	unsigned mtu; /* of that interface */
 };
 
+/* What is to be sent on a flow from elsewhere. */
+struct steering_goal {
+	uint32_t begin, end; /* sequence numbers of its first byte, and of the one behind its last */
+	bool armed;          /* hold the flow when <end> is acknowledged, which is less than 2 GB away */
+	void *owner;         /* for acknowledged() */
+};
+
 /* What the client was last seen to say on a flow. */
 struct steering_seen {
 	bool any;                           /* an acknowledgement; otherwise nothing else holds but tcp_flags */
@@ -62,6 +73,9 @@ struct steering_seen {
 	uint32_t timestamp, timestamp_echo; /* newest TSval and TSecr; 0 without timestamps */
 	uint32_t sequence_end;              /* highest sequence number + length, FIN included */
 	uint8_t tcp_flags;                  /* OR of all flag bytes (RFC 9293 3.1) */
+	/* What of it was sent on to the node, acknowledgements aside. */
+	bool forwarded, forwarded_hidden; /* anything; also packets that hide their TCP header */
+	uint32_t forwarded_end;           /* highest sequence number + length, FIN included; if forwarded */
 	uint64_t packets, bytes;
 	double age; /* seconds since the last packet */
 };
@@ -116,10 +130,18 @@ bool steering_route_usable(const struct steering_route *route);
  * ENOSPC, the table is full. */
 int steering_hold(struct steering *steering, const struct tcp_state *flow);
 
-/* HELD -> REDIRECTED: sends the flow's packets to <route> from now on, those held first. Returns 0, or -1 with errno:
+/* HELD -> REDIRECTED: sends the flow's packets to <route> from now on, those held first. With a <goal> the node may not
+ * have the connection yet: until the client has acknowledged a byte from <begin> on it gets only what may be lost, which
+ * is acknowledgements and RSTs; the rest stays held, and acknowledgements held until now are dropped, since each says
+ * again what came before. NULL: it has it. Returns 0, or -1 with errno:
  * ENOENT, it is not steered (any longer); EBUSY, it is REDIRECTED; EAFNOSUPPORT, an IPv6 flow needs an IPv6 address of
  * the node. */
-int steering_redirect(struct steering *steering, const struct tcp_state *flow, const struct steering_route *route);
+int steering_redirect(struct steering *steering, const struct tcp_state *flow, const struct steering_route *route,
+		      const struct steering_goal *goal);
+
+/* The goal of the REDIRECTED flow is less than 2 GB away by now: holds the flow when it is acknowledged, which may have
+ * happened already. */
+void steering_arm(struct steering *steering, const struct tcp_state *flow);
 
 /* Ends it: packets reach our own stack again, those held first. Of a flow that is not steered nothing happens. */
 void steering_release(struct steering *steering, const struct tcp_state *flow);

@@ -95,6 +95,12 @@ static uint16_t pseudo_header_sum(const struct held_packet *packet, uint32_t seg
 	return fold(is_ipv4(packet) ? sum_bytes(sum, ip + 12, 8) : sum_bytes(sum, ip + 8, 32));
 }
 
+/* Whether the packet has a whole TCP header. */
+static bool has_header(const struct held_packet *packet)
+{
+	return packet->tcp_offset && packet->len >= packet->tcp_offset + TCP_HEADER_MIN;
+}
+
 /* A checksum that is left to the hardware holds the pseudo header's sum; a packet that was merged always does. A wrong
  * one stays wrong: its receiver drops it. */
 static bool is_checksum_left(const struct held_packet *packet)
@@ -114,7 +120,7 @@ static void describe(const struct held_packet *packet, struct virtio_net_hdr *he
 	const uint8_t *tcp = packet->data + packet->tcp_offset;
 
 	*header = (struct virtio_net_hdr){.gso_type = VIRTIO_NET_HDR_GSO_NONE};
-	if (packet->tcp_offset == 0 || packet->len < packet->tcp_offset + TCP_HEADER_MIN || !is_checksum_left(packet))
+	if (!has_header(packet) || !is_checksum_left(packet))
 		return;
 	header->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	header->csum_start = (uint16_t)packet->tcp_offset;
@@ -126,6 +132,45 @@ static void describe(const struct held_packet *packet, struct virtio_net_hdr *he
 		header->gso_type |= VIRTIO_NET_HDR_GSO_ECN;
 	header->gso_size = (uint16_t)packet->gso_size;
 	header->hdr_len = (uint16_t)(packet->tcp_offset + (uint32_t)(tcp[12] >> 4) * 4u);
+}
+
+static bool is_checksum_right(const struct held_packet *packet)
+{
+	uint32_t segment = segment_len(packet);
+
+	return is_checksum_left(packet) || fold(sum_bytes(pseudo_header_sum(packet, segment),
+							  packet->data + packet->tcp_offset, segment)) == 0xffff;
+}
+
+static uint32_t load_u32(const uint8_t *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+bool held_read(const struct held_packet *packet, struct held_segment *segment)
+{
+	const uint8_t *tcp = packet->data + packet->tcp_offset;
+	uint32_t len, header;
+
+	if (!has_header(packet))
+		return false;
+	len = segment_len(packet);
+	header = (uint32_t)(tcp[12] >> 4) * 4u;
+	if (header < TCP_HEADER_MIN || header > len || !is_checksum_right(packet))
+		return false;
+	*segment = (struct held_segment){
+		.sequence = load_u32(tcp + 4), .flags = tcp[13], .payload = tcp + header, .len = len - header};
+	if (segment->flags & HELD_FLAG_ACK)
+		segment->acknowledged = load_u32(tcp + 8);
+	return true;
+}
+
+bool held_is_acknowledgement(const struct held_packet *packet)
+{
+	const uint8_t *tcp = packet->data + packet->tcp_offset;
+
+	return has_header(packet) && !(tcp[13] & (HELD_FLAG_FIN | HELD_FLAG_SYN | HELD_FLAG_RST)) &&
+	       segment_len(packet) <= (uint32_t)(tcp[12] >> 4) * 4u;
 }
 
 void held_inject(struct held_injector *injector, const struct held_packet *packet)
@@ -186,6 +231,35 @@ static uint32_t empty(struct held_injector *injector, struct held_queue *queue, 
 			held_inject(injector, &entry->packet);
 		free(entry);
 	}
+	return count;
+}
+
+static bool is_reset(const struct held_packet *packet)
+{
+	return has_header(packet) && packet->data[packet->tcp_offset + 13] & HELD_FLAG_RST;
+}
+
+uint32_t held_queue_sift(struct held_injector *injector, struct held_queue *queue)
+{
+	struct held_entry **at = &queue->first, *entry;
+	uint32_t count = 0;
+
+	while ((entry = *at)) {
+		bool resets = is_reset(&entry->packet);
+
+		if (!resets && !held_is_acknowledgement(&entry->packet)) {
+			at = &entry->next;
+			continue;
+		}
+		*at = entry->next;
+		queue->bytes -= entry->packet.len;
+		injector->bytes -= entry->packet.len;
+		if (resets)
+			held_inject(injector, &entry->packet);
+		free(entry);
+		count++;
+	}
+	queue->last = at;
 	return count;
 }
 

@@ -6,6 +6,7 @@
 #ifndef DISC_STEERING_HELD_H
 #define DISC_STEERING_HELD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,19 @@
 #define HELD_ALL_BYTES_MAX (64u << 20)   /* of all together */
 
 struct held_entry;
+
+/* A TCP segment of a held packet. */
+struct held_segment {
+	uint32_t sequence, acknowledged; /* <acknowledged> without flag ACK: 0 */
+	uint8_t flags;                   /* RFC 9293 3.1 */
+	const uint8_t *payload;          /* in the packet */
+	size_t len;
+};
+
+#define HELD_FLAG_FIN 1u
+#define HELD_FLAG_SYN 2u
+#define HELD_FLAG_RST 4u
+#define HELD_FLAG_ACK 16u
 
 struct held_queue {
 	struct held_entry *first, **last;
@@ -36,10 +50,20 @@ void held_injector_close(struct held_injector *injector);
  * wire. */
 void held_inject(struct held_injector *injector, const struct held_packet *packet);
 
+/* Reads the TCP segment of <packet>. Returns false if it has none that is whole, or if its checksum is wrong: then our own
+ * stack would drop it. */
+bool held_read(const struct held_packet *packet, struct held_segment *segment);
+
+/* Whether <packet> only acknowledges, and says nothing that the next one would not say again. */
+bool held_is_acknowledgement(const struct held_packet *packet);
+
 void held_queue_init(struct held_queue *queue);
 
 /* Appends a copy of <packet>. Returns 0, or -1 without room: it counts as lost. */
 int held_queue_append(struct held_injector *injector, struct held_queue *queue, const struct held_packet *packet);
+
+/* Drops acknowledgements, puts back RSTs, and keeps what else is in the queue. Returns how many have left. */
+uint32_t held_queue_sift(struct held_injector *injector, struct held_queue *queue);
 
 /* Put all back, in order, or drop all. Return their number; the queue is empty then. */
 uint32_t held_queue_inject(struct held_injector *injector, struct held_queue *queue);

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define HASH_NONFATAL_OOM 1 /* before uthash.h: steering_table_add() checks */
+
 #include "steering_table.h"
 
 #include <arpa/inet.h>
@@ -67,12 +69,12 @@ void steering_tuple_state(const struct packet_tuple *tuple, struct tcp_state *fl
 
 struct steering_flow *steering_table_find(const struct steering_table *table, const struct packet_tuple *tuple)
 {
-	uint32_t number;
+	struct steering_flow *flow;
 
-	if (bpf_map_lookup_elem(table->flows, tuple, &number) < 0)
-		return NULL;
-	assert(number < table->max && table->by_number[number]);
-	return table->by_number[number];
+	HASH_FIND(hh, table->by_tuple, tuple, sizeof(*tuple), flow);
+	if (!flow)
+		errno = ENOENT;
+	return flow;
 }
 
 static void give_back(struct steering_table *table, uint32_t number)
@@ -111,10 +113,19 @@ struct steering_flow *steering_table_add(struct steering_table *table, const str
 	 * that was here before. */
 	flow->slot->generation++;
 	flow->slot->label = 0;
+	flow->slot->armed = 0;
+	flow->slot->forwarded = FORWARDED_NOTHING;
 	steering_table_forget_seen(flow);
 	flow_action_set(flow, FLOW_HOLD);
+	HASH_ADD(hh, table->by_tuple, tuple, sizeof(flow->tuple), flow);
+	if (!flow->hh.tbl) {
+		free(flow);
+		errno = ENOMEM;
+		return NULL;
+	}
 	if (bpf_map_update_elem(table->flows, tuple, &number, BPF_NOEXIST) < 0) {
 		error = errno == E2BIG ? ENOSPC : errno;
+		HASH_DEL(table->by_tuple, flow);
 		free(flow);
 		errno = error;
 		return NULL;
@@ -157,6 +168,7 @@ void steering_table_remove(struct steering_table *table, struct steering_flow *f
 {
 	assert(!flow->queue.first);
 	(void)bpf_map_delete_elem(table->flows, &flow->tuple);
+	HASH_DEL(table->by_tuple, flow);
 	free_label(table, flow);
 	flow_action_set(flow, FLOW_PASS);
 	table->by_number[flow->number] = NULL;

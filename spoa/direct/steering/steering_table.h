@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <uthash.h>
 
 #include "steering_flow.h"
 #include "steering_held.h"
@@ -23,14 +24,19 @@ struct steering_flow {
 	bool is_ending; /* released: nobody's any more, but known to the kernel for a while */
 	uint64_t ended; /* when, as <asked> */
 	TAILQ_ENTRY(steering_flow) ending;
-	struct flow_slot *slot; /* memory shared with the kernel: flow_action_set() and flow_is_drained() below */
+	void *owner;     /* hears when all is acknowledged; NULL: nobody does */
+	bool is_reached; /* the owner has not heard of it yet */
+	TAILQ_ENTRY(steering_flow) reached;
+	UT_hash_handle hh;      /* by <tuple> */
+	struct flow_slot *slot; /* memory shared with the kernel: see the functions below */
 };
 
 struct steering_table {
 	int flows, labels; /* maps, owned by the program */
 	struct flow_slot *slots;
 	struct steering_flow **by_number;
-	uint32_t *free; /* a ring of numbers */
+	struct steering_flow *by_tuple; /* what the map <flows> says, without a system call */
+	uint32_t *free;                 /* a ring of numbers */
 	uint32_t free_first, free_count;
 	uint32_t max;
 };
@@ -48,7 +54,7 @@ void steering_tuple_of(const struct tcp_state *flow, struct packet_tuple *tuple)
 /* The other way; all but family, addresses and ports is 0. */
 void steering_tuple_state(const struct packet_tuple *tuple, struct tcp_state *flow);
 
-/* Returns the flow, or NULL with errno ENOENT. */
+/* Returns the flow, or NULL with errno ENOENT. No system call. */
 struct steering_flow *steering_table_find(const struct steering_table *table, const struct packet_tuple *tuple);
 
 /* Makes a flow that is held from now on. Returns it; it belongs to the table. NULL with errno: ENOSPC, the table is
@@ -61,9 +67,33 @@ void steering_table_forget_seen(struct steering_flow *flow);
 /* The kernel does not know the flow any longer; <flow> is freed. Its queue is empty. */
 void steering_table_remove(struct steering_table *table, struct steering_flow *flow);
 
+static inline enum flow_action flow_action(const struct steering_flow *flow)
+{
+	return (enum flow_action)__atomic_load_n(&flow->slot->action, __ATOMIC_ACQUIRE);
+}
+
+/* Whether the client was seen to acknowledge all that the node was to send. */
+static inline bool flow_is_acknowledged(const struct steering_flow *flow)
+{
+	const struct flow_slot *slot = flow->slot;
+
+	return slot->armed && slot->any && (int32_t)(slot->acknowledged - slot->end) >= 0;
+}
+
+/* Changes <flow>'s action. Returns false if it is another one than <from>. */
+static inline bool flow_action_change(struct steering_flow *flow, enum flow_action from, enum flow_action to)
+{
+	uint32_t expected = from;
+
+	return __atomic_compare_exchange_n(&flow->slot->action, &expected, (uint32_t)to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+/* Sets it, whatever the kernel makes of it at the same time. */
 static inline void flow_action_set(struct steering_flow *flow, enum flow_action action)
 {
-	__atomic_store_n(&flow->slot->action, (uint32_t)action, __ATOMIC_RELEASE);
+	while (!flow_action_change(flow, flow_action(flow), action))
+		;
 }
 
 /* Whether all that was held has been put back or dropped. */

@@ -41,7 +41,7 @@ static void second_handoff_of_a_ticket_closes_the_channel(void **state)
 	struct control_message again = {.type = CONTROL_HANDOFF};
 
 	lab_transmit(lab, 4);
-	again.u.handoff = (struct control_handoff){.ticket = lab->prepared.ticket,
+	again.u.handoff = (struct control_handoff){.ticket = lab_ticket(lab),
 						   .state = lab->frozen.state,
 						   .send_queue = {lab->frozen.send_queue, lab->frozen.send_len}};
 	lab_send(lab, &again);
@@ -103,7 +103,6 @@ static void channel_lost_before_the_handoff_leaves_the_body_to_the_fetch_hop(voi
 
 	lab_fetch(lab, "/body", "Range: bytes=0-99999\r\n", 1);
 	assert_non_null(strstr(lab_response, "Disc-Body: direct;"));
-	lab_await(lab, CONTROL_PREPARED, 1);
 	channel_close(lab->agent.channel, "the test closes it");
 	lab_fetch_ends_with_records(lab, 100000);
 	assert_int_equal(node_metric_value(NODE_OFFLOADS_ACTIVE), 0);
@@ -223,15 +222,43 @@ static void whole_body_reaches_the_client(void **state)
 	assert_null(strstr(lab_response, "Content-Length:"));
 	lab_fetch_ends_without_records(lab);
 	assert_non_null(strstr(lab_response, "; seq=1; records=385; length=6291533; status=200; first=0; etag="));
-	assert_int_equal(lab->prepared.offset, 0);
-	assert_int_equal(lab->prepared.length, LAB_BODY_SIZE);
-	assert_non_null(strstr(lab_response, lab->etag));
-	assert_string_equal(lab->target, "/body");
 }
 
 static void whole_body_reaches_the_client_over_ipv6(void **state)
 {
 	transfer_whole_body(*state, 6);
+}
+
+/* The client's last acknowledgement stays with the agent, as the steering program has it. */
+static void released_clone_says_nothing_more(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_transmit(lab, 4);
+	lab_client_reads(lab, WHOLE);
+	lab_release(lab);
+	lab_await(lab, CONTROL_RESULT, 1);
+	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_SEALED);
+	assert_int_equal(lab->result.bytes, LAB_BODY_SIZE);
+	assert_string_equal(lab->reason, "");
+	assert_int_equal(lab->counts[CONTROL_DRAINED] + lab->counts[CONTROL_GONE] + lab->counts[CONTROL_HANDBACK], 0);
+	lab_assert_received(lab, LAB_BODY_SIZE);
+	assert_int_equal(lab->client_error, 0);
+}
+
+/* To a client that acknowledges what it does not have the agent has nothing more to say, nor has the node. */
+static void clone_that_is_released_early_says_nothing_more(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	lab_transmit(lab, 4);
+	lab_client_reads(lab, 100000);
+	lab_release(lab);
+	lab_await(lab, CONTROL_RESULT, 1);
+	assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_ABORTED);
+	assert_string_equal(lab->reason, "released before its end");
+	assert_int_equal(lab->counts[CONTROL_GONE], 0);
+	assert_int_equal(lab->client_error, 0);
 }
 
 static void body_below_the_agents_threshold_is_spliced(void **state)
@@ -242,7 +269,6 @@ static void body_below_the_agents_threshold_is_spliced(void **state)
 	assert_non_null(strstr(lab_response, "Disc-Body: splice;"));
 	lab_fetch(lab, "/body", "", 0);
 	assert_non_null(strstr(lab_response, "Disc-Body: splice;"));
-	assert_int_equal(lab->counts[CONTROL_PREPARED], 0);
 }
 
 /* Of a range what counts is what is sent, not the object's size. */
@@ -256,7 +282,6 @@ static void body_that_is_not_worth_a_lease_is_declined(void **state)
 	lab->splice_min = 1000;
 	lab_fetch(lab, "/body", "Range: bytes=5-1003\r\n", 1);
 	assert_non_null(strstr(lab_response, "Disc-Body: none;"));
-	assert_int_equal(lab->counts[CONTROL_PREPARED], 0);
 	lab_fetch(lab, "/body", "Range: bytes=5-1004\r\n", 1001);
 	assert_non_null(strstr(lab_response, "Disc-Body: splice;"));
 	lab_fetch(lab, "/body", "Range: bytes=5-1004\r\n", 1000);
@@ -277,9 +302,6 @@ static void range_is_announced_with_its_place_in_the_object(void **state)
 	prove_announcement(expected, sizeof(expected));
 	(void)snprintf(line, sizeof(line), "\r\nDisc-Body: %s\r\n", expected);
 	assert_non_null(strstr(lab_response, line));
-	lab_await(lab, CONTROL_PREPARED, 1);
-	assert_int_equal(lab->prepared.offset, 32768);
-	assert_int_equal(lab->prepared.length, 67232);
 	lab_recall(lab, false);
 	lab_await(lab, CONTROL_RESULT, 1);
 	assert_int_equal(lab->gone.cause, CONTROL_GONE_RECALLED);
@@ -513,7 +535,6 @@ static void what_is_not_acknowledged_is_not_handed_back(void **state)
 	lab_connect(lab, 4);
 	direct_net_route(lab->net, NET_CLIENT);
 	lab_hand_off(lab, false);
-	lab_await(lab, CONTROL_HANDOFF_REPLY, 1);
 	lab_client_reads(lab, lab_ciphertext(8000));
 	assert_int_equal(lab->counts[CONTROL_DRAINED], 0);
 	direct_net_route(lab->net, NET_NODE);
@@ -568,12 +589,16 @@ static void many_cycles_leak_nothing(void **state)
 		lab_connect(lab, i % 2 ? 4 : 6);
 		ev_io_start(lab->loop, &lab->client_reader);
 		lab_hand_off(lab, true);
-		lab_await(lab, CONTROL_DRAINED, i + 1);
-		lab_recall(lab, i % 2 == 1);
-		if (i % 2 == 0) {
+		lab_client_reads(lab, lab_ciphertext(100000));
+		lab_assert_received(lab, 100000);
+		if (i % 3 == 0) {
+			lab_recall(lab, true);
+		} else if (i % 3 == 1) {
+			lab_release(lab);
+		} else {
+			lab->counts[CONTROL_DRAINED] = 0;
+			lab_recall_before_drained(lab);
 			lab_take_back(lab);
-			lab_client_reads(lab, lab_ciphertext(100000));
-			lab_assert_received(lab, 100000);
 		}
 		lab_await(lab, CONTROL_RESULT, i + 1);
 		if (i == 10)
@@ -599,6 +624,8 @@ int main(void)
 		LAB_TEST(unknown_congestion_control_is_named),
 		LAB_TEST(whole_body_reaches_the_client),
 		LAB_TEST(whole_body_reaches_the_client_over_ipv6),
+		LAB_TEST(released_clone_says_nothing_more),
+		LAB_TEST(clone_that_is_released_early_says_nothing_more),
 		LAB_TEST(body_below_the_agents_threshold_is_spliced),
 		LAB_TEST(body_that_is_not_worth_a_lease_is_declined),
 		LAB_TEST(range_is_announced_with_its_place_in_the_object),

@@ -138,14 +138,6 @@ static void keep(struct direct_lab *lab, const struct control_message *message)
 	case CONTROL_HELLO:
 		lab->hello = message->u.hello;
 		break;
-	case CONTROL_PREPARED:
-		lab->prepared = message->u.prepared;
-		lab->progress.bytes = 0;
-		(void)snprintf(lab->etag, sizeof(lab->etag), "%.*s", (int)message->u.prepared.etag.len,
-			       message->u.prepared.etag.data);
-		(void)snprintf(lab->target, sizeof(lab->target), "%.*s", (int)message->u.prepared.target.len,
-			       message->u.prepared.target.data);
-		break;
 	case CONTROL_HANDOFF_REPLY:
 		keep_reason(lab, message->u.handoff_reply.reason);
 		break;
@@ -233,9 +225,11 @@ static void on_ping_due(struct ev_loop *loop, ev_timer *timer, int events)
 
 static void agent_greet(struct direct_lab *lab)
 {
-	struct control_message hello = {
-		.type = CONTROL_HELLO,
-		.u.hello = {.version_min = 2, .version_max = 2, .name = {"test", 4}, .software = {"test 1", 6}}};
+	struct control_message hello = {.type = CONTROL_HELLO,
+					.u.hello = {.version_min = CONTROL_VERSION_MIN,
+						    .version_max = CONTROL_VERSION_MAX,
+						    .name = {"test", 4},
+						    .software = {"test 1", 6}}};
 
 	lab->agent_tls = credentials(certificates, "ca", "agent");
 	lab->agent = (struct end){.on_frame = on_agent_frame, .data = lab};

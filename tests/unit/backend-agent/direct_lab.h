@@ -38,12 +38,10 @@ struct direct_lab {
 	bool idle;
 	struct channel_tls *node_tls, *agent_tls;
 	struct end agent;
-	ev_timer ping;                     /* of the agent: a node closes a channel that is silent for 5 s */
-	unsigned counts[CONTROL_GONE + 1]; /* messages from the node, by type */
-	uint64_t splice_min;               /* of the offers that lab_fetch() makes */
+	ev_timer ping;                        /* of the agent: a node closes a channel that is silent for 5 s */
+	unsigned counts[CONTROL_RELEASE + 1]; /* messages from the node, by type */
+	uint64_t splice_min;                  /* of the offers that lab_fetch() makes */
 	struct control_hello hello;
-	struct control_prepared prepared;
-	char etag[CONTROL_ETAG_MAX + 1], target[64]; /* of <prepared> */
 	struct control_progress progress;
 	struct control_result result;
 	struct control_gone gone;
@@ -124,6 +122,11 @@ void lab_connect(struct direct_lab *lab, uint8_t family);
 void lab_hand_off(struct direct_lab *lab, bool redirect);
 /* Both, for "/body", up to the node's HandoffReply, which is a good one. */
 void lab_transmit(struct direct_lab *lab, uint8_t family);
+/* The last ticket. */
+struct ticket lab_ticket(const struct direct_lab *lab);
+
+/* Releases it. */
+void lab_release(struct direct_lab *lab);
 void lab_recall(struct direct_lab *lab, bool discard);
 /* As the agent does while the body is under way: recalls, awaits Drained, recalls again. */
 void lab_recall_before_drained(struct direct_lab *lab);

@@ -145,9 +145,11 @@ bool agent_has_hello(void *end)
 
 void agent_greet(struct lab *lab)
 {
-	struct control_message hello = {
-		.type = CONTROL_HELLO,
-		.u.hello = {.version_min = 2, .version_max = 2, .name = {"test", 4}, .software = {"test 1", 6}}};
+	struct control_message hello = {.type = CONTROL_HELLO,
+					.u.hello = {.version_min = CONTROL_VERSION_MIN,
+						    .version_max = CONTROL_VERSION_MAX,
+						    .name = {"test", 4},
+						    .software = {"test 1", 6}}};
 
 	agent_connect(lab, "ca", "agent");
 	run_until(lab->loop, agent_has_hello, &lab->agent, "the node's Hello");

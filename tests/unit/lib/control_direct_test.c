@@ -126,25 +126,9 @@ static void queues_of_any_allowed_length_arrive_whole(void **unused)
 
 static void small_messages_come_out_as_they_went_in(void **unused)
 {
-	struct control_message message = {.type = CONTROL_PREPARED}, arrived;
+	struct control_message message = {.type = CONTROL_HANDOFF_REPLY}, arrived;
 
 	(void)unused;
-	message.u.prepared =
-		(struct control_prepared){make_ticket(), text("\"5f-1\""), text("/a?b"), 1ull << 40, UINT64_MAX};
-	arrived = carry(&message);
-	assert_int_equal(arrived.u.prepared.etag.len, 6);
-	assert_memory_equal(arrived.u.prepared.etag.data, "\"5f-1\"", 6);
-	assert_int_equal(arrived.u.prepared.target.len, 4);
-	assert_memory_equal(arrived.u.prepared.target.data, "/a?b", 4);
-	assert_true(arrived.u.prepared.offset == 1ull << 40 && arrived.u.prepared.length == UINT64_MAX);
-	control_release(&arrived);
-	message.u.prepared = (struct control_prepared){make_ticket(), text(""), text(""), 0, 1};
-	arrived = carry(&message);
-	assert_int_equal(arrived.u.prepared.etag.len, 0);
-	assert_int_equal(arrived.u.prepared.target.len, 0);
-	control_release(&arrived);
-
-	message = (struct control_message){.type = CONTROL_HANDOFF_REPLY};
 	message.u.handoff_reply = (struct control_handoff_reply){make_ticket(), text("bind(): no such address")};
 	arrived = carry(&message);
 	assert_int_equal(arrived.u.handoff_reply.reason.len, 23);
@@ -167,6 +151,11 @@ static void small_messages_come_out_as_they_went_in(void **unused)
 	message = (struct control_message){.type = CONTROL_DRAINED, .u.drained.ticket = make_ticket()};
 	arrived = carry(&message);
 	assert_memory_equal(&arrived.u.drained.ticket, &message.u.drained.ticket, TICKET_LEN);
+	control_release(&arrived);
+
+	message = (struct control_message){.type = CONTROL_RELEASE, .u.release.ticket = make_ticket()};
+	arrived = carry(&message);
+	assert_memory_equal(&arrived.u.release.ticket, &message.u.release.ticket, TICKET_LEN);
 	control_release(&arrived);
 
 	for (uint32_t discard = 0; discard <= 1; discard++) {
@@ -202,15 +191,10 @@ static void what_is_out_of_bounds_is_not_sent(void **unused)
 	message.u.handback =
 		(struct control_handback){make_ticket(), make_state(0), bytes(0), bytes(TCP_RECEIVE_TAIL_MAX + 1), 0};
 	refused(&message, CONTROL_BAD_QUEUE);
-	message = (struct control_message){.type = CONTROL_PREPARED};
-	message.u.prepared = (struct control_prepared){make_ticket(), text(""), text("/a"), 0, 1};
+	message = (struct control_message){.type = CONTROL_HANDOFF_REPLY};
+	message.u.handoff_reply = (struct control_handoff_reply){make_ticket(), text("")};
 	refused(&message, CONTROL_BAD_FIELD);
-	message.u.prepared = (struct control_prepared){make_ticket(), text("\"x\""), text(""), 0, 1};
-	refused(&message, CONTROL_BAD_FIELD);
-	message.u.prepared.target = (struct control_text){(const char *)queue, CONTROL_TEXT_MAX + 1};
-	refused(&message, CONTROL_BAD_FIELD);
-	message.u.prepared.target.len = 1;
-	message.u.prepared.etag = (struct control_text){(const char *)queue, CONTROL_ETAG_MAX + 1};
+	message.u.handoff_reply.reason = (struct control_text){(const char *)queue, CONTROL_TEXT_MAX + 1};
 	refused(&message, CONTROL_BAD_FIELD);
 	message = (struct control_message){.type = CONTROL_CLIENT_DATA};
 	message.u.client_data = (struct control_client_data){make_ticket(), 0, bytes(0)};
@@ -227,7 +211,8 @@ static void what_is_out_of_bounds_is_not_accepted(void **unused)
 	Disc__Control__Envelope envelope = DISC__CONTROL__ENVELOPE__INIT;
 	Disc__Control__Handoff handoff = DISC__CONTROL__HANDOFF__INIT;
 	Disc__Control__ClientData data = DISC__CONTROL__CLIENT_DATA__INIT;
-	Disc__Control__Prepared prepared = DISC__CONTROL__PREPARED__INIT;
+	Disc__Control__HandoffReply reply = DISC__CONTROL__HANDOFF_REPLY__INIT;
+	Disc__Control__Release release = DISC__CONTROL__RELEASE__INIT;
 	Disc__Control__Gone gone = DISC__CONTROL__GONE__INIT;
 	struct ticket ticket = make_ticket();
 	struct tcp_state state = make_state(20);
@@ -264,14 +249,18 @@ static void what_is_out_of_bounds_is_not_accepted(void **unused)
 	data.data = (ProtobufCBinaryData){CONTROL_CLIENT_DATA_MAX + 1, queue};
 	arrives_as(&envelope, CONTROL_BAD_FIELD);
 
-	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_PREPARED;
-	envelope.prepared = &prepared;
-	prepared.ticket = data.ticket;
+	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_HANDOFF_REPLY;
+	envelope.handoff_reply = &reply;
+	reply.ticket = data.ticket;
+	arrives_as(&envelope, CONTROL_BAD_FIELD);
+	reply.reason = (ProtobufCBinaryData){1, queue};
 	arrives_as(&envelope, CONTROL_OK);
-	prepared.target = (ProtobufCBinaryData){1, queue};
-	arrives_as(&envelope, CONTROL_BAD_FIELD);
-	prepared.etag = (ProtobufCBinaryData){CONTROL_ETAG_MAX + 1, queue};
-	arrives_as(&envelope, CONTROL_BAD_FIELD);
+
+	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_RELEASE;
+	envelope.release = &release;
+	arrives_as(&envelope, CONTROL_BAD_TICKET);
+	release.ticket = data.ticket;
+	arrives_as(&envelope, CONTROL_OK);
 
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_GONE;
 	envelope.gone = &gone;

@@ -374,9 +374,9 @@ static void unknown_fields_and_messages_are_skipped(void **unused)
 static void highest_common_version_is_chosen(void **unused)
 {
 	(void)unused;
-	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 2, .version_max = 2}), 2);
-	/* Version 1 has no proof keys. */
-	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = 1}), 0);
+	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 3, .version_max = 3}), 3);
+	/* Version 1 has no proof keys, 2 no Release. */
+	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = 2}), 0);
 	assert_int_equal(control_negotiate(&(struct control_hello){.version_min = 1, .version_max = UINT32_MAX}),
 			 CONTROL_VERSION_MAX);
 	assert_int_equal(

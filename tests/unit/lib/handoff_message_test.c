@@ -11,18 +11,19 @@
 
 #include "handoff_message.h"
 
-static const uint8_t parked[] = {1, 1, 0, 0, 0, 0,  0,  0,  0,  0,  0,  0,  0, 0, 1, 2, 1, 2, 3, 4,
-				 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 0, 0, 0, 1, 0, 0, 0, 5};
-static const uint8_t abandon[] = {1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
-static const uint8_t returned[] = {1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
-static const uint8_t lost[] = {1, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7,
+static const uint8_t parked[] = {2, 1, 0, 0, 0, 0, 0,  0,  0,  0,  0,   0,   0,   0,   1,   2,   1,   2,  3,
+				 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,  15,  16,  0,   0,   0,   1,   0,  0,
+				 0, 5, 0, 6, 0, 2, 0,  1,  0,  2,  'd', 'i', 'r', 'e', 'c', 't', '/', 'a'};
+static const uint8_t abandon[] = {2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
+static const uint8_t returned[] = {2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
+static const uint8_t lost[] = {2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7,
 			       0, 0, 0, 0, 0, 0, 3, 4, 2, 0, 0, 0, 0, 0, 0, 0};
-static const uint8_t progress[] = {1, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 3, 4};
+static const uint8_t progress[] = {2, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 3, 4};
 
-static const uint8_t taken[] = {1, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
-static const uint8_t refused[] = {1, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
+static const uint8_t refused[] = {2, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7};
 
-static const uint8_t recall[] = {1, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+static const uint8_t places[] = {2, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+static const uint8_t recall[] = {2, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
 static struct handoff_message round_trip(const uint8_t *bytes, size_t len)
 {
@@ -44,15 +45,20 @@ static void messages_have_the_documented_bytes(void **state)
 	assert_int_equal(message.handoff, 258);
 	assert_memory_equal(message.ticket.bytes, parked + 16, TICKET_LEN);
 	assert_true(message.bytes == (1ULL << 32) + 5);
+	assert_int_equal(message.place, 65538);
+	assert_int_equal(message.announcement_len, 6);
+	assert_memory_equal(message.announcement, "direct", 6);
+	assert_int_equal(message.target_len, 2);
+	assert_memory_equal(message.target, "/a", 2);
 	assert_int_equal(round_trip(abandon, sizeof(abandon)).type, HANDOFF_MESSAGE_ABANDON);
 	assert_int_equal(round_trip(returned, sizeof(returned)).handoff, 7);
 	message = round_trip(lost, sizeof(lost));
 	assert_int_equal(message.bytes, 772);
 	assert_int_equal(message.cause, HANDOFF_LOSS_NODE);
 	assert_int_equal(round_trip(progress, sizeof(progress)).bytes, 772);
-	assert_int_equal(round_trip(taken, sizeof(taken)).type, HANDOFF_MESSAGE_TAKEN);
 	assert_int_equal(round_trip(refused, sizeof(refused)).type, HANDOFF_MESSAGE_REFUSED);
 	assert_int_equal(round_trip(recall, sizeof(recall)).type, HANDOFF_MESSAGE_RECALL);
+	assert_int_equal(round_trip(places, sizeof(places)).type, HANDOFF_MESSAGE_PLACES);
 }
 
 /* <bytes> with <value> at <at>. */
@@ -75,10 +81,14 @@ static void malformed_fields_are_refused(void **state)
 	uint8_t nothing[sizeof(parked)];
 
 	(void)state;
-	refuses(parked, sizeof(parked), 0, 2, HANDOFF_MESSAGE_BAD_VERSION);
+	refuses(parked, sizeof(parked), 0, 1, HANDOFF_MESSAGE_BAD_VERSION);
 	refuses(parked, sizeof(parked), 1, 0, HANDOFF_MESSAGE_BAD_TYPE);
-	refuses(parked, sizeof(parked), 1, 6, HANDOFF_MESSAGE_BAD_LENGTH);
-	refuses(parked, sizeof(parked), 1, 9, HANDOFF_MESSAGE_BAD_TYPE);
+	refuses(parked, sizeof(parked), 1, 3, HANDOFF_MESSAGE_BAD_LENGTH);
+	refuses(parked, sizeof(parked), 1, 6, HANDOFF_MESSAGE_BAD_TYPE);
+	refuses(parked, sizeof(parked), 1, 10, HANDOFF_MESSAGE_BAD_TYPE);
+	refuses(parked, sizeof(parked), 40, 2, HANDOFF_MESSAGE_BAD_LENGTH);
+	refuses(parked, sizeof(parked), 42, 60, HANDOFF_MESSAGE_BAD_LENGTH);
+	refuses(places, sizeof(places), 15, 1, HANDOFF_MESSAGE_BAD_NUMBER);
 	refuses(recall, sizeof(recall), 15, 1, HANDOFF_MESSAGE_BAD_NUMBER);
 	for (size_t at = 2; at < 8; at++)
 		refuses(abandon, sizeof(abandon), at, 1, HANDOFF_MESSAGE_BAD_RESERVED);
@@ -88,7 +98,12 @@ static void malformed_fields_are_refused(void **state)
 		refuses(lost, sizeof(lost), at, 1, HANDOFF_MESSAGE_BAD_RESERVED);
 	memcpy(nothing, parked, sizeof(parked));
 	memset(nothing + 32, 0, 8);
-	refuses(nothing, sizeof(nothing), 0, 1, HANDOFF_MESSAGE_BAD_BYTES);
+	refuses(nothing, sizeof(nothing), 0, 2, HANDOFF_MESSAGE_BAD_BYTES);
+	memcpy(nothing, parked, sizeof(parked));
+	nothing[41] = 8;
+	refuses(nothing, sizeof(nothing), 43, 0, HANDOFF_MESSAGE_BAD_BYTES);
+	nothing[41] = 0;
+	refuses(nothing, sizeof(nothing), 43, 8, HANDOFF_MESSAGE_BAD_BYTES);
 }
 
 static void every_other_length_is_refused(void **state)

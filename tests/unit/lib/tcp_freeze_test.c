@@ -34,7 +34,7 @@ static void succeeds(int result)
 static void away_and_back(int fd)
 {
 	succeeds(tcp_freeze(fd, &frozen, &fault));
-	succeeds(tcp_dry(fd, &frozen.state, &fault));
+	succeeds(tcp_disconnect(fd, &fault));
 	succeeds(tcp_fast_forward(fd, &frozen, &fault));
 	succeeds(tcp_go(fd, &frozen, false, &fault));
 }
@@ -45,7 +45,7 @@ static int move_to_b(struct line *line)
 	int placeholder = line->server;
 
 	succeeds(tcp_freeze(placeholder, &frozen, &fault));
-	succeeds(tcp_dry(placeholder, &frozen.state, &fault));
+	succeeds(tcp_disconnect(placeholder, &fault));
 	host_enter(HOST_B);
 	line->server = tcp_restore(&frozen, "reno", 0, &fault);
 	succeeds(line->server);
@@ -105,6 +105,7 @@ static void frozen_and_back(struct line *line)
 {
 	line_works(line);
 	succeeds(tcp_freeze(line->server, &frozen, &fault));
+	succeeds(tcp_disconnect(line->server, &fault));
 	succeeds(tcp_fast_forward(line->server, &frozen, &fault));
 	succeeds(tcp_go(line->server, &frozen, false, &fault));
 	line_works(line);
@@ -414,6 +415,7 @@ static void small_send_buffer_takes_a_full_tail(void **state)
 	placeholder = line.server;
 	succeeds(tcp_freeze(placeholder, &frozen, &fault));
 	assert_int_equal(setsockopt(placeholder, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	succeeds(tcp_disconnect(placeholder, &fault));
 	succeeds(tcp_fast_forward(placeholder, &frozen, &fault));
 	vip_route(HOST_A);
 	succeeds(tcp_go(placeholder, &frozen, false, &fault));
@@ -436,7 +438,7 @@ static void tiny_windows_take_a_full_tail(void **state)
 		succeeds(tcp_freeze(placeholder, &frozen, &fault));
 		assert_in_range(frozen.state.unsent, 1, TCP_SEND_TAIL_MAX);
 		assert_int_equal(setsockopt(placeholder, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
-		succeeds(tcp_dry(placeholder, &frozen.state, &fault));
+		succeeds(tcp_disconnect(placeholder, &fault));
 		succeeds(tcp_fast_forward(placeholder, &frozen, &fault));
 		succeeds(tcp_go(placeholder, &frozen, false, &fault));
 		line_works(&line);

@@ -247,8 +247,16 @@ static const struct continuation_handlers handlers = {on_choose, on_offer, on_co
 static void open_fixture(struct fixture *fixture, size_t nodes)
 {
 	struct control_offer offer = {.state = {.tls_minor = 4, .suite = 0x1301, .key_len = 16, .seq = 1}};
-	const struct control_prepared prepared = {
-		.etag = TEXT(ETAG), .target = TEXT("/a"), .offset = OFFSET, .length = LENGTH};
+	const uint64_t records = (LENGTH + RECORD_PLAIN_MAX - 1) / RECORD_PLAIN_MAX;
+	const struct announcement announcement = {.kind = ANNOUNCEMENT_DIRECT,
+						  .seq = 1,
+						  .records = records,
+						  .length = LENGTH,
+						  .status = OFFSET ? 206 : 200,
+						  .first = OFFSET,
+						  .etag = ETAG};
+	struct handoff_message parked = {.bytes = LENGTH + 22 * records, .target = "/a", .target_len = 2};
+	char text[ANNOUNCEMENT_TEXT_MAX];
 	int ends[2];
 
 	*fixture = (struct fixture){
@@ -257,7 +265,9 @@ static void open_fixture(struct fixture *fixture, size_t nodes)
 	offer.host = TEXT("www.example");
 	offer.target = TEXT("/a");
 	assert_int_equal(handoff_body_init(&fixture->body, fixture->leases, &offer), 0);
-	assert_null(handoff_body_prepare(&fixture->body, &prepared));
+	parked.announcement = text;
+	parked.announcement_len = announcement_format(text, &announcement, offer.state.proof_key);
+	assert_null(handoff_body_announce(&fixture->body, &parked));
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
 	fixture->client = ends[0];
 	fixture->agent = ends[1];

@@ -13,7 +13,9 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -83,12 +85,36 @@ static const struct handoff_server_events events = {
 	.closed = on_closed,
 };
 
-static int connect_haproxy(const struct fixture *fixture)
+static void send_message(int fd, const struct handoff_message *message, const int *fds, size_t count);
+
+static const struct handoff_message places = {.type = HANDOFF_MESSAGE_PLACES};
+
+/* Memory for 8 places, which nobody can make smaller if <sealed>. */
+static int make_places(bool sealed)
+{
+	int fd = memfd_create("places", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 64), 0);
+	assert_int_equal(fcntl(fd, F_ADD_SEALS, sealed ? F_SEAL_SHRINK : F_SEAL_GROW), 0);
+	return fd;
+}
+
+static int connect_only(const struct fixture *fixture)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	assert_true(fd >= 0);
 	assert_int_equal(connect(fd, (const struct sockaddr *)&fixture->address.storage, fixture->address.len), 0);
+	return fd;
+}
+
+static int connect_haproxy(const struct fixture *fixture)
+{
+	int fd = connect_only(fixture), memory = make_places(true);
+
+	send_message(fd, &places, &memory, 1);
+	(void)close(memory);
 	return fd;
 }
 
@@ -155,8 +181,15 @@ static void send_message(int fd, const struct handoff_message *message, const in
 	send_bytes(fd, bytes, handoff_message_encode(bytes, message), fds, count);
 }
 
-static const struct handoff_message parked = {
-	.type = HANDOFF_MESSAGE_PARKED, .handoff = 7, .ticket = {{1, 2, 3}}, .bytes = 99};
+static const struct handoff_message parked = {.type = HANDOFF_MESSAGE_PARKED,
+					      .handoff = 7,
+					      .ticket = {{1, 2, 3}},
+					      .place = 5,
+					      .bytes = 99,
+					      .announcement = "direct",
+					      .announcement_len = 6,
+					      .target = "/a",
+					      .target_len = 2};
 
 static int tcp_socket(void)
 {
@@ -266,6 +299,55 @@ static void what_is_malformed_closes_and_leaks_nothing(void **state)
 	(void)close(tcp);
 }
 
+/* HAProxy reads it when this process is gone: the memory outlives it. */
+static void what_is_taken_stands_at_its_place(void **state)
+{
+	struct fixture *fixture = *state;
+	int fd = tcp_socket(), memory = make_places(true), haproxy = connect_only(fixture);
+	uint64_t read[8];
+
+	send_message(haproxy, &places, &memory, 1);
+	send_message(haproxy, &parked, &fd, 1);
+	(void)close(fd);
+	run_until(fixture->loop, was_parked, fixture, "PARKED");
+	handoff_connection_take(fixture->connection, parked.place, parked.handoff);
+	handoff_server_free(fixture->server);
+	fixture->server = NULL;
+	assert_int_equal(pread(memory, read, sizeof(read), 0), sizeof(read));
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(read[i], i == parked.place ? parked.handoff : 0);
+	(void)close(memory);
+	(void)close(haproxy);
+}
+
+static void places_that_do_not_hold_close_the_connection(void **state)
+{
+	struct fixture *fixture = *state;
+	struct handoff_message beyond = parked;
+	int fd = tcp_socket(), memory = make_places(true), shrinking = make_places(false);
+
+	beyond.place = 8;
+	for (int i = 0; i < 5; i++) {
+		int haproxy = connect_only(fixture);
+
+		fixture->closed = 0;
+		if (i == 0) /* before PLACES */
+			send_message(haproxy, &parked, &fd, 1);
+		else
+			send_message(haproxy, &places, i == 1 ? &shrinking : i == 2 ? &fd : &memory, 1);
+		if (i == 3)
+			send_message(haproxy, &places, &memory, 1);
+		else if (i == 4)
+			send_message(haproxy, &beyond, &fd, 1);
+		run_until(fixture->loop, was_closed, fixture, "the end of the connection");
+		assert_int_equal(fixture->parked, 0);
+		(void)close(haproxy);
+	}
+	(void)close(fd);
+	(void)close(memory);
+	(void)close(shrinking);
+}
+
 static bool was_lost(void *data)
 {
 	const struct fixture *fixture = data;
@@ -369,6 +451,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(parked_brings_a_descriptor_and_abandon_a_number, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_malformed_closes_and_leaks_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_taken_stands_at_its_place, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(places_that_do_not_hold_close_the_connection, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_a_free_descriptor_one_handoff_is_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_receiver_may_refuse, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(answers_wait_until_haproxy_reads, set_up, tear_down),

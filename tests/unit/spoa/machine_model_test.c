@@ -25,12 +25,12 @@
 /* As backend-agent/direct/clone.h has it. */
 enum clone { CLONE_WAITING, CLONE_HAS, CLONE_RECALLED, CLONE_DRAINED, CLONE_ENDED };
 
-enum order { ORDER_HANDOFF, ORDER_RECALL, ORDER_DISCARD };
+enum order { ORDER_HANDOFF, ORDER_RECALL, ORDER_DISCARD, ORDER_RELEASE };
 
 struct walk {
 	struct world world; /* first: see on_action() */
 	enum clone clone;
-	bool prepared, channel_up, continuable;
+	bool announced, channel_up, continuable;
 	uint64_t written; /* by the clone, and acknowledged */
 	struct machine_event events[QUEUE_MAX];
 	enum order orders[QUEUE_MAX];
@@ -76,10 +76,13 @@ static void on_action(struct world *world, enum handoff_action action)
 	answers[action]++;
 	if (action == ACTION_HAND)
 		send_order(walk, ORDER_HANDOFF);
-	else if (action == ACTION_SEND_RECALL || action == ACTION_RECALL || action == ACTION_HOLD_AND_RECALL)
+	else if (action == ACTION_SEND_RECALL || action == ACTION_RECALL || action == ACTION_HOLD_AND_RECALL ||
+		 action == ACTION_LET_AND_RECALL)
 		send_order(walk, ORDER_RECALL);
 	else if (action == ACTION_SEND_DISCARD || action == ACTION_HOLD_AND_DISCARD)
 		send_order(walk, ORDER_DISCARD);
+	else if (action == ACTION_SEND_RELEASE)
+		send_order(walk, ORDER_RELEASE);
 }
 
 /* What <question> is answered with on a closed channel instead of OK. */
@@ -91,6 +94,7 @@ static enum handoff_outcome without_channel(enum handoff_action question)
 	case ACTION_HAND:
 	case ACTION_RECALL:
 	case ACTION_HOLD_AND_RECALL:
+	case ACTION_LET_AND_RECALL:
 		return OUTCOME_NOT_SENT;
 	case ACTION_HOLD_AND_DISCARD:
 		return OUTCOME_FAILED;
@@ -107,6 +111,9 @@ static enum handoff_outcome choose(const struct walk *walk, enum handoff_action 
 	do
 		outcome = below(calm ? 8 : 3) ? OUTCOME_OK : below(OUTCOME_COUNT);
 	while (!world_may_answer(question, outcome));
+	/* Client data are often on their way. */
+	if (question == ACTION_RETURN && outcome == OUTCOME_OK && below(3) == 0)
+		outcome = OUTCOME_NOT_YET;
 	return outcome == OUTCOME_OK && !walk->channel_up ? without_channel(question) : outcome;
 }
 
@@ -127,6 +134,21 @@ static void feed_named(struct walk *walk, enum handoff_event name)
 	const struct machine_event event = {.event = name, .why = "why", .bytes = WORLD_ALL};
 
 	feed(walk, &event);
+}
+
+static void park(struct walk *walk)
+{
+	const struct machine_event event = {
+		.event = EVENT_PARKED, .bytes = WORLD_ALL, .continuable = walk->continuable};
+
+	feed(walk, &event);
+}
+
+/* The client has acknowledged what the node wrote. */
+static void acknowledge(struct walk *walk)
+{
+	if (walk->written == WORLD_ALL)
+		feed_named(walk, EVENT_ACKNOWLEDGED);
 }
 
 static void hear(struct walk *walk)
@@ -162,13 +184,14 @@ static void obey(struct walk *walk)
 	memmove(walk->orders, walk->orders + 1, --walk->order_count * sizeof(order));
 	if (order == ORDER_HANDOFF && walk->clone == CLONE_WAITING && below(6)) {
 		walk->clone = CLONE_HAS;
-		say(walk, EVENT_ACCEPTED, 0);
 	} else if (order == ORDER_HANDOFF) {
 		say(walk, EVENT_REJECTED, 0);
 		if (walk->clone == CLONE_WAITING)
 			end_clone(walk);
 	} else if (walk->clone == CLONE_ENDED) {
 		return;
+	} else if (order == ORDER_RELEASE && walk->clone != CLONE_WAITING) {
+		end_clone(walk);
 	} else if (order == ORDER_DISCARD || walk->clone == CLONE_WAITING) {
 		drop(walk, EVENT_GONE_NODE);
 	} else if (walk->clone == CLONE_HAS) {
@@ -186,12 +209,10 @@ static void work(struct walk *walk)
 	if (walk->clone == CLONE_ENDED)
 		return;
 	if (walk->clone == CLONE_WAITING) {
-		if (!walk->prepared && walk->channel_up) {
-			walk->prepared = true;
-			say(walk, EVENT_PREPARED, WORLD_ALL);
-		} else if (below(8) == 0) {
+		if (!walk->announced && walk->channel_up)
+			walk->announced = true;
+		else if (below(8) == 0)
 			drop(walk, EVENT_GONE_NODE); /* the Handoff did not come in time */
-		}
 		return;
 	}
 	switch (below(calm ? 4 : 6)) {
@@ -206,7 +227,9 @@ static void work(struct walk *walk)
 		break;
 	case 2:
 	case 3:
-		if (walk->clone == CLONE_RECALLED || (walk->clone == CLONE_HAS && walk->written == WORLD_ALL)) {
+		if (walk->clone == CLONE_HAS && walk->written == WORLD_ALL && below(3)) {
+			acknowledge(walk);
+		} else if (walk->clone == CLONE_RECALLED || (walk->clone == CLONE_HAS && walk->written == WORLD_ALL)) {
 			walk->clone = CLONE_DRAINED;
 			say(walk, EVENT_DRAINED, 0);
 		} else if (walk->clone == CLONE_DRAINED && below(40) == 0) {
@@ -259,12 +282,15 @@ static void step(struct walk *walk)
 		work(walk);
 		return;
 	case 3:
-		fire(walk);
+		if (below(2))
+			acknowledge(walk);
+		else
+			fire(walk);
 		return;
 	case 4:
 		/* A node that has announced a direct body has answered HAProxy. */
-		if (walk->prepared || walk->clone == CLONE_ENDED)
-			feed_named(walk, EVENT_PARKED);
+		if (walk->announced)
+			park(walk);
 		return;
 	case 5:
 		if (world->collecting)

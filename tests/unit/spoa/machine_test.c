@@ -22,8 +22,8 @@ static struct machine machine_in(enum handoff_state state)
 
 	if (state == HANDOFF_OFFERED)
 		return machine;
-	machine.prepared = machine.continuable = true;
-	machine.announced = machine.ciphertext = WORLD_ALL;
+	machine.continuable = true;
+	machine.ciphertext = WORLD_ALL;
 	machine.taken = state != HANDOFF_WAITING;
 	return machine;
 }
@@ -43,19 +43,18 @@ static void every_event_has_an_answer_in_every_state(void **state)
 		enum handoff_event event;
 		const char *answers;
 	} expected[] = {
-		/* OFFERED WAITING HANDING AWAY RECALLING RETURNING TAKING_OVER COMPLETING DISCARDING ENDED */
+		/* OFFERED WAITING AWAY GATHERING RECALLING RETURNING TAKING_OVER COMPLETING DISCARDING ENDED */
 		{EVENT_PARKED, "+---------"},       {EVENT_DECLINE, "+---------"},
-		{EVENT_RECALL, "++.+.....-"},       {EVENT_ABANDON, "-+++++++--"},
-		{EVENT_PREPARED, "++.......-"},     {EVENT_ACCEPTED, "FF+FFF...-"},
-		{EVENT_REJECTED, "FF+FFF...-"},     {EVENT_PROGRESS, "FFF+++...-"},
-		{EVENT_CLIENT_DATA, "FFF+++...-"},  {EVENT_DRAINED, "FFF++F...-"},
-		{EVENT_HANDBACK, "FFFF++..+-"},     {EVENT_GONE_CLIENT, "++.+++..+-"},
-		{EVENT_GONE_NODE, "++.+++..+-"},    {EVENT_RESULT, "+........-"},
-		{EVENT_NODE_LOST, "++++++..+-"},    {EVENT_NODE_DRAINS, ".+.+.....-"},
-		{EVENT_AGENT_DRAINS, ".+.+.....-"}, {EVENT_AGENT_ENDS, "+++++++++-"},
-		{EVENT_TIMER, "++++.++++-"},        {EVENT_COLLECTED, "------+---"},
-		{EVENT_CONTINUED, "-------+--"},    {EVENT_UNWRITABLE, "-------+--"},
-		{EVENT_NODES_FAILED, "------++--"},
+		{EVENT_RECALL, "+++......-"},       {EVENT_ABANDON, "-+++++++--"},
+		{EVENT_REJECTED, "FF+F+F..+-"},     {EVENT_PROGRESS, "FF++++...-"},
+		{EVENT_CLIENT_DATA, "FF++++...-"},  {EVENT_DRAINED, "FF+++F...-"},
+		{EVENT_HANDBACK, "FFF+++..+-"},     {EVENT_GONE_CLIENT, "++++++..+-"},
+		{EVENT_GONE_NODE, "++++++..+-"},    {EVENT_RESULT, "+........-"},
+		{EVENT_NODE_LOST, "++++++..+-"},    {EVENT_NODE_DRAINS, ".++......-"},
+		{EVENT_ACKNOWLEDGED, "--+.+....-"}, {EVENT_AGENT_DRAINS, ".++......-"},
+		{EVENT_AGENT_ENDS, "+++++++++-"},   {EVENT_TIMER, "++++.++++-"},
+		{EVENT_COLLECTED, "------+---"},    {EVENT_CONTINUED, "-------+--"},
+		{EVENT_UNWRITABLE, "-------+--"},   {EVENT_NODES_FAILED, "------++--"},
 	};
 	unsigned seen = 0;
 
@@ -87,9 +86,8 @@ static void messages_that_contradict_close_the_channel(void **state)
 		enum handoff_event event;
 		enum handoff_state state;
 	} wrong[] = {
-		{EVENT_PREPARED, HANDOFF_OFFERED},      {EVENT_PREPARED, HANDOFF_WAITING},
 		{EVENT_PROGRESS, HANDOFF_AWAY},         {EVENT_PROGRESS, HANDOFF_RETURNING},
-		{EVENT_CLIENT_DATA, HANDOFF_RECALLING}, {EVENT_HANDBACK, HANDOFF_RECALLING},
+		{EVENT_CLIENT_DATA, HANDOFF_GATHERING}, {EVENT_HANDBACK, HANDOFF_RECALLING},
 		{EVENT_HANDBACK, HANDOFF_RETURNING},    {EVENT_GONE_CLIENT, HANDOFF_AWAY},
 		{EVENT_GONE_CLIENT, HANDOFF_RETURNING}, {EVENT_GONE_NODE, HANDOFF_AWAY},
 	};
@@ -192,7 +190,7 @@ static void all_that_can_happen_keeps_connections_and_answers(void **state)
 		}
 		for (enum handoff_event event = 0; event < EVENT_COUNT; event++) {
 			try_event(at, event, WORLD_ALL, true);
-			if (event == EVENT_PREPARED)
+			if (event == EVENT_PARKED)
 				try_event(at, event, WORLD_ALL, false);
 			else
 				try_event(at, event, WORLD_PART, true);
@@ -242,13 +240,50 @@ static void a_body_goes_away_and_comes_back(void **state)
 	struct machine machine = {.state = HANDOFF_OFFERED};
 
 	(void)state;
-	assert_string_equal(ways(&machine, EVENT_PREPARED, WORLD_ALL), "");
 	assert_string_equal(ways(&machine, EVENT_PARKED, WORLD_ALL), "LOOK TAKE HAND SET_TIMER");
-	assert_int_equal(machine.state, HANDOFF_HANDING);
-	assert_string_equal(ways(&machine, EVENT_ACCEPTED, 0), "SET_TIMER REDIRECT");
+	assert_int_equal(machine.state, HANDOFF_AWAY);
 	assert_string_equal(ways(&machine, EVENT_PROGRESS, WORLD_PART), "NOTE_PROGRESS");
+	assert_string_equal(ways(&machine, EVENT_ACKNOWLEDGED, 0),
+			    "RETURN COUNT_SUCCESS SEND_RELEASE TELL_RETURNED END");
+}
+
+/* The node has passed on what the client sent before its last acknowledgement, or does so a moment later. */
+static void client_data_are_waited_for(void **state)
+{
+	struct machine machine = machine_in(HANDOFF_AWAY);
+
+	(void)state;
+	assert_string_equal(ways_after(&machine, EVENT_ACKNOWLEDGED, 0, OUTCOME_NOT_YET), "RETURN SET_TIMER");
+	assert_int_equal(machine.state, HANDOFF_GATHERING);
+	machine.asked = ACTION_NONE;
+	assert_string_equal(ways(&machine, EVENT_CLIENT_DATA, 0),
+			    "KEEP RETURN COUNT_SUCCESS SEND_RELEASE TELL_RETURNED END");
+}
+
+/* They were lost on their way to the node. */
+static void client_data_that_do_not_come_are_fetched(void **state)
+{
+	struct machine machine = machine_in(HANDOFF_GATHERING);
+
+	(void)state;
+	assert_string_equal(ways(&machine, EVENT_TIMER, 0), "LET_AND_RECALL COUNT_RECALL STOP_TIMER");
+	assert_int_equal(machine.state, HANDOFF_RECALLING);
 	assert_string_equal(ways(&machine, EVENT_DRAINED, 0), "HOLD_AND_RECALL SET_TIMER");
 	assert_string_equal(ways(&machine, EVENT_HANDBACK, WORLD_ALL), "RESTORE COUNT_SUCCESS TELL_RETURNED END");
+}
+
+static void a_node_refuses_only_what_it_has_not_shown_to_have(void **state)
+{
+	const struct machine_event refusal = {.event = EVENT_REJECTED, .why = "why"};
+	struct machine machine = machine_in(HANDOFF_AWAY);
+
+	(void)state;
+	assert_string_equal(ways(&machine, EVENT_REJECTED, 0),
+			    "COUNT_FAILURE UNDO COUNT_COMPLETION SET_TIMER CONTINUE");
+	machine = machine_in(HANDOFF_AWAY);
+	assert_string_equal(ways(&machine, EVENT_PROGRESS, WORLD_PART), "NOTE_PROGRESS");
+	assert_int_equal(machine_step(&machine, &refusal).verdict, MACHINE_FAULT);
+	assert_int_equal(machine.state, HANDOFF_AWAY);
 }
 
 static void a_node_that_dies_is_taken_over_from(void **state)
@@ -287,14 +322,17 @@ static void what_fails_on_the_way_leads_elsewhere(void **state)
 		{HANDOFF_AWAY, EVENT_AGENT_DRAINS, OUTCOME_NOT_SENT, "RECALL", taken_over},
 		{HANDOFF_AWAY, EVENT_DRAINED, OUTCOME_NOT_SENT, "HOLD_AND_RECALL", taken_over},
 		{HANDOFF_AWAY, EVENT_DRAINED, OUTCOME_NOT_HELD, "HOLD_AND_RECALL SEND_DISCARD", taken_over},
-		{HANDOFF_HANDING, EVENT_ACCEPTED, OUTCOME_FAILED, "SET_TIMER REDIRECT SEND_DISCARD", taken_over},
+		{HANDOFF_GATHERING, EVENT_TIMER, OUTCOME_FAILED, "LET_AND_RECALL SEND_DISCARD", taken_over},
+		{HANDOFF_GATHERING, EVENT_TIMER, OUTCOME_NOT_SENT, "LET_AND_RECALL", taken_over},
+		{HANDOFF_AWAY, EVENT_ACKNOWLEDGED, OUTCOME_FAILED, "RETURN SEND_DISCARD", lost},
+		{HANDOFF_AWAY, EVENT_ACKNOWLEDGED, OUTCOME_NO_CLIENT, "RETURN SEND_DISCARD", lost},
 		{HANDOFF_AWAY, EVENT_TIMER, OUTCOME_UNREACHED, "JUDGE_LATE COUNT_FAILURE SEND_DISCARD", taken_over},
 		{HANDOFF_AWAY, EVENT_GONE_CLIENT, OUTCOME_UNREACHED, "NOTE_PROGRESS JUDGE_GONE COUNT_FAILURE",
 		 taken_over},
 		{HANDOFF_AWAY, EVENT_GONE_CLIENT, OUTCOME_REACHED, "NOTE_PROGRESS JUDGE_GONE", lost},
 		{HANDOFF_AWAY, EVENT_NODE_LOST, OUTCOME_FAILED, "PLAN", lost},
 		{HANDOFF_AWAY, EVENT_NODE_LOST, OUTCOME_NOT_HELD, "PLAN", lost},
-		{HANDOFF_HANDING, EVENT_REJECTED, OUTCOME_FAILED, "COUNT_FAILURE UNDO COUNT_FAILURE", lost},
+		{HANDOFF_AWAY, EVENT_REJECTED, OUTCOME_FAILED, "COUNT_FAILURE UNDO COUNT_FAILURE", lost},
 		{HANDOFF_RETURNING, EVENT_HANDBACK, OUTCOME_FAILED, "RESTORE COUNT_FAILURE", lost},
 		{HANDOFF_TAKING_OVER, EVENT_COLLECTED, OUTCOME_FAILED, "SEAT", lost},
 	};
@@ -319,17 +357,6 @@ static void an_abandoned_connection_is_reset_when_the_node_has_dropped_it(void *
 	assert_string_equal(ways(&machine, EVENT_GONE_NODE, 0), "RESET END");
 }
 
-static void a_drain_while_handing_recalls_as_soon_as_the_node_has_it(void **state)
-{
-	struct machine machine = machine_in(HANDOFF_HANDING);
-	const struct machine_event drain = {.event = EVENT_AGENT_DRAINS};
-
-	(void)state;
-	assert_int_equal(machine_step(&machine, &drain).verdict, MACHINE_IGNORES);
-	assert_string_equal(ways(&machine, EVENT_ACCEPTED, 0), "SET_TIMER REDIRECT RECALL COUNT_RECALL STOP_TIMER");
-	assert_int_equal(machine.state, HANDOFF_RECALLING);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,11 +365,13 @@ int main(void)
 		cmocka_unit_test(no_event_comes_between_a_question_and_its_outcome),
 		cmocka_unit_test(all_that_can_happen_keeps_connections_and_answers),
 		cmocka_unit_test(a_body_goes_away_and_comes_back),
+		cmocka_unit_test(client_data_are_waited_for),
+		cmocka_unit_test(client_data_that_do_not_come_are_fetched),
+		cmocka_unit_test(a_node_refuses_only_what_it_has_not_shown_to_have),
 		cmocka_unit_test(a_node_that_dies_is_taken_over_from),
 		cmocka_unit_test(what_comes_back_early_is_completed_here),
 		cmocka_unit_test(what_fails_on_the_way_leads_elsewhere),
 		cmocka_unit_test(an_abandoned_connection_is_reset_when_the_node_has_dropped_it),
-		cmocka_unit_test(a_drain_while_handing_recalls_as_soon_as_the_node_has_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,8 @@ bool world_allows(const struct world *world, enum handoff_event event)
 		return world->place == PLACE_NONE;
 	case EVENT_ABANDON:
 		return world->place != PLACE_NONE && !world->abandoned;
+	case EVENT_ACKNOWLEDGED:
+		return world->place == PLACE_FROZEN;
 	case EVENT_COLLECTED:
 		return world->collecting;
 	case EVENT_CONTINUED:
@@ -59,15 +61,16 @@ bool world_may_answer(enum handoff_action question, enum handoff_outcome outcome
 	static const unsigned answers[ACTION_COUNT] = {
 		[ACTION_LOOK] = ANSWER(OK) | ANSWER(NOT_YET) | ANSWER(TOO_LATE) | ANSWER(UNFIT) | ANSWER(LEAVING) |
 				ANSWER(NO_ROUTE) | ANSWER(NO_CLIENT) | ANSWER(PARKED_TWICE),
-		[ACTION_TAKE] = ANSWER(OK) | ANSWER(BUSY),
-		[ACTION_TAKE_TO_COMPLETE] = ANSWER(OK) | ANSWER(BUSY) | ANSWER(NOBODY),
+		[ACTION_FIND] = ANSWER(OK) | ANSWER(NOBODY),
 		[ACTION_HAND] = ANSWER(OK) | ANSWER(NOT_HELD) | ANSWER(NOT_YET) | ANSWER(TOO_LATE) | ANSWER(UNFIT) |
-				ANSWER(NO_CLIENT) | ANSWER(NO_MEMORY) | ANSWER(FAILED) | ANSWER(NOT_SENT),
+				ANSWER(NO_CLIENT) | ANSWER(NO_MEMORY) | ANSWER(FAILED) | ANSWER(NO_ROUTE) |
+				ANSWER(NOT_SENT),
 		[ACTION_UNDO] = ANSWER(OK) | ANSWER(FAILED),
-		[ACTION_REDIRECT] = ANSWER(OK) | ANSWER(FAILED),
+		[ACTION_RETURN] = ANSWER(OK) | ANSWER(NOT_YET) | ANSWER(NO_CLIENT) | ANSWER(FAILED),
 		[ACTION_KEEP] = ANSWER(OK) | ANSWER(LONG) | ANSWER(TOO_LONG),
 		[ACTION_RECALL] = ANSWER(OK) | ANSWER(NOT_SENT),
 		[ACTION_HOLD_AND_RECALL] = ANSWER(OK) | ANSWER(NOT_HELD) | ANSWER(NOT_SENT),
+		[ACTION_LET_AND_RECALL] = ANSWER(OK) | ANSWER(FAILED) | ANSWER(NOT_SENT),
 		[ACTION_RESTORE] = ANSWER(OK) | ANSWER(NO_MEMORY) | ANSWER(FAILED),
 		[ACTION_HOLD_AND_RESTORE] = ANSWER(OK) | ANSWER(NOT_HELD) | ANSWER(NO_MEMORY) | ANSWER(FAILED),
 		[ACTION_HOLD_AND_DISCARD] = ANSWER(OK) | ANSWER(FAILED),
@@ -106,15 +109,15 @@ static void end(struct world *world)
 static void ask(struct world *world, enum handoff_action question)
 {
 	switch (question) {
-	case ACTION_TAKE:
-	case ACTION_TAKE_TO_COMPLETE:
+	case ACTION_FIND:
 		assert_true(world->place == PLACE_HAPROXY && !world->taken);
 		break;
 	case ACTION_HAND:
 		assert_true(world->place == PLACE_HAPROXY && world->taken);
 		break;
 	case ACTION_UNDO:
-	case ACTION_REDIRECT:
+	case ACTION_RETURN:
+	case ACTION_LET_AND_RECALL:
 	case ACTION_HOLD_AND_RESTORE:
 	case ACTION_RESTORE:
 	case ACTION_PLAN:
@@ -145,7 +148,12 @@ static void carry_out(struct world *world, enum handoff_action action)
 		break;
 	case ACTION_SEND_RECALL:
 	case ACTION_SEND_DISCARD:
+	case ACTION_SEND_RELEASE:
 		world->node_told = true;
+		break;
+	case ACTION_TAKE:
+		assert_true(world->place == PLACE_HAPROXY && !world->taken);
+		world->taken = true;
 		break;
 	case ACTION_RESET:
 		assert_true(world->place != PLACE_NONE && world->place != PLACE_RESET);
@@ -255,25 +263,24 @@ static void note_outcome(struct world *world, enum handoff_action question, enum
 	bool ok = outcome == OUTCOME_OK;
 
 	switch (question) {
-	case ACTION_TAKE:
-	case ACTION_TAKE_TO_COMPLETE:
-		world->taken |= ok;
-		break;
 	case ACTION_HAND:
 		world->node_has = ok;
-		if (ok || outcome == OUTCOME_NOT_SENT || outcome == OUTCOME_FAILED || outcome == OUTCOME_NO_MEMORY)
+		if (ok || outcome == OUTCOME_NOT_SENT || outcome == OUTCOME_NO_ROUTE || outcome == OUTCOME_FAILED ||
+		    outcome == OUTCOME_NO_MEMORY)
 			world->place = PLACE_FROZEN;
 		break;
 	case ACTION_RESTORE:
 	case ACTION_HOLD_AND_RESTORE:
 	case ACTION_UNDO:
 	case ACTION_SEAT:
+	case ACTION_RETURN:
 		if (ok)
 			world->place = PLACE_HERE;
-		world->written = question != ACTION_UNDO && bytes == WORLD_ALL;
+		world->written = question == ACTION_RETURN ? ok : question != ACTION_UNDO && bytes == WORLD_ALL;
 		break;
 	case ACTION_RECALL:
 	case ACTION_HOLD_AND_RECALL:
+	case ACTION_LET_AND_RECALL:
 		/* It cannot be told. */
 		world->node_told |= outcome == OUTCOME_NOT_SENT;
 		break;

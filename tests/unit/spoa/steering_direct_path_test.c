@@ -2,6 +2,8 @@
 /* Guards: the direct path starts only where it can serve, says in one line what is missing, and keeps no capability
  * that it does not need; it promises no more connections than it has descriptors for, and a node that does not answer
  * on the wire is named. */
+#include <fcntl.h>
+#include <linux/sockios.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -242,7 +245,7 @@ static void no_more_is_handed_off_than_there_are_descriptors_for(void **state)
 				      "(LimitNOFILE)\n");
 }
 
-static int park_one(const struct start *start, const struct handoff_message *message)
+static int send_fd(int haproxy, const struct handoff_message *message, int fd)
 {
 	union {
 		struct cmsghdr header;
@@ -252,35 +255,55 @@ static int park_one(const struct start *start, const struct handoff_message *mes
 	struct iovec part = {.iov_base = bytes, .iov_len = handoff_message_encode(bytes, message)};
 	struct msghdr whole = {
 		.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-	int haproxy = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	memcpy(CMSG_DATA(&control.header), &client, sizeof(client));
-	if (haproxy < 0 || client < 0 ||
-	    connect(haproxy, (const struct sockaddr *)&start->socket.storage, start->socket.len) < 0 ||
-	    sendmsg(haproxy, &whole, MSG_NOSIGNAL) < 0)
-		return -1;
-	(void)close(client);
-	return haproxy;
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	return sendmsg(haproxy, &whole, MSG_NOSIGNAL) < 0 ? -1 : 0;
 }
 
-/* The second connection is accepted before descriptors run out. */
+/* Connects as HAProxy does, and waits until the agent has mapped the memory. */
+static int connect_haproxy(const struct start *start)
+{
+	const struct handoff_message places = {.type = HANDOFF_MESSAGE_PLACES};
+	int haproxy = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int memory = memfd_create("places", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int unread = 1;
+
+	if (haproxy < 0 || memory < 0 || ftruncate(memory, 4096) < 0 || fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK) < 0 ||
+	    connect(haproxy, (const struct sockaddr *)&start->socket.storage, start->socket.len) < 0 ||
+	    send_fd(haproxy, &places, memory) < 0)
+		return -1;
+	for (int i = 0; unread && i < 1000000; i++) {
+		(void)ev_run(start->loop, EVRUN_NOWAIT);
+		if (ioctl(haproxy, SIOCOUTQ, &unread) < 0)
+			return -1;
+	}
+	(void)close(memory);
+	return unread ? -1 : haproxy;
+}
+
 static int expect_one_refusal(struct start *start, struct direct_path *direct)
 {
-	struct handoff_message message = {.type = HANDOFF_MESSAGE_PARKED, .handoff = 7, .ticket = {{1}}, .bytes = 99};
+	struct handoff_message message = {.type = HANDOFF_MESSAGE_PARKED,
+					  .handoff = 7,
+					  .ticket = {{1}},
+					  .bytes = 99,
+					  .announcement = "direct",
+					  .announcement_len = 6,
+					  .target = "/a",
+					  .target_len = 2};
 	uint8_t bytes[HANDOFF_MESSAGE_MAX];
 	struct rlimit limit, none;
 	ssize_t len = -1;
-	int haproxy;
+	int haproxy, client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (!direct || getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 1;
-	haproxy = park_one(start, &message);
-	if (haproxy < 0)
+	haproxy = connect_haproxy(start);
+	if (haproxy < 0 || client < 0 || send_fd(haproxy, &message, client) < 0)
 		return 2;
-	/* One is free: for the server's end. */
+	/* None is free. */
 	none = (struct rlimit){(rlim_t)dup(haproxy), limit.rlim_max};
-	(void)close((int)none.rlim_cur++);
+	(void)close((int)none.rlim_cur);
 	if (setrlimit(RLIMIT_NOFILE, &none) < 0)
 		return 3;
 	for (int i = 0; len < 0 && i < 1000000; i++) {

@@ -42,7 +42,8 @@ static void expect_fragment(struct steering_lab *lab)
 static void redirect(struct steering_lab *lab, const struct tcp_state *flow)
 {
 	assert_int_equal(steering_hold(lab->steering, flow), 0);
-	assert_int_equal(steering_redirect(lab->steering, flow, flow->family == 4 ? &lab->route4 : &lab->route6), 0);
+	assert_int_equal(steering_redirect(lab->steering, flow, flow->family == 4 ? &lab->route4 : &lab->route6, NULL),
+			 0);
 }
 
 static uint64_t fragments_of(struct steering_lab *lab)
@@ -98,7 +99,7 @@ static void fragments_follow_the_flow_of_their_label(void **state)
 	send_packet(lab, (struct raw_packet){.flow = &flow, .label = LABEL, .fragment = 2});
 	send_packet(lab, (struct raw_packet){.flow = &flow, .label = LABEL, .seq = 5});
 	steering_lab_wait(lab, steering_lab_held, 3);
-	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route6), 0);
+	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route6, NULL), 0);
 	steering_lab_expect_node(lab, 4);
 	expect_fragment(lab);
 	steering_lab_expect_node(lab, 5);

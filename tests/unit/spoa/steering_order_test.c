@@ -82,7 +82,7 @@ static int run_flood(struct steering_lab *lab, struct flood *flood, bool to_node
 		for (int i = 0; i < 5; i++)
 			(void)ev_run(lab->loop, EVRUN_NOWAIT);
 		if (to_node)
-			assert_int_equal(steering_redirect(lab->steering, &flood->flow, route), 0);
+			assert_int_equal(steering_redirect(lab->steering, &flood->flow, route, NULL), 0);
 		else
 			steering_release(lab->steering, &flood->flow);
 		for (int i = 0; i < 5; i++)
@@ -97,7 +97,7 @@ static void meet_node(struct steering_lab *lab, unsigned family)
 	struct tcp_state flow = steering_lab_flow(family, 7001);
 
 	assert_int_equal(steering_hold(lab->steering, &flow), 0);
-	assert_int_equal(steering_redirect(lab->steering, &flow, family == 4 ? &lab->route4 : &lab->route6), 0);
+	assert_int_equal(steering_redirect(lab->steering, &flow, family == 4 ? &lab->route4 : &lab->route6, NULL), 0);
 	steering_lab_send(lab, &flow, 1);
 	steering_lab_expect_node(lab, 1);
 	steering_release(lab->steering, &flow);

@@ -57,7 +57,7 @@ static int be_killed(void *context)
 	if (!steering || address_parse(&route.node, "198.51.100.2:1", &why) < 0)
 		return 1;
 	if (steering_hold(steering, &victim->held) < 0 || steering_hold(steering, &victim->redirected) < 0 ||
-	    steering_redirect(steering, &victim->redirected, &route) < 0)
+	    steering_redirect(steering, &victim->redirected, &route, NULL) < 0)
 		return 2;
 	if (write(victim->ready, "", 1) != 1)
 		return 3;
@@ -226,7 +226,7 @@ static int hold_one_with_little(void *context)
 		(void)ev_run(victim->lab->loop, EVRUN_NOWAIT);
 		steering_count(steering, &counters);
 	}
-	if (steering_redirect(steering, &victim->held, &route) < 0)
+	if (steering_redirect(steering, &victim->held, &route, NULL) < 0)
 		return 5;
 	steering_release(steering, &victim->held);
 	steering_count(steering, &counters);

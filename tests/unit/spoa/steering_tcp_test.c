@@ -246,8 +246,8 @@ static void hold_and_redirect(struct steering_lab *lab, unsigned family)
 	steering_lab_wait(lab, steering_lab_held, before.held + 1);
 	write_bulk(connection.client);
 	steering_lab_wait(lab, steering_lab_held, before.held + 2);
-	assert_int_equal(steering_redirect(lab->steering, &connection.flow, family == 4 ? &lab->route4 : &lab->route6),
-			 0);
+	assert_int_equal(
+		steering_redirect(lab->steering, &connection.flow, family == 4 ? &lab->route4 : &lab->route6, NULL), 0);
 	wait_for_segments(lab, segments + 2);
 	steering_count(lab->steering, &after);
 	assert_int_equal(after.hold_overflows, 0);
@@ -277,7 +277,7 @@ static void our_own_stack_is_mute_while_a_flow_is_away(void **state)
 	assert_int_equal(steering_hold(lab->steering, &connection.flow), 0);
 	assert_int_equal(write(connection.lb, "held", 4), 4);
 	steering_lab_wait(lab, steering_lab_muted, 1);
-	assert_int_equal(steering_redirect(lab->steering, &connection.flow, &lab->route4), 0);
+	assert_int_equal(steering_redirect(lab->steering, &connection.flow, &lab->route4, NULL), 0);
 	steering_count(lab->steering, &counters);
 	/* The stack tries again after its timeout. */
 	steering_lab_wait(lab, steering_lab_muted, counters.muted + 1);

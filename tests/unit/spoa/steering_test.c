@@ -52,7 +52,7 @@ static void go_all_ways(struct steering_lab *lab, unsigned family)
 		steering_lab_send(lab, &flow, seq);
 	steering_lab_wait(lab, steering_lab_held, held + 3);
 	steering_lab_expect_nothing(lab, family);
-	assert_int_equal(steering_redirect(lab->steering, &flow, route_of(lab, &flow)), 0);
+	assert_int_equal(steering_redirect(lab->steering, &flow, route_of(lab, &flow), NULL), 0);
 	steering_lab_send(lab, &flow, 5);
 	for (uint32_t seq = 2; seq <= 5; seq++)
 		steering_lab_expect_node(lab, seq);
@@ -88,7 +88,7 @@ static void the_node_hears_that_packets_are_too_big(void **state)
 		struct raw_seen seen;
 
 		assert_int_equal(steering_hold(lab->steering, &flow), 0);
-		assert_int_equal(steering_redirect(lab->steering, &flow, route_of(lab, &flow)), 0);
+		assert_int_equal(steering_redirect(lab->steering, &flow, route_of(lab, &flow), NULL), 0);
 		assert_int_equal(raw_send_too_big(&lab->sender, &flow), 0);
 		assert_int_equal(raw_next(&lab->node_wire, &seen, 5000), 0);
 		assert_true(seen.too_big);
@@ -214,18 +214,18 @@ static void a_flow_that_is_not_steered_can_be_left_alone(void **state)
 	steering_lab_open(lab, 16, 0);
 	steering_release(lab->steering, &flow);
 	steering_drop(lab->steering, &flow);
-	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4), -1);
+	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4, NULL), -1);
 	assert_int_equal(errno, ENOENT);
 	assert_int_equal(steering_hold(lab->steering, &flow), 0);
-	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4), 0);
-	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4), -1);
+	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4, NULL), 0);
+	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4, NULL), -1);
 	assert_int_equal(errno, EBUSY);
 	assert_int_equal(steering_hold(lab->steering, &flow6), 0);
-	assert_int_equal(steering_redirect(lab->steering, &flow6, &lab->route4), -1);
+	assert_int_equal(steering_redirect(lab->steering, &flow6, &lab->route4, NULL), -1);
 	assert_int_equal(errno, EAFNOSUPPORT);
 	/* IPv4 by an IPv6 neighbour does work. */
 	assert_int_equal(steering_hold(lab->steering, &flow), 0);
-	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route6), 0);
+	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route6, NULL), 0);
 	steering_lab_send(lab, &flow, 1);
 	steering_lab_expect_node(lab, 1);
 	steering_release(lab->steering, &flow);
@@ -276,7 +276,7 @@ static void what_cannot_be_held_is_counted(void **state)
 	for (packet.seq = 1; packet.seq <= 400; packet.seq++)
 		assert_int_equal(raw_send(&lab->sender, &packet), 0);
 	steering_lab_wait(lab, overflows, 100);
-	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4), 0);
+	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4, NULL), 0);
 	steering_lab_send(lab, &flow, 1000);
 	counters = counters_of(lab);
 	assert_int_equal(counters.hold_overflows + counters.reinjected, 400);
@@ -309,7 +309,7 @@ static void a_flow_that_nobody_asks_for_goes(void **state)
 		assert_int_equal(steering_seen(lab->steering, &asked, &seen), 0);
 		(void)ev_run(lab->loop, EVRUN_ONCE);
 	}
-	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4), -1);
+	assert_int_equal(steering_redirect(lab->steering, &flow, &lab->route4, NULL), -1);
 	assert_int_equal(errno, ENOENT);
 	steering_lab_wait(lab, no_flows, 1);
 	steering_lab_send(lab, &flow, 2);
@@ -349,7 +349,7 @@ static void a_full_size_table_holds_what_it_promises(void **state)
 	for (unsigned i = 0; i < MANY; i++) {
 		flow = steering_lab_flow(i & 1 ? 4 : 6, 1 + i % 60000);
 		flow.remote.address[3] = (uint8_t)(i / 60000);
-		assert_int_equal(steering_redirect(lab->steering, &flow, route_of(lab, &flow)), 0);
+		assert_int_equal(steering_redirect(lab->steering, &flow, route_of(lab, &flow), NULL), 0);
 	}
 	redirect = milliseconds_since(&begin);
 	(void)clock_gettime(CLOCK_MONOTONIC, &begin);

@@ -73,7 +73,7 @@ static void go_through(struct steering_lab *lab, unsigned family, const struct s
 	steering_lab_send(lab, &flow, 1);
 	steering_lab_send(lab, &flow, 2);
 	steering_lab_wait(lab, steering_lab_held, counters.held + 2);
-	assert_int_equal(steering_redirect(lab->steering, &flow, route), 0);
+	assert_int_equal(steering_redirect(lab->steering, &flow, route, NULL), 0);
 	steering_lab_send(lab, &flow, 3);
 	for (uint32_t seq = 1; seq <= 3; seq++)
 		steering_lab_expect_node(lab, seq);
