@@ -11,6 +11,7 @@
 #include "handoff.h"
 #include "handoff_table.h"
 #include "log.h"
+#include "mover.h"
 #include "node_reach.h"
 #include "secret.h"
 #include "steering_leftover.h"
@@ -180,6 +181,7 @@ static const char *on_node_message(void *context, struct node *node, const struc
 
 static void on_node_lost(void *context, struct node *node)
 {
+	late_release_forget(&((struct direct_path *)context)->table.releases, node->index);
 	feed(context, (struct selection){.event = EVENT_NODE_LOST, .node = node});
 }
 
@@ -282,6 +284,8 @@ static void expect(void *context, struct control_offer *offer, const struct poli
 	struct direct_path *direct = context;
 	struct handoff *handoff;
 
+	/* The offer leaves in the same turn of the loop, so that both share a record. */
+	late_release_flush(&direct->table.releases, node->index);
 	if (!can_be_direct(direct, offer, route, node, peer))
 		return;
 	handoff = handoff_new(&direct->table, offer, route, node);
@@ -444,6 +448,8 @@ static int make_table(struct direct_path *direct, const struct direct_path_owner
 	table->links = owner->links;
 	table->settled = owner->settled;
 	table->context = owner->context;
+	table->releases = (struct late_release){.loop = owner->loop, .send = mover_send_release, .context = table};
+	late_release_open(&table->releases);
 	table->leases = lease_store_new();
 	table->breakers = calloc(table->config->breaker_count + 1, sizeof(*table->breakers));
 	table->frozen = malloc(sizeof(*table->frozen));
@@ -518,6 +524,7 @@ void direct_path_free(struct direct_path *direct)
 	table = &direct->table;
 	table->settled = NULL;
 	feed(direct, (struct selection){.event = EVENT_AGENT_ENDS});
+	late_release_close(&table->releases);
 	handoff_server_free(direct->server);
 	ev_timer_stop(direct->table.loop, &direct->look);
 	ev_timer_stop(direct->table.loop, &direct->count);

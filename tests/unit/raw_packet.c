@@ -95,7 +95,7 @@ static void build_tcp(struct builder *tcp, const struct raw_packet *packet)
 		put_u8(tcp, (unsigned)(packet->seq + i));
 	pseudo = checksum(IPPROTO_TCP + (uint32_t)tcp->len, from_of(packet)->address, ip_len);
 	pseudo = checksum(pseudo, to_of(packet)->address, ip_len);
-	set_u16(tcp->bytes + 16, (uint16_t)~checksum(pseudo, tcp->bytes, tcp->len));
+	set_u16(tcp->bytes + 16, (uint16_t)(~checksum(pseudo, tcp->bytes, tcp->len) ^ (packet->damaged ? 0x55 : 0)));
 }
 
 static void build_ipv4(struct builder *builder, const struct raw_packet *packet, const struct builder *tcp)

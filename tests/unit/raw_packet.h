@@ -27,6 +27,7 @@ struct raw_packet {
 	uint32_t timestamp, timestamp_echo; /* an option if not 0 */
 	uint32_t label;                     /* IPv6 */
 	enum raw_extension extension;
+	bool damaged; /* its checksum is wrong */
 	int fragment; /* 0: whole; 1: the first of two; 2: the second, without a TCP header */
 };
 

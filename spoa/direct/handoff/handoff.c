@@ -396,7 +396,7 @@ static void act(struct handoff *handoff, enum handoff_action action, const struc
 		(void)mover_send_recall(handoff, true);
 		break;
 	case ACTION_SEND_RELEASE:
-		(void)mover_send_release(handoff);
+		late_release_add(&table->releases, handoff->node->index, &handoff->ticket);
 		break;
 	case ACTION_TAKE:
 		handoff_connection_take(handoff->haproxy, handoff->place, handoff->number);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "breaker.h"
+#include "late_release.h"
 #include "lease_store.h"
 #include "log_limit.h"
 #include "node_link.h"
@@ -27,6 +28,7 @@ struct handoff_table {
 	size_t collected;                             /* bytes that takeovers collect at this time */
 	bool draining;                                /* nothing is handed off any more */
 	struct log_limit takeovers, losses, failures; /* lines of each kind */
+	struct late_release releases;
 	/* The owner's. */
 	struct ev_loop *loop;
 	struct spoa_config *config; /* the one in use */

@@ -48,16 +48,21 @@ node_set mover_ready_nodes(const struct handoff *handoff, bool fresh)
 	return ready;
 }
 
-int mover_tell_node(struct handoff *handoff, const struct control_message *message)
+static int tell_node(struct handoff_table *table, size_t node, const struct control_message *message)
 {
-	struct handoff_table *table = handoff->table;
 	size_t len;
 	enum control_error error = control_encode(message, table->frame, CONTROL_MESSAGE_MAX, &len);
 
 	if (error == CONTROL_OK)
-		return node_link_send(table->links[handoff->node->index], table->frame, len);
+		return node_link_send(table->links[node], table->frame, len);
 	log_error("cannot encode %s: %s", control_type_text(message->type), control_error_text(error));
 	return -1;
+}
+
+int mover_tell_node(struct handoff *handoff, const struct control_message *message)
+{
+	late_release_flush(&handoff->table->releases, handoff->node->index);
+	return tell_node(handoff->table, handoff->node->index, message);
 }
 
 int mover_send_recall(struct handoff *handoff, bool discard)
@@ -68,11 +73,11 @@ int mover_send_recall(struct handoff *handoff, bool discard)
 	return mover_tell_node(handoff, &message);
 }
 
-int mover_send_release(struct handoff *handoff)
+void mover_send_release(void *context, size_t node, const struct ticket *ticket)
 {
-	const struct control_message message = {.type = CONTROL_RELEASE, .u.release = {.ticket = handoff->ticket}};
+	const struct control_message message = {.type = CONTROL_RELEASE, .u.release = {.ticket = *ticket}};
 
-	return mover_tell_node(handoff, &message);
+	(void)tell_node(context, node, &message);
 }
 
 static int send_handoff(struct handoff *handoff)
@@ -210,6 +215,7 @@ enum handoff_outcome mover_hand(struct handoff *handoff, char why[static MOVER_W
 		return OUTCOME_NO_ROUTE;
 	if (send_handoff(handoff) < 0)
 		return OUTCOME_NOT_SENT;
+	spoa_metrics_observe_since(table->metrics, SPOA_HANDOFF_TIME, handoff->parked_clock);
 	spoa_metrics_add(table->metrics, SPOA_CLONES, 1);
 	return OUTCOME_OK;
 }
@@ -373,19 +379,53 @@ static bool is_all_here(const struct handoff *handoff, const struct steering_see
 	return !seen->forwarded || seen->forwarded_end == handoff->plan.state.receive_next;
 }
 
+/* Moves what is held of the client's next bytes to handoff->input: the socket has it at once then, which costs less than a
+ * packet that comes in. Returns whether the client should hear that it was received: of whole records an answer says so,
+ * the rest of one may be waited for. */
+static bool collect_held(struct handoff *handoff)
+{
+	uint32_t begin = handoff->frozen.receive_next + (uint32_t)handoff->received, next = begin;
+	size_t before = byte_queue_length(&handoff->input), length, record;
+	const uint8_t *bytes;
+
+	if ((handoff->plan.state.flags & TCP_STATE_PEER_CLOSED) || before >= TCP_RECEIVE_TAIL_MAX)
+		return false;
+	steering_collect(handoff->table->steering, &handoff->frozen, &next, &handoff->input,
+			 TCP_RECEIVE_TAIL_MAX - before);
+	handoff->received += next - begin;
+	if (next == begin)
+		return false;
+	length = byte_queue_length(&handoff->input);
+	bytes = byte_queue_head(&handoff->input);
+	/* RFC 8446 5.1: 5 bytes, of which the last two tell how many follow. */
+	for (record = 0; record + 5 <= length; record += 5u + (size_t)(bytes[record + 3] << 8 | bytes[record + 4]))
+		continue;
+	return record != length;
+}
+
 enum handoff_outcome mover_return(struct handoff *handoff, char why[static MOVER_WHY_MAX])
 {
-	const struct tcp_queues queues = {.receive = byte_queue_head(&handoff->input),
-					  .receive_len = byte_queue_length(&handoff->input)};
 	struct steering_seen seen = see(handoff);
 	struct takeover_facts facts = facts_of(handoff, &seen);
+	struct tcp_queues queues = {.send_len = 0};
+	enum handoff_outcome outcome;
+	struct tcp_fault fault;
+	bool waits;
 
 	if (!takeover_plan(&handoff->plan, &facts))
 		return OUTCOME_NO_CLIENT;
 	/* The flow was forgotten meanwhile, or what was seen of it: as if nothing had been seen. */
 	if (handoff->plan.from != handoff->body.layout.ciphertext || !is_all_here(handoff, &seen))
 		return OUTCOME_NOT_YET;
-	return put_back(handoff, &handoff->plan.state, &queues, why);
+	waits = collect_held(handoff);
+	facts = facts_of(handoff, &seen);
+	(void)takeover_plan(&handoff->plan, &facts);
+	queues.receive = byte_queue_head(&handoff->input);
+	queues.receive_len = byte_queue_length(&handoff->input);
+	outcome = put_back(handoff, &handoff->plan.state, &queues, why);
+	if (outcome == OUTCOME_OK && waits && tcp_probe(handoff->fd, &fault) < 0)
+		log_debug("a client could not be told what was received: %s: %s", fault.call, strerror(fault.error));
+	return outcome;
 }
 
 enum handoff_outcome mover_plan(struct handoff *handoff, uint64_t *from)

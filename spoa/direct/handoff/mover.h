@@ -18,9 +18,11 @@ node_set mover_ready_nodes(const struct handoff *handoff, bool fresh);
 /* Sends <message>, which names the handoff's ticket, to its node. Returns 0 or -1. */
 int mover_tell_node(struct handoff *handoff, const struct control_message *message);
 
-/* Send Recall, and Release. Return 0 or -1. */
+/* Sends Recall. Returns 0 or -1. */
 int mover_send_recall(struct handoff *handoff, bool discard);
-int mover_send_release(struct handoff *handoff);
+
+/* For struct late_release, whose context is the handoff table. */
+void mover_send_release(void *context, size_t node, const struct ticket *ticket);
 
 /* Has the flow held when the client has acknowledged all, if that is near enough by now. */
 void mover_arm(struct handoff *handoff);

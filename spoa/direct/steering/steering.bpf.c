@@ -352,7 +352,7 @@ int disc_steer_in(struct __sk_buff *skb)
 	action = slot->action;
 	if (is_held(slot, action, is_put_back, &packet, kind))
 		return hold(skb, slot, number, kind == PACKET_TCP ? packet.tcp_offset : 0,
-			    is_done && action == FLOW_HOLD && is_replaceable(&packet, kind));
+			    is_done && action == FLOW_HOLD && !packet.tcp.rst && is_replaceable(&packet, kind));
 	if (!is_sent_on(action))
 		return TC_ACT_UNSPEC;
 	note_forwarded(slot, &packet, kind);

@@ -311,6 +311,17 @@ void steering_arm(struct steering *steering, const struct tcp_state *state)
 		note_reached(steering, flow);
 }
 
+void steering_collect(struct steering *steering, const struct tcp_state *state, uint32_t *sequence,
+		      struct byte_queue *input, size_t max)
+{
+	struct steering_flow *flow = find(steering, state);
+
+	if (!flow || flow_action(flow) != FLOW_HOLD)
+		return;
+	(void)ring_buffer__consume(steering->ring);
+	slot_drained_add(flow->slot, held_queue_collect(&steering->injector, &flow->queue, sequence, input, max));
+}
+
 void steering_release(struct steering *steering, const struct tcp_state *state)
 {
 	struct steering_flow *flow = find(steering, state);

@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "byte_queue.h"
 #include "tcp_state.h"
 
 struct steering;
@@ -142,6 +143,11 @@ int steering_redirect(struct steering *steering, const struct tcp_state *flow, c
 /* The goal of the REDIRECTED flow is less than 2 GB away by now: holds the flow when it is acknowledged, which may have
  * happened already. */
 void steering_arm(struct steering *steering, const struct tcp_state *flow);
+
+/* Drops acknowledgements that are held of the HELD flow, and moves the client's bytes from <*sequence> on, at most <max>, out
+ * of what is held to <input>: as far as packets follow each other and say nothing else. Moves <*sequence>. */
+void steering_collect(struct steering *steering, const struct tcp_state *flow, uint32_t *sequence,
+		      struct byte_queue *input, size_t max);
 
 /* Ends it: packets reach our own stack again, those held first. Of a flow that is not steered nothing happens. */
 void steering_release(struct steering *steering, const struct tcp_state *flow);

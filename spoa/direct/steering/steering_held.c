@@ -239,6 +239,19 @@ static bool is_reset(const struct held_packet *packet)
 	return has_header(packet) && packet->data[packet->tcp_offset + 13] & HELD_FLAG_RST;
 }
 
+/* Takes the entry at <at> out of <queue>. */
+static void take_out(struct held_injector *injector, struct held_queue *queue, struct held_entry **at)
+{
+	struct held_entry *entry = *at;
+
+	*at = entry->next;
+	if (!entry->next)
+		queue->last = at;
+	queue->bytes -= entry->packet.len;
+	injector->bytes -= entry->packet.len;
+	free(entry);
+}
+
 uint32_t held_queue_sift(struct held_injector *injector, struct held_queue *queue)
 {
 	struct held_entry **at = &queue->first, *entry;
@@ -251,15 +264,50 @@ uint32_t held_queue_sift(struct held_injector *injector, struct held_queue *queu
 			at = &entry->next;
 			continue;
 		}
-		*at = entry->next;
-		queue->bytes -= entry->packet.len;
-		injector->bytes -= entry->packet.len;
 		if (resets)
 			held_inject(injector, &entry->packet);
-		free(entry);
+		take_out(injector, queue, at);
 		count++;
 	}
-	queue->last = at;
+	return count;
+}
+
+/* Moves the bytes of <packet> to <input> if they are the next ones. Returns how many; 0: they are not, or say more. */
+static size_t collect(const struct held_packet *packet, uint32_t sequence, struct byte_queue *input, size_t max)
+{
+	struct held_segment segment;
+
+	if (!held_read(packet, &segment) || (segment.flags & ~HELD_FLAG_PSH) != HELD_FLAG_ACK ||
+	    segment.sequence != sequence || segment.len > max || !byte_queue_reserve(input, segment.len))
+		return 0;
+	byte_queue_append(input, segment.payload, segment.len);
+	return segment.len;
+}
+
+uint32_t held_queue_collect(struct held_injector *injector, struct held_queue *queue, uint32_t *sequence,
+			    struct byte_queue *input, size_t max)
+{
+	struct held_entry **at = &queue->first, *entry;
+	bool follows = true;
+	uint32_t count = 0;
+
+	while ((entry = *at)) {
+		size_t len = 0;
+
+		if (!held_is_acknowledgement(&entry->packet)) {
+			if (follows)
+				len = collect(&entry->packet, *sequence, input, max);
+			follows = len > 0;
+			if (!follows) {
+				at = &entry->next;
+				continue;
+			}
+		}
+		*sequence += (uint32_t)len;
+		max -= len;
+		take_out(injector, queue, at);
+		count++;
+	}
 	return count;
 }
 

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "byte_queue.h"
 #include "steering_flow.h"
 
 #define HELD_FLOW_BYTES_MAX (256u << 10) /* of one flow */
@@ -28,6 +29,7 @@ struct held_segment {
 #define HELD_FLAG_FIN 1u
 #define HELD_FLAG_SYN 2u
 #define HELD_FLAG_RST 4u
+#define HELD_FLAG_PSH 8u
 #define HELD_FLAG_ACK 16u
 
 struct held_queue {
@@ -64,6 +66,11 @@ int held_queue_append(struct held_injector *injector, struct held_queue *queue, 
 
 /* Drops acknowledgements, puts back RSTs, and keeps what else is in the queue. Returns how many have left. */
 uint32_t held_queue_sift(struct held_injector *injector, struct held_queue *queue);
+
+/* Drops acknowledgements, and moves the client's bytes from <*sequence> on to <input>, at most <max>: as far as packets have
+ * right checksums, follow each other and say nothing else. Moves <*sequence>. Returns how many packets have left. */
+uint32_t held_queue_collect(struct held_injector *injector, struct held_queue *queue, uint32_t *sequence,
+			    struct byte_queue *input, size_t max);
 
 /* Put all back, in order, or drop all. Return their number; the queue is empty then. */
 uint32_t held_queue_inject(struct held_injector *injector, struct held_queue *queue);

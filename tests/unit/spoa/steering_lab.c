@@ -90,7 +90,10 @@ static void find_route(struct steering_lab *lab, const char *node, struct steeri
 void steering_lab_open(struct steering_lab *lab, size_t max_flows, double max_age)
 {
 	static const char *const interfaces[] = {"in0", NULL};
-	struct steering_settings settings = {.interfaces = interfaces, .max_flows = max_flows, .max_age = max_age};
+	struct steering_settings settings = {.interfaces = interfaces,
+					     .max_flows = max_flows,
+					     .max_age = max_age,
+					     .acknowledged = lab->acknowledged};
 	char error[256] = "";
 
 	assert_int_equal(netns_enter(&lab->lb), 0);

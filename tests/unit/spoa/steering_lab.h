@@ -23,6 +23,7 @@ struct steering_lab {
 	struct ev_loop *loop;
 	struct steering *steering;
 	struct steering_route route4, route6;
+	void (*acknowledged)(void *owner); /* of the steering that is opened next */
 };
 
 /* A cmocka set-up and tear-down: <*state> becomes the lab, without a steering; NULL where no namespaces can be made,
