@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "takeover.h"
 
-#define FLAG_FIN 1          /* RFC 9293 3.1 */
-#define CLOCK_MARGIN_S 0.02 /* the node's clock may have run ahead of ours: timestamps must not go back */
+#define FLAG_FIN 1 /* RFC 9293 3.1 */
+/* Timestamps must not go back (RFC 7323 5.2). The node's clock began as ours will: tcp_freeze adds the same on both ways. It
+ * may run faster, as NTP lets it, and both are read in whole ticks. More than that would add up, handoff by handoff. */
+#define CLOCK_DRIFT 0.001
+#define CLOCK_MARGIN_S 0.002
 
 /* Bytes of records that the client acknowledged; negative: it lacks that many bytes of what was sent before them.
  * Sequence numbers wrap, so the node's last report tells which 4 GB are meant. */
@@ -40,10 +43,9 @@ static uint32_t client_window(const struct takeover_facts *facts)
 static uint32_t timestamp(const struct takeover_facts *facts)
 {
 	double ticks = facts->frozen->flags & TCP_STATE_MICROSECONDS ? 1e6 : 1e3;
-	uint32_t margin = (uint32_t)(CLOCK_MARGIN_S * ticks);
-	uint32_t elapsed = (uint32_t)(uint64_t)(facts->elapsed > 0 ? facts->elapsed * ticks : 0);
-	uint32_t now = facts->frozen->timestamp + elapsed + margin;
-	uint32_t echoed = facts->seen->timestamp_echo + margin;
+	double elapsed = facts->elapsed > 0 ? facts->elapsed * (1 + CLOCK_DRIFT) : 0;
+	uint32_t now = facts->frozen->timestamp + (uint32_t)(uint64_t)((elapsed + CLOCK_MARGIN_S) * ticks);
+	uint32_t echoed = facts->seen->timestamp_echo + (uint32_t)(CLOCK_MARGIN_S * ticks);
 
 	if (facts->seen->any && facts->seen->timestamp_echo != 0 && (int32_t)(echoed - now) > 0)
 		return echoed;

@@ -294,6 +294,7 @@ static void without_room_in_the_ring_the_next_acknowledgement_counts(void **stat
 	for (int i = 0; i < 1000 && !scene.told; i++)
 		(void)ev_run(lab->loop, EVRUN_NOWAIT);
 	assert_int_equal(scene.told, 1);
+	steering_lab_expect_node(lab, 3);
 	steering_drop(lab->steering, &scene.flow);
 	steering_drop(lab->steering, &other.flow);
 	steering_lab_close(lab);
@@ -332,6 +333,7 @@ static void a_damaged_acknowledgement_proves_nothing(void **state)
 	await_held(&scene, before, 2);
 	assert_int_equal(scene.told, 1);
 	steering_release(lab->steering, &scene.flow);
+	steering_lab_expect_stack(lab, 4, 41);
 	steering_lab_close(lab);
 }
 
@@ -361,9 +363,7 @@ static void both_sides_change_a_flow_at_the_same_time(void **state)
 	}
 	assert_int_equal(kill(client, SIGKILL), 0);
 	assert_int_equal(waitpid(client, NULL, 0), client);
-	steering_release(lab->steering, &scene.flow);
-	for (int i = 0; i < 10; i++)
-		(void)ev_run(lab->loop, EVRUN_NOWAIT);
+	steering_drop(lab->steering, &scene.flow);
 	steering_lab_close(lab);
 }
 
