@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,9 @@
 #define TURN_READS 4           /* and messages of ClientData it may post */
 #define UNSENT_MAX 262144      /* bytes that the kernel holds beyond what the client's window lets go: a block */
 #define POLL_MIN_S 0.001
+/* An older clone of the same connection may still be here: its Release went another way, and is a few milliseconds late. */
+#define AGAIN_S 0.002
+#define ATTEMPTS_MAX 100
 #define ALONE_S 0.5 /* after this the agent has not seen the last acknowledgement */
 #define POLL_MAX_S 0.025
 #define REASON_MAX 200
@@ -71,6 +75,16 @@ static void forget(struct clone *clone)
 	clone->tracked.family = 0;
 }
 
+/* No connection is waited for any more. */
+static void stop_trying(struct clone *clone)
+{
+	if (!clone->kept)
+		return;
+	ev_timer_stop(clone->shared->loop, &clone->again);
+	free(clone->kept);
+	clone->kept = NULL;
+}
+
 /* The last word was posted, but for the Result. */
 static void end(struct clone *clone, enum control_outcome outcome, const char *reason)
 {
@@ -92,6 +106,7 @@ static void end(struct clone *clone, enum control_outcome outcome, const char *r
 		clone->fd = -1;
 		node_metrics_add(NODE_CLONES, -1);
 	}
+	stop_trying(clone);
 	release_body(clone);
 	clone_report_result(clone, outcome, reason);
 	node_metrics_add(NODE_OFFLOADS_ACTIVE, -1);
@@ -153,7 +168,9 @@ static void give_up_waiting(struct clone *clone, const char *why)
 
 void clone_channel_lost(struct clone *clone)
 {
-	if (checked(clone)->state == CLONE_WAITING)
+	if (checked(clone)->kept)
+		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED, "the control channel was lost");
+	else if (clone->state == CLONE_WAITING)
 		surrender(clone, "the control channel was lost");
 	else
 		clone_drop(clone, CONTROL_GONE_NODE, CONTROL_OUTCOME_ABORTED, "the control channel was lost");
@@ -376,10 +393,14 @@ static void finish_writing(struct clone *clone)
 	clone->polled = 0;
 }
 
+static void refuse(struct clone *clone, const char *reason);
+
 void clone_recall(struct clone *clone, bool discard)
 {
 	(void)checked(clone);
-	if (clone->state == CLONE_WAITING && !discard)
+	if (clone->kept) /* the agent believes that it is here */
+		refuse(clone, "recalled before an older clone of it was gone");
+	else if (clone->state == CLONE_WAITING && !discard)
 		give_up_waiting(clone, "recalled before the handoff");
 	else if (clone->state == CLONE_WAITING)
 		clone_drop(clone, CONTROL_GONE_RECALLED, CONTROL_OUTCOME_EXPIRED, "recalled before the handoff");
@@ -504,13 +525,21 @@ void clone_fed(struct clone *clone)
 
 /* --- the connection comes --- */
 
+/* Whether another socket of this host has the same connection. */
+static bool is_here(const struct tcp_fault *fault)
+{
+	return fault->error == EADDRNOTAVAIL && strcmp(fault->call, "connect()") == 0;
+}
+
 /* Why the connection could not be restored, in the operator's words. */
 static void explain(const struct tcp_state *state, const struct tcp_fault *fault, char reason[static REASON_MAX])
 {
 	int family = state->family == 6 ? AF_INET6 : AF_INET;
 	char address[INET6_ADDRSTRLEN];
 
-	if (fault->error == EADDRNOTAVAIL && inet_ntop(family, state->local.address, address, sizeof(address)))
+	if (is_here(fault))
+		(void)snprintf(reason, REASON_MAX, "an older clone of it is still here");
+	else if (fault->error == EADDRNOTAVAIL && inet_ntop(family, state->local.address, address, sizeof(address)))
 		(void)snprintf(reason, REASON_MAX, "the VIP %s is not on this node", address);
 	else
 		(void)snprintf(reason, REASON_MAX, "%s: %s", fault->call, strerror(fault->error));
@@ -539,14 +568,15 @@ static int make_known(struct clone *clone, const struct tcp_state *state, char r
 	return -1;
 }
 
-/* Returns the live socket, or -1 with <reason>. */
-static int restore(struct clone *clone, const struct tcp_frozen *frozen, char reason[static REASON_MAX])
+/* Returns the live socket, or -1 with <reason> and <*again>, whether it may be possible soon. */
+static int restore(struct clone *clone, const struct tcp_frozen *frozen, char reason[static REASON_MAX], bool *again)
 {
 	const struct direct_settings *settings = clone->shared->settings;
 	int unsent = UNSENT_MAX, fd;
 	char text[TCP_STATE_TEXT_MAX];
 	struct tcp_fault fault;
 
+	*again = false;
 	if (!direct_settings_have_vip(settings, frozen->state.family, frozen->state.local.address)) {
 		(void)snprintf(reason, REASON_MAX, "%s: the local address is none of direct.vip",
 			       tcp_state_format(&frozen->state, text));
@@ -554,6 +584,7 @@ static int restore(struct clone *clone, const struct tcp_frozen *frozen, char re
 	}
 	fd = tcp_restore(frozen, settings->congestion, settings->send_buffer, &fault);
 	if (fd < 0) {
+		*again = is_here(&fault);
 		explain(&frozen->state, &fault, reason);
 		return -1;
 	}
@@ -581,26 +612,60 @@ static void watch(struct clone *clone, int fd)
 	ev_io_start(clone->shared->loop, &clone->reader);
 }
 
+static void refuse(struct clone *clone, const char *reason)
+{
+	log_warning("direct: a handoff is refused: %s", reason);
+	node_metrics_add(NODE_HANDOFFS_REFUSED, 1);
+	clone_report_reply(clone, reason);
+	end(clone, CONTROL_OUTCOME_FAILED, reason);
+}
+
+static void on_again(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct clone *clone = checked(timer->data);
+
+	(void)loop;
+	(void)events;
+	clone_hand_off(clone, clone->kept);
+}
+
+/* Keeps <frozen> for another attempt. Returns false if there were enough, or memory is exhausted. */
+static bool try_again(struct clone *clone, const struct tcp_frozen *frozen)
+{
+	if (++clone->attempts > ATTEMPTS_MAX)
+		return false;
+	if (clone->kept)
+		return true;
+	clone->kept = malloc(sizeof(*clone->kept));
+	if (!clone->kept)
+		return false;
+	memcpy(clone->kept, frozen, sizeof(*frozen));
+	ev_timer_init(&clone->again, on_again, AGAIN_S, AGAIN_S);
+	clone->again.data = clone;
+	ev_timer_start(clone->shared->loop, &clone->again);
+	return true;
+}
+
 void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen)
 {
 	struct clone_announcer announcer;
 	char reason[REASON_MAX];
+	bool again;
 	int fd;
 
 	(void)checked(clone);
 	assert(clone->state == CLONE_WAITING);
-	fd = restore(clone, frozen, reason);
+	fd = restore(clone, frozen, reason, &again);
 	if (fd < 0) {
-		log_warning("direct: a handoff is refused: %s", reason);
-		node_metrics_add(NODE_HANDOFFS_REFUSED, 1);
-		clone_report_reply(clone, reason);
-		end(clone, CONTROL_OUTCOME_FAILED, reason);
+		if (!again || !try_again(clone, frozen))
+			refuse(clone, reason);
 		return;
 	}
 	node_metrics_add(NODE_HANDOFFS, 1);
 	node_metrics_add(NODE_CLONES, 1);
 	clone->inherited = frozen->send_len;
 	clone->waits_for_more = frozen->state.unsent != 0;
+	stop_trying(clone);
 	watch(clone, fd);
 	set_state(clone, CLONE_TRANSMITTING);
 	clone->advanced = clone->since;

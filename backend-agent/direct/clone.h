@@ -86,6 +86,9 @@ struct clone {
 	int fd;                                  /* -1 while WAITING */
 	struct connection_tracking_flow tracked; /* family 0: connection tracking was not told of it */
 	bool client_closed;                      /* the client sends nothing more */
+	struct tcp_frozen *kept;                 /* a connection that an older clone still has here */
+	ev_timer again;                          /* looks whether it still does */
+	unsigned attempts;
 	ev_io reader, writer;
 	ev_timer poll;         /* until the tail fits */
 	size_t polled;         /* bytes unacknowledged at the last look */

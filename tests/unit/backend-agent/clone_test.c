@@ -261,6 +261,50 @@ static void clone_that_is_released_early_says_nothing_more(void **state)
 	assert_int_equal(lab->client_error, 0);
 }
 
+/* Release of one handoff and the next Handoff of the same connection may come on different channels. */
+static void next_handoff_waits_until_the_older_clone_is_released(void **state)
+{
+	struct direct_lab *lab = *state;
+	struct control_message next = {.type = CONTROL_HANDOFF}, release = {.type = CONTROL_RELEASE};
+	struct tcp_state moved;
+
+	lab_transmit(lab, 4);
+	lab_client_reads(lab, WHOLE);
+	release.u.release.ticket = lab_ticket(lab);
+	moved = lab->frozen.state;
+	moved.send_next += (uint32_t)WHOLE;
+	moved.unsent = 0;
+	moved.timestamp += 10000;
+	lab->keeps_fetches = true;
+	lab_fetch(lab, "/body", "Range: bytes=0-99999\r\n", 1);
+	next.u.handoff = (struct control_handoff){.ticket = lab_ticket(lab), .state = moved};
+	lab_send(lab, &next);
+	lab_send(lab, &release);
+	lab_client_reads(lab, WHOLE + lab_ciphertext(100000));
+	assert_int_equal(lab->counts[CONTROL_HANDOFF_REPLY], 0);
+	lab_release(lab);
+	lab_await(lab, CONTROL_RESULT, 2);
+	assert_int_equal(lab->client_error, 0);
+}
+
+/* Nobody releases it. */
+static void handoff_of_a_connection_that_is_here_is_refused(void **state)
+{
+	struct direct_lab *lab = *state;
+	struct control_message next = {.type = CONTROL_HANDOFF};
+
+	lab_transmit(lab, 4);
+	lab_client_reads(lab, 100000);
+	lab->keeps_fetches = true;
+	lab_fetch(lab, "/body", "Range: bytes=0-99999\r\n", 1);
+	next.u.handoff = (struct control_handoff){.ticket = lab_ticket(lab), .state = lab->frozen.state};
+	next.u.handoff.state.unsent = 0;
+	lab_send(lab, &next);
+	lab_await(lab, CONTROL_HANDOFF_REPLY, 1);
+	assert_string_equal(lab->reason, "an older clone of it is still here");
+	lab_client_reads(lab, WHOLE);
+}
+
 static void body_below_the_agents_threshold_is_spliced(void **state)
 {
 	struct direct_lab *lab = *state;
@@ -626,6 +670,8 @@ int main(void)
 		LAB_TEST(whole_body_reaches_the_client_over_ipv6),
 		LAB_TEST(released_clone_says_nothing_more),
 		LAB_TEST(clone_that_is_released_early_says_nothing_more),
+		LAB_TEST(next_handoff_waits_until_the_older_clone_is_released),
+		LAB_TEST(handoff_of_a_connection_that_is_here_is_refused),
 		LAB_TEST(body_below_the_agents_threshold_is_spliced),
 		LAB_TEST(body_that_is_not_worth_a_lease_is_declined),
 		LAB_TEST(range_is_announced_with_its_place_in_the_object),
