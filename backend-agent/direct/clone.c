@@ -552,7 +552,8 @@ static int make_known(struct clone *clone, const struct tcp_state *state, char r
 	struct connection_tracking_host host;
 	int error;
 
-	if (clone->shared->settings->ignore_tracking || !connection_tracking_is_active())
+	if (clone->shared->settings->ignore_tracking ||
+	    !connection_tracking_was_active(clone->shared->tracking, ticket_clock()))
 		return 0;
 	if (connection_tracking_add(clone->shared->tracking, state) == 0) {
 		clone->tracked = (struct connection_tracking_flow){state->family, state->remote, state->local};

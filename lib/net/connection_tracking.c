@@ -54,6 +54,15 @@ bool connection_tracking_is_active(void)
 	return read_setting(SYSCTL_FOLDER "count") > 0;
 }
 
+bool connection_tracking_was_active(struct connection_tracking *tracking, double now)
+{
+	if (now >= tracking->until) {
+		tracking->active = connection_tracking_is_active();
+		tracking->until = now + CONNECTION_TRACKING_KEPT_S;
+	}
+	return tracking->active;
+}
+
 void connection_tracking_look(struct connection_tracking_host *host)
 {
 	host->active = connection_tracking_is_active();
@@ -277,6 +286,8 @@ void connection_tracking_open(struct connection_tracking *tracking)
 {
 	tracking->netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
 	tracking->sequence = 0;
+	tracking->active = false;
+	tracking->until = 0;
 }
 
 void connection_tracking_close(struct connection_tracking *tracking)

@@ -17,6 +17,8 @@
 struct connection_tracking {
 	int netlink;       /* -1: none */
 	uint32_t sequence; /* of the last request */
+	bool active;       /* private: what connection_tracking_was_active() saw, */
+	double until;      /* private:   and until when that counts */
 };
 
 /* What a connection is known by. */
@@ -45,6 +47,12 @@ void connection_tracking_look(struct connection_tracking_host *host);
 
 /* Whether this host tracks connections now. */
 bool connection_tracking_is_active(void);
+
+#define CONNECTION_TRACKING_KEPT_S 1.0
+
+/* The same, as it was at most CONNECTION_TRACKING_KEPT_S before <now>, in seconds of a clock that does not go back: looking takes three
+ * system calls. */
+bool connection_tracking_was_active(struct connection_tracking *tracking, double now);
 
 /* Opens <tracking>. Never fails: without a socket nothing can be exempted, and connection_tracking_works() says why. */
 void connection_tracking_open(struct connection_tracking *tracking);

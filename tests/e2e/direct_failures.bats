@@ -9,7 +9,7 @@ load "$E2E_DIR/helper"
 lab_network=1
 
 setup_file() {
-	lab_start direct_min=65536 direct="max-failures = 3 retry-after = 3.0 handoff-timeout = 1.0" node_direct="client-timeout = 3.0"
+	lab_start workers=2 direct_min=65536 direct="max-failures = 3 retry-after = 3.0 handoff-timeout = 1.0" node_direct="client-timeout = 3.0"
 }
 
 teardown_file() {
@@ -375,6 +375,7 @@ has_handed_off() {
 	for name in n1 n2; do
 		on $name ip route del default
 	done
+	routes_forgotten
 	fetched "/100k?unreachable" 100k
 	path_is splice
 	equal "bodies that nodes found unreachable" \

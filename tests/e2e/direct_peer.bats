@@ -70,6 +70,7 @@ claimed_as_they_can() {
 	local tried
 	tried=$(metric disc_spoa_handoffs_total)
 	nodes ip route add unreachable 198.51.100.2/32
+	routes_forgotten
 	claimed_as_they_can splice
 	nodes ip route del unreachable 198.51.100.2/32
 	equal "connections that were handed off" "$(metric disc_spoa_handoffs_total)" "$tried"

@@ -10,7 +10,7 @@ source "$E2E_DIR/handed_off.bash"
 
 setup_file() {
 	lab_network=1
-	lab_start
+	lab_start workers=2
 	# Time stamps without a random start: only with a small one does a restored connection predict headers from its beginning on, see
 	# first_window() of lib/net/tcp_freeze.c.
 	on client sysctl -qw net.ipv4.tcp_timestamps=2

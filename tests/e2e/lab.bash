@@ -32,7 +32,7 @@ lab_prepare() {
 		[threads]=2
 		[agent_certificate]=agent.lab.test
 		[n1_certificate]=n1.lab.test
-		[workers]=1             # of disc-spoa and of each node
+		[workers]=1             # of each node, and of disc-spoa, which has one with a direct section
 		[abortonclose]=         # non-empty: HAProxy's option abortonclose
 		[hash]=                 # non-empty: what HAProxy proxies by itself it takes from the node that disc-spoa would choose
 		[splice_min]=1          # bytes from which bodies are offloaded, but sized.lab.test's: 20000
@@ -83,8 +83,6 @@ lab_prepare() {
 	export N1_SERVER_ADDRESS N2_SERVER_ADDRESS
 	SERVER_TIMEOUT=${set[server_timeout]} CLIENT_TIMEOUT=${set[client_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]} HARD_STOP_AFTER=${set[hard_stop]}
 	AGENT_TIMEOUT=${set[agent_timeout]} RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
-	# With a direct section disc-spoa has one worker.
-	[ -z "$LAB_NETWORK" ] || set[workers]=1
 	LAB_KEYS=${set[keys]}
 	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]} LAB_HARD_MAXRECORD=${set[hard_maxrecord]}
 	N1_CERTIFICATE=${set[n1_certificate]} N2_CERTIFICATE=n2.lab.test
@@ -195,6 +193,16 @@ metric_sum() {
 nothing_parked() {
 	all_threads_reach_agent && [ "$(metric disc_spoa_handoffs)" = 0 ] && [ "$(metric disc_spoa_steering_flows)" = 0 ] &&
 		[ "$(node_metric n1 disc_backend_direct_clones)" = 0 ] && [ "$(node_metric n2 disc_backend_direct_clones)" = 0 ]
+}
+
+# routes_forgotten: nodes remember for a second that they had a route to a client; that is over.
+routes_forgotten() {
+	local remembered=$((SECONDS + 1))
+	wait_until second_is_over
+}
+
+second_is_over() {
+	[ "$SECONDS" -gt "$remembered" ]
 }
 
 # descriptors PROCESS: how many it has open, without those of the connections from HAProxy to our programs: HAProxy keeps as many of

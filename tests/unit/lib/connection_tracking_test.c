@@ -126,6 +126,18 @@ static void without_tracking_nothing_is_done(void **state)
 	assert_int_equal(connection_tracking_exempt(&host->tracking, host->listener), CONNECTION_UNTRACKED);
 }
 
+static void a_look_counts_for_a_second(void **state)
+{
+	struct host *host = *state;
+
+	assert_false(connection_tracking_was_active(&host->tracking, 10));
+	run_in(host, TRACK);
+	connect_by(host, AF_INET, 0);
+	assert_true(connection_tracking_is_active());
+	assert_false(connection_tracking_was_active(&host->tracking, 10.99));
+	assert_true(connection_tracking_was_active(&host->tracking, 11.01));
+}
+
 static void tracked_connections_are_exempted(void **state)
 {
 	struct host *host = *state;
@@ -193,6 +205,7 @@ int main(void)
 #define HOST_TEST(name) cmocka_unit_test_setup_teardown(name, host_open, host_close)
 	const struct CMUnitTest tests[] = {
 		HOST_TEST(without_tracking_nothing_is_done),
+		HOST_TEST(a_look_counts_for_a_second),
 		HOST_TEST(tracked_connections_are_exempted),
 		HOST_TEST(who_cannot_exempt_is_told),
 		HOST_TEST(translated_connection_is_told),
