@@ -27,12 +27,16 @@
 
 struct node;
 
-/* A fetch worker. */
-struct node_fetch {
+/* What one fetch worker runs. */
+struct node_worker {
 	struct node *node;
-	struct fetch_server *server;
-	struct ev_loop *loop;
-	ev_async called; /* there is another configuration */
+	struct worker *worker;
+	bool runs; /* others can call it; under node->lock */
+	bool idle; /* a drain has come to its end */
+	struct fetch_server *fetch;
+	struct control_server *lane; /* NULL: there is no direct path */
+	ev_async called;             /* there is another configuration */
+	ev_async finished;           /* all workers are done with a drain */
 };
 
 struct node {
@@ -42,13 +46,14 @@ struct node {
 	struct node_config *served;  /* held: of which content is served; the same, but where that needs a restart */
 	struct config_fixed fixed;
 	pthread_mutex_t lock;
-	struct node_fetch
-		*fetches[NODE_WORKERS_MAX]; /* those that run, under <lock>; NULL: has not started, or has ended */
 	struct ticket_table *tickets;
 	struct result_queue results;
 	struct direct_service *direct; /* NULL: none */
 	struct direct_service direct_service;
 	struct control_settings control;
+	struct control_lanes lanes;
+	struct node_worker *workers;         /* by number from 1 */
+	_Atomic unsigned fetch_workers_busy; /* that a drain has not come to the end of */
 	char name[NODE_NAME_MAX];
 	int control_listener;
 	int *fetch_listeners;
@@ -121,37 +126,58 @@ static int start_control(struct worker *worker, struct node *node)
 	return 0;
 }
 
+static void on_finished(struct ev_loop *loop, ev_async *watcher, int events)
+{
+	(void)watcher;
+	(void)events;
+	ev_break(loop, EVBREAK_ALL);
+}
+
+/* An agent goes on with all connections of this node when one of its channels closes: so the lanes stay until the last
+ * worker has done its work. */
 static void on_fetch_idle(void *context)
 {
-	struct worker *worker = context;
+	struct node_worker *own = context;
+	struct node *node = own->node;
 
-	ev_break(worker->loop, EVBREAK_ALL);
+	if (own->idle)
+		return;
+	own->idle = true;
+	if (atomic_fetch_sub(&node->fetch_workers_busy, 1) > 1)
+		return;
+	for (unsigned i = 1; i <= node->started->workers; i++)
+		ev_async_send(node->workers[i].worker->loop, &node->workers[i].finished);
 }
 
 static void on_fetch_called(struct ev_loop *loop, ev_async *watcher, int events)
 {
-	struct node_fetch *fetch = watcher->data;
-	struct node *node = fetch->node;
+	struct node_worker *own = watcher->data;
+	struct node *node = own->node;
 	struct node_config *config = hold_config(node, &node->config);
 	struct node_config *served = hold_config(node, &node->served);
+	const struct control_credentials credentials = credentials_of(config);
 
 	(void)loop;
 	(void)events;
-	fetch_server_change(fetch->server, &config->limits, &served->content);
+	fetch_server_change(own->fetch, &config->limits, &served->content);
+	if (own->lane)
+		control_server_change(own->lane, &credentials);
 	node_config_drop(served);
 	node_config_drop(config);
 }
 
 /* Others can call this worker from now on, or not any more. */
-static void set_callable(struct worker *worker, struct node *node, struct node_fetch *fetch)
+static void set_callable(struct node_worker *own, bool runs)
 {
-	(void)pthread_mutex_lock(&node->lock);
-	node->fetches[worker->index - 1] = fetch;
-	(void)pthread_mutex_unlock(&node->lock);
+	(void)pthread_mutex_lock(&own->node->lock);
+	own->runs = runs;
+	(void)pthread_mutex_unlock(&own->node->lock);
 }
 
-static struct fetch_server *open_fetch(struct worker *worker, struct node *node)
+static struct fetch_server *open_fetch(struct node_worker *own)
 {
+	struct worker *worker = own->worker;
+	struct node *node = own->node;
 	struct node_config *served = hold_config(node, &node->served);
 	struct fetch_service service = {
 		.loop = worker->loop,
@@ -163,30 +189,43 @@ static struct fetch_server *open_fetch(struct worker *worker, struct node *node)
 		.direct = node->direct,
 	};
 	struct fetch_server *server = fetch_server_start(&service, node->fetch_listeners,
-							 node->started->fetch_listen_count, on_fetch_idle, worker);
+							 node->started->fetch_listen_count, on_fetch_idle, own);
 
 	node_config_drop(served);
 	return server;
 }
 
+static struct control_server *open_lane(struct node_worker *own)
+{
+	struct node *node = own->node;
+	struct node_config *config = hold_config(node, &node->config);
+	const struct control_credentials credentials = credentials_of(config);
+	struct control_server *server =
+		control_server_start_lane(own->worker->loop, own->worker->index, &node->control, &credentials);
+
+	node_config_drop(config);
+	return server;
+}
+
 static int start_fetch(struct worker *worker, struct node *node)
 {
-	struct node_fetch *fetch = calloc(1, sizeof(*fetch));
+	struct node_worker *own = &node->workers[worker->index];
 
-	if (fetch)
-		fetch->server = open_fetch(worker, node);
-	if (!fetch || !fetch->server) {
-		free(fetch);
+	own->worker = worker;
+	own->fetch = open_fetch(own);
+	if (!own->fetch) {
 		log_error("fetch.listen: a server could not be started: out of memory");
 		return -1;
 	}
-	fetch->node = node;
-	fetch->loop = worker->loop;
-	ev_async_init(&fetch->called, on_fetch_called);
-	fetch->called.data = fetch;
-	ev_async_start(worker->loop, &fetch->called);
-	worker->context = fetch;
-	set_callable(worker, node, fetch);
+	own->lane = node->direct ? open_lane(own) : NULL;
+	if (node->direct && !own->lane) {
+		log_error("direct: a worker's control channels could not be started: out of memory");
+		fetch_server_stop(own->fetch);
+		return -1;
+	}
+	ev_async_start(worker->loop, &own->called);
+	ev_async_start(worker->loop, &own->finished);
+	set_callable(own, true);
 	return 0;
 }
 
@@ -207,13 +246,13 @@ static void drain_worker(struct worker *worker, void *shared, int force)
 	if (force)
 		ev_break(worker->loop, EVBREAK_ALL);
 	else if (worker->index > 0)
-		fetch_server_drain(((struct node_fetch *)worker->context)->server);
+		fetch_server_drain(node->workers[worker->index].fetch);
 }
 
 static void stop_worker(struct worker *worker, void *shared)
 {
 	struct node *node = shared;
-	struct node_fetch *fetch = worker->context;
+	struct node_worker *own = &node->workers[worker->index];
 	struct ev_loop *control_loop;
 
 	if (worker->index == 0) {
@@ -223,10 +262,13 @@ static void stop_worker(struct worker *worker, void *shared)
 		control_server_stop(worker->context);
 		return;
 	}
-	set_callable(worker, node, NULL);
-	ev_async_stop(worker->loop, &fetch->called);
-	fetch_server_stop(fetch->server);
-	free(fetch);
+	set_callable(own, false);
+	ev_async_stop(worker->loop, &own->called);
+	fetch_server_stop(own->fetch);
+	/* After the clones, whose last words its channels carry. */
+	if (own->lane)
+		control_server_stop(own->lane);
+	ev_async_stop(worker->loop, &own->finished);
 	atomic_fetch_sub(&node->fetch_workers_left, 1);
 	control_loop = atomic_load(&node->control_loop);
 	if (control_loop)
@@ -337,7 +379,8 @@ static int open_direct(struct node *node)
 {
 	if (!node->started->has_direct)
 		return 0;
-	switch (direct_service_open(&node->direct_service, &node->started->direct)) {
+	switch (direct_service_open(&node->direct_service, &node->started->direct, &node->results,
+				    node->started->workers)) {
 	case DIRECT_SERVICE_ON:
 		node->direct = &node->direct_service;
 		return 0;
@@ -418,9 +461,9 @@ static void use_config(struct node *node, struct node_config *config)
 	(void)pthread_mutex_lock(&node->lock);
 	node->config = config;
 	node->served = served;
-	for (size_t i = 0; i < NODE_WORKERS_MAX; i++)
-		if (node->fetches[i])
-			ev_async_send(node->fetches[i]->loop, &node->fetches[i]->called);
+	for (unsigned i = 1; i <= node->started->workers; i++)
+		if (node->workers[i].runs)
+			ev_async_send(node->workers[i].worker->loop, &node->workers[i].called);
 	control_loop = atomic_load(&node->control_loop);
 	if (control_loop)
 		ev_async_send(control_loop, &node->control_called);
@@ -471,9 +514,17 @@ static void prepare(struct node *node)
 		.results = &node->results,
 		.draining = &node->draining,
 		.direct = node->direct,
+		.lanes = node->direct ? &node->lanes : NULL,
 	};
 	atomic_store(&node->fetch_workers_left, config->workers);
 	ev_async_init(&node->control_called, on_control_called);
+	atomic_store(&node->fetch_workers_busy, config->workers);
+	for (unsigned i = 1; i <= config->workers; i++) {
+		node->workers[i].node = node;
+		ev_async_init(&node->workers[i].called, on_fetch_called);
+		node->workers[i].called.data = &node->workers[i];
+		ev_async_init(&node->workers[i].finished, on_finished);
+	}
 	ev_async_init(&node->fetching_ended, on_fetching_ended);
 	node->fetching_ended.data = node;
 }
@@ -483,6 +534,24 @@ static void drop_configs(struct node *node)
 	node_config_drop(node->served);
 	node_config_drop(node->config);
 	node_config_drop(node->started);
+}
+
+/* What its threads tell each other by. Returns 0, or -1 if memory is exhausted. */
+static int open_queues(struct node *node)
+{
+	const struct node_config *config = node->started;
+
+	if (!node->tickets || !node->workers)
+		return -1;
+	if (config->tree && config_fixed_note(&node->fixed, config->tree, fixed_fields,
+					      sizeof(fixed_fields) / sizeof(fixed_fields[0])) < 0)
+		return -1;
+	if (control_lanes_init(&node->lanes, config->workers) < 0)
+		return -1;
+	if (result_queue_init(&node->results, config->workers) == 0)
+		return 0;
+	control_lanes_destroy(&node->lanes);
+	return -1;
 }
 
 int node_run(const char *file, struct node_config *config)
@@ -500,11 +569,12 @@ int node_run(const char *file, struct node_config *config)
 	node_config_hold(config); /* as <config> */
 	node_config_hold(config); /* as <served> */
 	node.tickets = ticket_table_new(&config->tickets);
-	if (!node.tickets || result_queue_init(&node.results) < 0 ||
-	    (config->tree && config_fixed_note(&node.fixed, config->tree, fixed_fields,
-					       sizeof(fixed_fields) / sizeof(fixed_fields[0])) < 0)) {
+	node.workers = calloc(config->workers + 1, sizeof(*node.workers));
+	if (open_queues(&node) < 0) {
 		log_error("offload.max-waiting: out of memory");
 		ticket_table_free(node.tickets);
+		free(node.workers);
+		config_fixed_release(&node.fixed);
 		drop_configs(&node);
 		return -1;
 	}
@@ -520,6 +590,8 @@ int node_run(const char *file, struct node_config *config)
 	digester_stop(node.digester);
 	admin_stop(node.admin);
 	close_listeners(&node);
+	control_lanes_destroy(&node.lanes);
+	free(node.workers);
 	if (node.direct)
 		direct_service_close(node.direct);
 	result_queue_destroy(&node.results);

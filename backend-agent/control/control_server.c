@@ -2,6 +2,7 @@
 #include "control_server.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <utlist.h>
 
 #include "certificate_watch.h"
+#include "channel_number.h"
 #include "control.h"
 #include "egress_guard.h"
 #include "log.h"
@@ -24,11 +26,13 @@
 #define MESSAGE_MAX 4096 /* bytes of what a node sends */
 
 struct agent {
+	struct control_arrival arrival; /* on its way to the worker of its lane */
 	struct control_server *server;
 	struct channel *channel;
 	uint64_t number;                        /* names the channel to the other threads; never used again */
 	char name[AGENT_NAME_MAX];              /* of its certificate; empty until it is verified */
 	bool greeted;                           /* its Hello came */
+	unsigned lane;                          /* that its Hello named; 0: none */
 	double heard;                           /* when, see ticket_clock() */
 	struct control_credentials credentials; /* held: its channel has the names */
 	struct agent *prev, *next;
@@ -37,10 +41,15 @@ struct agent {
 struct control_server {
 	struct ev_loop *loop;
 	const struct control_settings *settings;
+	unsigned lane;                          /* whose channels these are; 0: the one that accepts */
 	struct control_credentials credentials; /* held */
-	struct certificate_watch certificate;
+	struct certificate_watch certificate;   /* of lane 0 */
 	ev_io acceptor;
+	struct control_lane arrivals;
 	ev_timer tick;
+	ev_prepare last; /* before the channels send what was queued in this turn of the loop */
+	bool queued;     /* something was */
+	ev_async again;  /* one more turn, at once */
 	struct agent *agents;
 	unsigned agent_count;
 	uint64_t last_number;
@@ -77,6 +86,8 @@ static void send_message(struct agent *agent, const struct control_message *mess
 	else if (channel_send(agent->channel, bytes, len) < 0)
 		log_warning("control: a %s to %s was lost: the channel takes nothing", control_type_text(message->type),
 			    agent->name);
+	else
+		agent->server->queued = true;
 }
 
 static struct control_text text_of(const char *text)
@@ -121,10 +132,39 @@ static struct agent *find_agent(struct control_server *server, uint64_t number)
 /* From the result queue: an offload has ended. Its agent may be gone. */
 static void on_result(void *context, const struct offload_result *result)
 {
-	struct agent *agent = find_agent(context, result->channel);
+	struct control_server *server = context;
+	struct agent *agent;
 
+	/* What was said of the connection before. */
+	if (server->settings->direct)
+		agent_outbox_retry(agent_outbox_of(&server->settings->direct->outbox, server->lane));
+	agent = find_agent(server, result->channel);
 	if (agent && agent->greeted)
 		send_result(agent, result);
+}
+
+/* Results that wait leave with what is sent now. */
+static void on_turn_ends(struct ev_loop *loop, ev_prepare *watcher, int events)
+{
+	struct control_server *server = watcher->data;
+
+	(void)loop;
+	(void)events;
+	if (!server->queued)
+		return;
+	server->queued = false;
+	result_queue_flush(result_queue_of(server->settings->results, server->lane));
+	/* A channel that had nothing to send before sends in the next turn of the loop only. */
+	if (server->queued && server->agent_count > 1)
+		ev_async_send(server->loop, &server->again);
+	server->queued = false;
+}
+
+static void on_again(struct ev_loop *loop, ev_async *watcher, int events)
+{
+	(void)loop;
+	(void)watcher;
+	(void)events;
 }
 
 /* From the outbox. Half of a channel's queue is kept free for what is said on this loop. */
@@ -139,16 +179,22 @@ static enum agent_outbox_status on_letter(void *context, uint64_t channel, const
 	/* An agent that does not hear of its connections must not believe that it has them. */
 	if (channel_send(agent->channel, bytes, len) < 0)
 		fault(agent, "a message about a client's connection was lost: the channel takes nothing");
+	else
+		agent->server->queued = true;
 	return AGENT_OUTBOX_TAKEN;
 }
 
+/* Its channel may be of any lane. */
 static void on_offer_expired(void *context, const struct ticket *ticket, uint64_t channel)
 {
-	struct agent *agent = find_agent(context, channel);
+	const struct control_server *server = context;
+	const struct offload_result result = {.ticket = *ticket,
+					      .channel = channel,
+					      .outcome = CONTROL_OUTCOME_EXPIRED,
+					      .reason = "no fetch named the ticket in time"};
 
 	node_metrics_add(NODE_EXPIRED, 1);
-	if (agent)
-		send_unsealed(agent, ticket, CONTROL_OUTCOME_EXPIRED, "no fetch named the ticket in time");
+	result_queue_push(server->settings->results, &result);
 }
 
 /* --- messages of an agent --- */
@@ -166,6 +212,12 @@ static void on_hello(struct agent *agent, const struct control_hello *hello)
 			 "no common version of the control protocol: it speaks %u to %u, we %u to %u",
 			 hello->version_min, hello->version_max, CONTROL_VERSION_MIN, CONTROL_VERSION_MAX);
 		fault(agent, reason);
+		return;
+	}
+	if (hello->lane) {
+		/* Greeted when it is there. */
+		agent->lane = hello->lane;
+		channel_depart(agent->channel);
 		return;
 	}
 	agent->greeted = true;
@@ -322,7 +374,8 @@ static void on_channel_opened(struct channel *channel, void *context, const char
 			    .version_max = CONTROL_VERSION_MAX,
 			    .name = text_of(agent->server->settings->node_name),
 			    .software = text_of("disc-backend " DISC_VERSION),
-			    .direct = agent->server->settings->direct != NULL},
+			    .direct = agent->server->settings->direct != NULL,
+			    .lanes = agent->server->settings->lanes ? agent->server->settings->lanes->count : 0},
 	};
 
 	(void)channel;
@@ -372,18 +425,66 @@ static void on_channel_closed(struct channel *channel, void *context, const char
 		dropped = ticket_table_drop_channel(server->settings->tickets, agent->number, ticket_clock());
 		if (server->settings->direct)
 			clone_table_channel_lost(server->settings->direct->table, agent->number);
-		log_notice("control: channel of agent %s at %s closed: %s; %zu offers dropped", agent->name,
-			   channel_peer(channel), reason, dropped);
+		log_write(agent->lane ? LOG_LEVEL_DEBUG : LOG_LEVEL_NOTICE,
+			  "control: channel of agent %s at %s closed: %s; %zu offers dropped", agent->name,
+			  channel_peer(channel), reason, dropped);
 		node_metrics_add(NODE_CHANNELS, -1);
 	}
 	remove_agent(agent);
+}
+
+/* It is not watched any more: its lane's worker goes on. */
+static void on_channel_departed(struct channel *channel, void *context)
+{
+	struct agent *agent = context;
+	struct control_server *server = agent->server;
+
+	(void)channel;
+	DL_DELETE(server->agents, agent);
+	server->agent_count--;
+	if (server->settings->lanes && control_lanes_give(server->settings->lanes, agent->lane, &agent->arrival) == 0)
+		return;
+	DL_APPEND(server->agents, agent);
+	server->agent_count++;
+	fault(agent, "this node has no such lane");
 }
 
 static const struct channel_handlers handlers = {
 	.opened = on_channel_opened,
 	.received = on_channel_received,
 	.closed = on_channel_closed,
+	.departed = on_channel_departed,
 };
+
+static const char unnamed[] = "control.agents does not name it any more";
+
+static bool is_named(const char *name, const char *const *names)
+{
+	for (; *names; names++)
+		if (strcasecmp(name, *names) == 0)
+			return true;
+	return false;
+}
+
+/* A channel of this lane came from the control loop. */
+static void on_arrived(void *context, struct control_arrival *arrival)
+{
+	struct control_server *server = context;
+	struct agent *agent = (struct agent *)((char *)arrival - offsetof(struct agent, arrival));
+
+	agent->server = server;
+	agent->number = channel_number(++server->last_number, server->lane);
+	agent->greeted = true;
+	agent->heard = ticket_clock();
+	DL_APPEND(server->agents, agent);
+	server->agent_count++;
+	if (server->agent_count > CHANNELS_MAX)
+		fault(agent, "too many channels of this lane");
+	else if (!is_named(agent->name, server->credentials.agents))
+		fault(agent, unnamed);
+	else
+		channel_arrive(agent->channel, server->loop, &handlers, agent);
+}
 
 /* Takes <fd> over. */
 static void add_agent(struct control_server *server, int fd)
@@ -396,7 +497,7 @@ static void add_agent(struct control_server *server, int fd)
 		return;
 	}
 	agent->server = server;
-	agent->number = ++server->last_number;
+	agent->number = channel_number(++server->last_number, 0);
 	agent->heard = ticket_clock();
 	agent->credentials = server->credentials;
 	hold(&agent->credentials);
@@ -444,10 +545,10 @@ static void close_silent(struct control_server *server, double now)
 	}
 }
 
-static void attend_to_direct(struct direct_service *direct)
+static void attend_to_direct(struct direct_service *direct, unsigned lane)
 {
-	agent_outbox_retry(&direct->outbox);
-	if (direct->guard)
+	agent_outbox_retry(agent_outbox_of(&direct->outbox, lane));
+	if (direct->guard && !lane)
 		atomic_store_explicit(&node_metrics[NODE_GUARD_DROPPED].value,
 				      (int64_t)egress_guard_dropped(direct->guard), memory_order_relaxed);
 }
@@ -459,45 +560,69 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	double now = ticket_clock();
 
 	(void)events;
-	ticket_table_expire(tickets, now, on_offer_expired, server);
-	atomic_store_explicit(&node_metrics[NODE_OFFERS_WAITING].value, (int64_t)ticket_table_offers(tickets),
-			      memory_order_relaxed);
+	if (!server->lane) {
+		ticket_table_expire(tickets, now, on_offer_expired, server);
+		atomic_store_explicit(&node_metrics[NODE_OFFERS_WAITING].value, (int64_t)ticket_table_offers(tickets),
+				      memory_order_relaxed);
+		ev_io_start(loop, &server->acceptor);
+	}
 	close_silent(server, now);
 	if (server->settings->direct)
-		attend_to_direct(server->settings->direct);
-	ev_io_start(loop, &server->acceptor);
+		attend_to_direct(server->settings->direct, server->lane);
 }
 
-struct control_server *control_server_start(struct ev_loop *loop, int listener, const struct control_settings *settings)
+static struct control_server *start(struct ev_loop *loop, unsigned lane, const struct control_settings *settings,
+				    const struct control_credentials *credentials)
 {
 	struct control_server *server = calloc(1, sizeof(*server));
 
 	if (!server)
 		return NULL;
 	server->loop = loop;
+	server->lane = lane;
 	server->settings = settings;
-	server->credentials = settings->credentials;
+	server->credentials = *credentials;
 	hold(&server->credentials);
+	ev_prepare_init(&server->last, on_turn_ends);
+	ev_set_priority(&server->last, EV_MAXPRI);
+	server->last.data = server;
+	ev_prepare_start(loop, &server->last);
+	ev_async_init(&server->again, on_again);
+	ev_async_start(loop, &server->again);
+	ev_timer_init(&server->tick, on_tick, TICK_S, TICK_S);
+	server->tick.data = server;
+	ev_timer_start(loop, &server->tick);
+	result_queue_attach(result_queue_of(settings->results, lane), loop, on_result, server);
+	if (settings->direct)
+		agent_outbox_attach(agent_outbox_of(&settings->direct->outbox, lane), loop, on_letter, server);
+	return server;
+}
+
+struct control_server *control_server_start(struct ev_loop *loop, int listener, const struct control_settings *settings)
+{
+	struct control_server *server = start(loop, 0, settings, &settings->credentials);
+
+	if (!server)
+		return NULL;
 	certificate_watch_start(&server->certificate, loop, &node_metrics[NODE_CERTIFICATE_END]);
 	certificate_watch_set(&server->certificate, channel_tls_not_after(server->credentials.tls));
 	ev_io_init(&server->acceptor, on_connection, listener, EV_READ);
 	server->acceptor.data = server;
 	ev_io_start(loop, &server->acceptor);
-	ev_timer_init(&server->tick, on_tick, TICK_S, TICK_S);
-	server->tick.data = server;
-	ev_timer_start(loop, &server->tick);
-	result_queue_attach(settings->results, loop, on_result, server);
-	if (settings->direct)
-		agent_outbox_attach(&settings->direct->outbox, loop, on_letter, server);
 	return server;
 }
 
-static bool is_named(const char *name, const char *const *names)
+struct control_server *control_server_start_lane(struct ev_loop *loop, unsigned lane,
+						 const struct control_settings *settings,
+						 const struct control_credentials *credentials)
 {
-	for (; *names; names++)
-		if (strcasecmp(name, *names) == 0)
-			return true;
-	return false;
+	struct control_server *server = start(loop, lane, settings, credentials);
+
+	if (!server)
+		return NULL;
+	server->arrivals = (struct control_lane){.loop = loop, .arrived = on_arrived, .context = server};
+	control_lane_open(settings->lanes, &server->arrivals, lane);
+	return server;
 }
 
 void control_server_change(struct control_server *server, const struct control_credentials *credentials)
@@ -507,10 +632,11 @@ void control_server_change(struct control_server *server, const struct control_c
 	hold(credentials);
 	drop(&server->credentials);
 	server->credentials = *credentials;
-	certificate_watch_set(&server->certificate, channel_tls_not_after(credentials->tls));
+	if (!server->lane)
+		certificate_watch_set(&server->certificate, channel_tls_not_after(credentials->tls));
 	DL_FOREACH_SAFE (server->agents, agent, next) {
 		if (agent->name[0] != '\0' && !is_named(agent->name, credentials->agents))
-			channel_close(agent->channel, "control.agents does not name it any more");
+			channel_close(agent->channel, unnamed);
 	}
 }
 
@@ -518,12 +644,18 @@ void control_server_stop(struct control_server *server)
 {
 	struct agent *agent, *next;
 
-	result_queue_detach(server->settings->results);
+	if (server->lane) {
+		control_lane_close(server->settings->lanes, server->lane);
+	} else {
+		ev_io_stop(server->loop, &server->acceptor);
+		certificate_watch_stop(&server->certificate, server->loop);
+	}
+	result_queue_detach(result_queue_of(server->settings->results, server->lane));
 	if (server->settings->direct)
-		agent_outbox_detach(&server->settings->direct->outbox);
-	ev_io_stop(server->loop, &server->acceptor);
+		agent_outbox_detach(agent_outbox_of(&server->settings->direct->outbox, server->lane));
+	ev_prepare_stop(server->loop, &server->last);
+	ev_async_stop(server->loop, &server->again);
 	ev_timer_stop(server->loop, &server->tick);
-	certificate_watch_stop(&server->certificate, server->loop);
 	DL_FOREACH_SAFE (server->agents, agent, next)
 		channel_close(agent->channel, "the node ends");
 	drop(&server->credentials);

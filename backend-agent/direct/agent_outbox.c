@@ -7,6 +7,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "channel_number.h"
 #include "log.h"
 
 struct agent_letter {
@@ -23,7 +24,7 @@ struct agent_account {
 	UT_hash_handle hh;
 };
 
-int agent_outbox_init(struct agent_outbox *outbox)
+static int init_box(struct agent_outbox *outbox)
 {
 	int error = pthread_mutex_init(&outbox->lock, NULL);
 
@@ -34,7 +35,30 @@ int agent_outbox_init(struct agent_outbox *outbox)
 	outbox->letters = NULL;
 	outbox->accounts = NULL;
 	outbox->loop = NULL;
+	outbox->lanes = NULL;
+	outbox->lane_count = 0;
 	return 0;
+}
+
+int agent_outbox_init(struct agent_outbox *outbox, unsigned lanes)
+{
+	if (init_box(outbox) < 0)
+		return -1;
+	outbox->lanes = lanes ? calloc(lanes, sizeof(*outbox->lanes)) : NULL;
+	while (outbox->lanes && outbox->lane_count < lanes && init_box(&outbox->lanes[outbox->lane_count]) == 0)
+		outbox->lane_count++;
+	if (outbox->lane_count == lanes)
+		return 0;
+	agent_outbox_destroy(outbox);
+	errno = ENOMEM;
+	return -1;
+}
+
+struct agent_outbox *agent_outbox_of(struct agent_outbox *outbox, uint64_t channel)
+{
+	unsigned lane = channel_number_lane(channel);
+
+	return lane && lane <= outbox->lane_count ? &outbox->lanes[lane - 1] : outbox;
 }
 
 /* --- accounts; the lock is held --- */
@@ -82,6 +106,9 @@ void agent_outbox_destroy(struct agent_outbox *outbox)
 	while (outbox->letters)
 		settle(outbox, outbox->letters);
 	pthread_mutex_destroy(&outbox->lock);
+	while (outbox->lane_count)
+		agent_outbox_destroy(&outbox->lanes[--outbox->lane_count]);
+	free(outbox->lanes);
 }
 
 /* --- delivery --- */
@@ -179,6 +206,7 @@ int agent_outbox_post(struct agent_outbox *outbox, uint64_t channel, const struc
 
 	if (!letter)
 		return -1;
+	outbox = agent_outbox_of(outbox, channel);
 	pthread_mutex_lock(&outbox->lock);
 	charged = charge(outbox, channel, letter->len);
 	if (charged) {
@@ -201,6 +229,7 @@ bool agent_outbox_has_room(struct agent_outbox *outbox, uint64_t channel)
 	const struct agent_account *account;
 	bool room;
 
+	outbox = agent_outbox_of(outbox, channel);
 	pthread_mutex_lock(&outbox->lock);
 	account = account_of(outbox, channel);
 	room = !account || account->bytes < AGENT_OUTBOX_ROOM;

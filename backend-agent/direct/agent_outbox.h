@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Agent outbox: messages of the direct path, from the threads that hold clones to the loop that holds the control
- * channels. Those of one channel arrive in the order in which they were posted. What a channel does not take now waits
+/* Agent outbox: messages of the direct path, from the threads that hold clones to the loops that hold the control
+ * channels, each of which has a box (control_lanes.h). Those of one channel arrive in the order in which they were posted. What a channel does not take now waits
  * here. Callers whose data volume a client controls must check agent_outbox_has_room() first. */
 #ifndef DISC_AGENT_OUTBOX_H
 #define DISC_AGENT_OUTBOX_H
@@ -26,15 +26,20 @@ struct agent_outbox {
 	struct agent_account *accounts; /* private: bytes that wait, by channel */
 	struct ev_loop *loop;           /* NULL: nobody delivers */
 	ev_async wake;
+	struct agent_outbox *lanes; /* the boxes of other loops, by lane from 1; NULL: there are none */
+	unsigned lane_count;
 	enum agent_outbox_status (*deliver)(void *context, uint64_t channel, const uint8_t *bytes, size_t len);
 	void *context;
 };
 
-/* Makes <outbox> empty, without a receiver. Returns 0, or -1 with errno set. */
-int agent_outbox_init(struct agent_outbox *outbox);
+/* Makes <outbox> empty, without a receiver, with boxes for <lanes> more loops. Returns 0, or -1 with errno set. */
+int agent_outbox_init(struct agent_outbox *outbox, unsigned lanes);
 void agent_outbox_destroy(struct agent_outbox *outbox);
 
-/* From now on <deliver> is called on <loop>, in whose thread this is called, with each encoded message. */
+/* The box of the loop that holds the control channel numbered <channel>. */
+struct agent_outbox *agent_outbox_of(struct agent_outbox *outbox, uint64_t channel);
+
+/* Of one box, as the three that follow: from now on <deliver> is called on <loop>, in whose thread this is called, with each encoded message. */
 void agent_outbox_attach(struct agent_outbox *outbox, struct ev_loop *loop,
 			 enum agent_outbox_status (*deliver)(void *context, uint64_t channel, const uint8_t *bytes,
 							     size_t len),

@@ -28,6 +28,7 @@
 #include "agent_outbox.h"
 #include "connection_tracking.h"
 #include "direct_settings.h"
+#include "result_queue.h"
 #include "sealed_body.h"
 #include "tcp_freeze.h"
 #include "ticket.h"
@@ -65,6 +66,7 @@ struct clone_shared {
 	struct ev_loop *loop;
 	const struct direct_settings *settings;
 	struct agent_outbox *outbox;
+	struct result_queue *results;
 	struct tcp_frozen *frozen; /* for the one that is being frozen */
 	struct connection_tracking *tracking;
 	/* <clone> has ended: forget it and free() it. */

@@ -76,6 +76,21 @@ void clone_report_gone(const struct clone *clone, enum control_gone_cause cause,
 	(void)post(clone, &message);
 }
 
+/* Nobody waits for the news that all went well: it goes with what is sent next. */
+static void push_sealed(const struct clone *clone)
+{
+	const struct offload_result result = {.ticket = clone->ticket,
+					      .channel = clone->channel,
+					      .outcome = CONTROL_OUTCOME_SEALED,
+					      .records = clone->records,
+					      .bytes = clone->sealed,
+					      .reason = "",
+					      .changed = clone->changed,
+					      .direct = true};
+
+	result_queue_push(clone->shared->results, &result);
+}
+
 void clone_report_result(const struct clone *clone, enum control_outcome outcome, const char *reason)
 {
 	const struct control_message message = {
@@ -89,5 +104,8 @@ void clone_report_result(const struct clone *clone, enum control_outcome outcome
 	};
 
 	node_metrics_add_outcome(outcome);
-	(void)post(clone, &message);
+	if (outcome == CONTROL_OUTCOME_SEALED && !reason[0] && clone->shared->results)
+		push_sealed(clone);
+	else
+		(void)post(clone, &message);
 }

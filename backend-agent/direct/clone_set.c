@@ -103,8 +103,14 @@ struct clone_set *clone_set_new(struct ev_loop *loop, struct direct_service *ser
 		free(set);
 		return NULL;
 	}
-	set->shared =
-		(struct clone_shared){loop, service->settings, &service->outbox, frozen, &set->tracking, on_ended, set};
+	set->shared = (struct clone_shared){.loop = loop,
+					    .settings = service->settings,
+					    .outbox = &service->outbox,
+					    .results = service->results,
+					    .frozen = frozen,
+					    .tracking = &set->tracking,
+					    .ended = on_ended,
+					    .context = set};
 	connection_tracking_open(&set->tracking);
 	set->max = max_clones;
 	set->ended = ended;

@@ -76,11 +76,12 @@ static bool drop_capabilities(const char *kept)
 	return false;
 }
 
-enum direct_service_status direct_service_open(struct direct_service *service, const struct direct_settings *settings)
+enum direct_service_status direct_service_open(struct direct_service *service, const struct direct_settings *settings,
+					       struct result_queue *results, unsigned lanes)
 {
 	bool fit;
 
-	*service = (struct direct_service){.settings = settings};
+	*service = (struct direct_service){.settings = settings, .results = results};
 	fit = is_fit(service);
 	/* Fit or not: what the unit gave for the direct path is not kept for nothing. */
 	if (fit)
@@ -92,7 +93,7 @@ enum direct_service_status direct_service_open(struct direct_service *service, c
 		return DIRECT_SERVICE_OFF;
 	}
 	service->table = clone_table_new();
-	if (service->table && agent_outbox_init(&service->outbox) == 0)
+	if (service->table && agent_outbox_init(&service->outbox, lanes) == 0)
 		return DIRECT_SERVICE_ON;
 	log_error("direct: out of memory");
 	clone_table_free(service->table);

@@ -7,6 +7,7 @@
 #include "agent_outbox.h"
 #include "clone_table.h"
 #include "direct_settings.h"
+#include "result_queue.h"
 
 struct egress_guard;
 
@@ -14,6 +15,8 @@ struct direct_service {
 	const struct direct_settings *settings;
 	struct clone_table *table;  /* what agents order */
 	struct agent_outbox outbox; /* what clones tell them */
+	struct result_queue
+		*results;           /* how bodies ended that may be told of late; NULL: in tests, all go to <outbox> */
 	struct egress_guard *guard; /* NULL: none, in tests */
 };
 
@@ -24,9 +27,10 @@ enum direct_service_status {
 };
 
 /* Checks the host, attaches the egress guard, and gives up the capabilities that are not needed afterwards, of this
- * thread and those that it makes later: to be called before the first. <settings> outlives the service, which is to be
+ * thread and those that it makes later: to be called before the first. <lanes>: see agent_outbox_init(). <settings> and <results> outlive the service, which is to be
  * closed if it is on. */
-enum direct_service_status direct_service_open(struct direct_service *service, const struct direct_settings *settings);
+enum direct_service_status direct_service_open(struct direct_service *service, const struct direct_settings *settings,
+					       struct result_queue *results, unsigned lanes);
 
 /* Frees what <service> holds; no clone may be left. */
 void direct_service_close(struct direct_service *service);

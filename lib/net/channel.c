@@ -32,6 +32,7 @@ struct channel {
 	enum channel_state state;
 	int fd;
 	bool broken;       /* TLS has failed: not another byte through it */
+	bool departing;    /* departed() is to be called */
 	int connect_error; /* connect() failed at once with this errno, to be reported from the loop */
 	unsigned depth;    /* calls of event handlers under way: freeing waits for the outermost to return */
 	struct ev_loop *loop;
@@ -136,8 +137,16 @@ static struct channel *enter(void *data)
 static void leave(struct channel *channel)
 {
 	channel->depth--;
-	if (!channel->depth && channel->state == STATE_CLOSED)
+	if (channel->depth)
+		return;
+	if (channel->state == STATE_CLOSED) {
 		release(channel);
+	} else if (channel->departing) {
+		channel->departing = false;
+		stop_watching(channel);
+		/* The last look at it: another thread may have it now. */
+		channel->handlers->departed(channel, channel->context);
+	}
 }
 
 static void fail_session(struct channel *channel)
@@ -222,12 +231,12 @@ static size_t frame_length(const uint8_t *prefix)
 	return (size_t)prefix[0] << 24 | (size_t)prefix[1] << 16 | (size_t)prefix[2] << 8 | prefix[3];
 }
 
-/* Hands on every whole frame of the input. Returns false if the channel was closed meanwhile. */
+/* Hands on every whole frame of the input. Returns false if the channel was closed meanwhile, or leaves its loop. */
 static bool deliver_frames(struct channel *channel)
 {
 	size_t done = 0;
 
-	while (channel->input_len - done >= LENGTH_LEN) {
+	while (!channel->departing && channel->input_len - done >= LENGTH_LEN) {
 		uint8_t *frame = channel->input + done + LENGTH_LEN;
 		size_t len = frame_length(channel->input + done);
 
@@ -248,11 +257,14 @@ static bool deliver_frames(struct channel *channel)
 		secret_wipe(channel->input + channel->input_len - done, done);
 		channel->input_len -= done;
 	}
-	return true;
+	return !channel->departing;
 }
 
 static void receive_frames(struct channel *channel)
 {
+	/* What came together with the frame that made it leave its former loop. */
+	if (channel->input_len && !deliver_frames(channel))
+		return;
 	/* Of what TLS has decrypted already the poller does not know, so that must be taken out in any case. */
 	for (int reads = 0; reads < READS_AT_ONCE || channel_tls_pending(channel->session); reads++) {
 		size_t len;
@@ -487,6 +499,31 @@ struct channel *channel_accept(struct ev_loop *loop, struct channel_tls *tls, in
 	channel->state = STATE_HANDSHAKING;
 	ev_io_start(loop, &channel->readable);
 	return channel;
+}
+
+/* --- from one loop to another --- */
+
+void channel_depart(struct channel *channel)
+{
+	assert(channel->magic == MAGIC && channel->state == STATE_OPEN && channel->depth &&
+	       channel->handlers->departed);
+	channel->departing = true;
+}
+
+void channel_arrive(struct channel *channel, struct ev_loop *loop, const struct channel_handlers *handlers,
+		    void *context)
+{
+	assert(channel->magic == MAGIC && channel->state == STATE_OPEN && !channel->depth);
+	channel->loop = loop;
+	channel->handlers = handlers;
+	channel->context = context;
+	ev_io_start(loop, &channel->readable);
+	if (channel->piece)
+		ev_io_start(loop, &channel->writable);
+	else if (byte_queue_length(&channel->queue))
+		ev_prepare_start(loop, &channel->flush);
+	/* The poller does not know of what was received already. */
+	ev_feed_event(loop, &channel->readable, EV_READ);
 }
 
 const char *channel_peer(const struct channel *channel)

@@ -43,6 +43,8 @@ struct channel_handlers {
 	/* The channel is closed and will be freed when this returns; called exactly once for every channel, also after
 	 * channel_close(). <reason> is a sentence for the log. */
 	void (*closed)(struct channel *channel, void *context, const char *reason);
+	/* See channel_depart(). NULL if that is never called. */
+	void (*departed)(struct channel *channel, void *context);
 };
 
 /* Begins to connect to <address>, whose certificate must bear one of <names> (NULL-terminated, must outlive the
@@ -55,6 +57,14 @@ struct channel *channel_connect(struct ev_loop *loop, struct channel_tls *tls, c
  * channel_connect(). */
 struct channel *channel_accept(struct ev_loop *loop, struct channel_tls *tls, int fd, const char *const *names,
 			       const struct channel_handlers *handlers, void *context);
+
+/* An OPEN channel leaves its loop: when the handlers under way have returned it is not watched any more, and departed() is called,
+ * which may pass it to another thread. There channel_arrive() brings it to <loop>, whose thread calls; <handlers> get
+ * <context> from then on, and frames that had come already are received there. In between it may only be closed, with
+ * channel_close(), in a thread that has it. */
+void channel_depart(struct channel *channel);
+void channel_arrive(struct channel *channel, struct ev_loop *loop, const struct channel_handlers *handlers,
+		    void *context);
 
 /* Queues one frame, copied; what was sent is wiped from the queue. Never blocks. Returns 0, or -1 if the channel is not
  * OPEN, the frame too long or the queue full: nothing is queued then. */

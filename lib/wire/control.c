@@ -66,6 +66,8 @@ static enum control_error encode_hello(const struct control_hello *hello, uint8_
 	packed.name = pack_text(hello->name);
 	packed.software = pack_text(hello->software);
 	packed.direct = hello->direct != 0;
+	packed.lanes = hello->lanes;
+	packed.lane = hello->lane;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_HELLO;
 	envelope.hello = &packed;
 	return pack_envelope(&envelope, out, cap, len);
@@ -181,8 +183,11 @@ static enum control_error decode_hello(struct control_hello *hello, const Disc__
 	hello->version_min = packed->version_min;
 	hello->version_max = packed->version_max;
 	hello->direct = packed->direct ? 1 : 0;
-	if (hello->version_min == 0 || hello->version_min > hello->version_max ||
-	    !unpack_text(&hello->name, packed->name) || !unpack_text(&hello->software, packed->software))
+	hello->lanes = packed->lanes;
+	hello->lane = packed->lane;
+	if (hello->lanes > CONTROL_LANES_MAX || hello->lane > CONTROL_LANES_MAX || hello->version_min == 0 ||
+	    hello->version_min > hello->version_max || !unpack_text(&hello->name, packed->name) ||
+	    !unpack_text(&hello->software, packed->software))
 		return CONTROL_BAD_FIELD;
 	return CONTROL_OK;
 }

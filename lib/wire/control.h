@@ -17,6 +17,7 @@
 #define CONTROL_VERSION_MIN 3u /* since 3 the agent takes connections back by itself: Release, and no Prepared */
 #define CONTROL_VERSION_MAX 3u
 #define CONTROL_MESSAGE_MAX 65536u     /* bytes of one encoded Envelope */
+#define CONTROL_LANES_MAX 256u         /* channels of one agent's process to one node beside the first */
 #define CONTROL_TEXT_MAX 16384u        /* bytes of one text field */
 #define CONTROL_ETAG_MAX 256u          /* bytes of an Offer's continuation_etag */
 #define CONTROL_CLIENT_DATA_MAX 16384u /* bytes of one ClientData */
@@ -59,6 +60,8 @@ struct control_hello {
 	struct control_text name;     /* the peer's own name, for logs only: identity is the certificate */
 	struct control_text software; /* e.g. "disc-spoa 0.1.0" */
 	uint32_t direct;              /* from a node, non-zero: it can transmit on clients' connections */
+	uint32_t lanes; /* from a node: further channels that it wants for that, at most CONTROL_LANES_MAX */
+	uint32_t lane;  /* from an agent: the number of such a channel, from 1; 0: its first one */
 };
 
 struct control_offer {

@@ -20,9 +20,10 @@
 
 #define NODE_LINK_MAGIC 0x6e6f6465u
 #define MESSAGE_SMALL_MAX 512 /* bytes of an encoded HELLO or PING */
+#define LANES_S 3.            /* until all lanes are there, or the node is as good as unreachable */
 #define FAILURE_REPORT_S 30.  /* a node that stays unreachable is reported that often */
 
-enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
+enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_GREETING, LINK_LANES, LINK_UP };
 
 /* An offer whose RESULT has not come. */
 struct open_offer {
@@ -33,6 +34,14 @@ struct open_offer {
 	char target[];
 };
 
+/* A further channel of a link. */
+struct link_lane {
+	struct node_link *link;
+	struct channel *channel;
+	unsigned number; /* from 1 */
+	bool greeted;
+};
+
 struct node_link {
 	unsigned magic;
 	const struct node_link_owner *owner;
@@ -41,6 +50,9 @@ struct node_link {
 	enum link_state state;
 	bool draining, stopping, direct;
 	struct channel *channel; /* not in WAITING */
+	struct link_lane *lanes; /* NULL: all goes by <channel> */
+	unsigned lane_count, lanes_greeted;
+	ev_timer lanes_due;
 	struct open_offer *offers;
 	ev_timer retry, ping, silence;
 	double retry_delay;        /* seconds, of the next failure */
@@ -56,7 +68,10 @@ static void link_closed(struct channel *channel, void *context, const char *reas
 static void link_opened(struct channel *channel, void *context, const char *peer_name);
 static void link_received(struct channel *channel, void *context, const uint8_t *frame, size_t len);
 
-static const struct channel_handlers link_handlers = {link_opened, link_received, link_closed};
+static const char *link_dispatch(struct node_link *link, const struct control_message *message);
+
+static const struct channel_handlers link_handlers = {
+	.opened = link_opened, .received = link_received, .closed = link_closed};
 
 static struct node_link *link_of(void *pointer)
 {
@@ -100,6 +115,25 @@ static void schedule_retry(struct node_link *link)
 		link->retry_delay = NODE_RETRY_MAX_S;
 }
 
+/* They close without a word of their own. */
+static void drop_lanes(struct node_link *link, const char *reason)
+{
+	struct link_lane *lanes = link->lanes;
+	unsigned count = link->lane_count;
+
+	ev_timer_stop(link->owner->loop, &link->lanes_due);
+	link->lanes = NULL;
+	link->lane_count = link->lanes_greeted = 0;
+	for (unsigned i = 0; i < count; i++) {
+		struct channel *channel = lanes[i].channel;
+
+		lanes[i].channel = NULL;
+		if (channel)
+			channel_close(channel, reason);
+	}
+	free(lanes);
+}
+
 static void link_failed(struct node_link *link, const char *reason)
 {
 	bool was_up = link->state == LINK_UP;
@@ -124,6 +158,7 @@ static void link_failed(struct node_link *link, const char *reason)
 	ev_timer_stop(link->owner->loop, &link->ping);
 	ev_timer_stop(link->owner->loop, &link->silence);
 	link->channel = NULL;
+	drop_lanes(link, "the first channel is closed");
 	link->draining = link->direct = false;
 	link->state = LINK_WAITING;
 	drop_offers(link);
@@ -141,7 +176,7 @@ static void link_closed(struct channel *channel, void *context, const char *reas
 	link_failed(link_of(context), reason);
 }
 
-static int send_small(struct node_link *link, const struct control_message *message)
+static int send_small(struct channel *channel, const struct control_message *message)
 {
 	uint8_t frame[MESSAGE_SMALL_MAX];
 	size_t len;
@@ -151,52 +186,176 @@ static int send_small(struct node_link *link, const struct control_message *mess
 		log_error("cannot encode %s: %s", control_type_text(message->type), control_error_text(error));
 		return -1;
 	}
-	return channel_send(link->channel, frame, len);
+	return channel_send(channel, frame, len);
 }
 
-static void link_opened(struct channel *channel, void *context, const char *peer_name)
+/* On the channel of <lane>; 0: the first one. */
+static int send_hello(struct channel *channel, unsigned lane)
 {
-	struct node_link *link = link_of(context);
 	char name[HOST_NAME_MAX + 1] = "";
 	const char *software = "disc-spoa " DISC_VERSION;
 	struct control_message hello = {.type = CONTROL_HELLO};
 
-	(void)peer_name;
-	link->channel = channel;
-	link->state = LINK_GREETING;
 	if (gethostname(name, sizeof(name) - 1) < 0)
 		name[0] = '\0';
 	hello.u.hello.version_min = CONTROL_VERSION_MIN;
 	hello.u.hello.version_max = CONTROL_VERSION_MAX;
 	hello.u.hello.name = (struct control_text){name, strlen(name)};
 	hello.u.hello.software = (struct control_text){software, strlen(software)};
+	hello.u.hello.lane = lane;
+	return send_small(channel, &hello);
+}
+
+static void link_opened(struct channel *channel, void *context, const char *peer_name)
+{
+	struct node_link *link = link_of(context);
+
+	(void)peer_name;
+	link->channel = channel;
+	link->state = LINK_GREETING;
 	ev_timer_again(link->owner->loop, &link->silence);
-	if (send_small(link, &hello) < 0)
+	if (send_hello(channel, 0) < 0)
 		channel_close(channel, "cannot send HELLO");
 }
 
-static void link_greeted(struct node_link *link, const struct control_hello *hello)
+static void link_is_up(struct node_link *link)
 {
 	struct node *node = link->node;
 	char peer[ADDRESS_TEXT_MAX];
 
+	link->state = LINK_UP;
+	link->retry_delay = NODE_RETRY_MIN_S;
+	link->next_report = 0;
+	link->unanswered = 0;
+	link->asked = ev_now(link->owner->loop);
+	show(node->up, 1);
+	if (atomic_fetch_add(&node->links, 1) == 0)
+		log_notice("node %s (%s) is up", node->name, address_format(&node->control, peer));
+	ev_timer_again(link->owner->loop, &link->silence);
+	ev_timer_again(link->owner->loop, &link->ping);
+}
+
+/* --- lanes --- */
+
+static void lane_closed(struct channel *channel, void *context, const char *reason)
+{
+	struct link_lane *lane = context;
+	struct node_link *link = lane->link;
+
+	(void)channel;
+	if (!lane->channel)
+		return;
+	lane->channel = NULL;
+	channel_close(link->channel, reason);
+}
+
+static void lane_opened(struct channel *channel, void *context, const char *peer_name)
+{
+	struct link_lane *lane = context;
+
+	(void)peer_name;
+	if (send_hello(channel, lane->number) < 0)
+		channel_close(channel, "cannot send HELLO");
+}
+
+static const char *lane_dispatch(struct link_lane *lane, const struct control_message *message)
+{
+	struct node_link *link = lane->link;
+
+	if ((message->type == CONTROL_HELLO) == lane->greeted)
+		return "HELLO was due and something else came, or HELLO came twice";
+	if (message->type == CONTROL_HELLO) {
+		lane->greeted = true;
+		if (++link->lanes_greeted == link->lane_count) {
+			ev_timer_stop(link->owner->loop, &link->lanes_due);
+			link_is_up(link);
+		}
+		return NULL;
+	}
+	/* Whether the node lives, its first channel says. */
+	return message->type == CONTROL_PONG ? NULL : link_dispatch(link, message);
+}
+
+static void lane_received(struct channel *channel, void *context, const uint8_t *frame, size_t len)
+{
+	struct control_message message;
+	enum control_error error = control_decode(&message, frame, len);
+	const char *fault;
+
+	if (error != CONTROL_OK) {
+		channel_close(channel, control_error_text(error));
+		return;
+	}
+	fault = lane_dispatch(context, &message);
+	control_release(&message);
+	if (fault)
+		channel_close(channel, fault);
+}
+
+static const struct channel_handlers lane_handlers = {
+	.opened = lane_opened, .received = lane_received, .closed = lane_closed};
+
+static void lanes_overdue(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	struct node_link *link = link_of(timer->data);
+
+	(void)loop;
+	(void)events;
+	channel_close(link->channel, "its further channels did not open in time");
+}
+
+/* Returns 0, or -1 if memory or descriptors are exhausted. */
+static int open_lanes(struct node_link *link, unsigned count)
+{
+	const struct node_link_owner *owner = link->owner;
+
+	link->lanes = calloc(count, sizeof(*link->lanes));
+	if (!link->lanes)
+		return -1;
+	link->lane_count = count;
+	link->state = LINK_LANES;
+	ev_timer_stop(owner->loop, &link->silence);
+	ev_timer_set(&link->lanes_due, LANES_S, 0.);
+	ev_timer_start(owner->loop, &link->lanes_due);
+	for (unsigned i = 0; i < count; i++) {
+		struct link_lane *lane = &link->lanes[i];
+
+		*lane = (struct link_lane){.link = link, .number = i + 1};
+		lane->channel = channel_connect(owner->loop, owner->tls, &link->node->control, link->names,
+						&lane_handlers, lane);
+		if (!lane->channel)
+			return -1;
+	}
+	return 0;
+}
+
+/* The channel that messages about <ticket> go by. */
+static struct channel *channel_of(const struct node_link *link, const struct ticket *ticket)
+{
+	uint32_t number;
+
+	if (!link->lane_count)
+		return link->channel;
+	memcpy(&number, ticket->bytes + TICKET_LEN - sizeof(number), sizeof(number));
+	return link->lanes[number % link->lane_count].channel;
+}
+
+static void link_greeted(struct node_link *link, const struct control_hello *hello)
+{
 	if (control_negotiate(hello) == 0) {
 		char reason[128];
+
 		(void)snprintf(reason, sizeof(reason),
 			       "it speaks control versions %" PRIu32 " to %" PRIu32 ", this agent %u to %u",
 			       hello->version_min, hello->version_max, CONTROL_VERSION_MIN, CONTROL_VERSION_MAX);
 		channel_close(link->channel, reason);
 		return;
 	}
-	link->state = LINK_UP;
 	link->direct = hello->direct != 0;
-	link->retry_delay = NODE_RETRY_MIN_S;
-	link->next_report = 0;
-	link->asked = ev_now(link->owner->loop);
-	show(node->up, 1);
-	if (atomic_fetch_add(&node->links, 1) == 0)
-		log_notice("node %s (%s) is up", node->name, address_format(&node->control, peer));
-	ev_timer_again(link->owner->loop, &link->ping);
+	if (!link->direct || !link->owner->listener || !hello->lanes)
+		link_is_up(link);
+	else if (open_lanes(link, hello->lanes) < 0)
+		channel_close(link->channel, "no memory for its further channels");
 }
 
 static void link_ponged(struct node_link *link, const struct control_pong *pong)
@@ -370,8 +529,11 @@ static void ping_due(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)events;
 	ping.u.ping.nonce = link->nonce = (uint64_t)(ev_now(loop) * 1e6);
 	link->unanswered++;
-	if (send_small(link, &ping) < 0)
+	if (send_small(link->channel, &ping) < 0)
 		log_debug("node %s: no room for a ping", link->node->name);
+	/* Its workers close what is silent. */
+	for (unsigned i = 0; i < link->lane_count; i++)
+		(void)send_small(link->lanes[i].channel, &ping);
 }
 
 static void silence_over(struct ev_loop *loop, ev_timer *timer, int events)
@@ -413,11 +575,12 @@ struct node_link *node_link_new(const struct node_link_owner *owner, struct node
 	link->names[0] = node->certificate_name;
 	link->retry_delay = NODE_RETRY_MIN_S;
 	ev_timer_init(&link->retry, retry_due, 0., 0.);
+	ev_timer_init(&link->lanes_due, lanes_overdue, 0., 0.);
 	ev_timer_init(&link->ping, ping_due, NODE_PING_S, NODE_PING_S);
 	ev_timer_init(&link->silence, silence_over, NODE_DEAD_S, NODE_DEAD_S);
 	/* After a stall of the loop what the node sent meanwhile counts first. */
 	ev_set_priority(&link->silence, EV_MINPRI);
-	link->retry.data = link->ping.data = link->silence.data = link;
+	link->retry.data = link->lanes_due.data = link->ping.data = link->silence.data = link;
 	ev_timer_start(owner->loop, &link->retry);
 	return link;
 }
@@ -473,7 +636,7 @@ int node_link_offer(struct node_link *link, const struct control_offer *offer, c
 		return -1;
 	}
 	node_add_own(link->node, 1);
-	if (channel_send(link->channel, frame, len) == 0) {
+	if (channel_send(channel_of(link, &offer->ticket), frame, len) == 0) {
 		spoa_metrics_add(link->owner->metrics, SPOA_OFFERS, 1);
 		return 0;
 	}
@@ -491,9 +654,9 @@ bool node_link_direct(const struct node_link *link)
 	return node_link_readiness(link) == NODE_LINK_READY && link->direct;
 }
 
-int node_link_send(struct node_link *link, const uint8_t *frame, size_t len)
+int node_link_send(struct node_link *link, const struct ticket *ticket, const uint8_t *frame, size_t len)
 {
-	return link->state == LINK_UP ? channel_send(link->channel, frame, len) : -1;
+	return link->state == LINK_UP ? channel_send(channel_of(link, ticket), frame, len) : -1;
 }
 
 size_t node_link_outstanding(const struct node_link *link)

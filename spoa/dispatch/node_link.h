@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Node link: one worker's control channel to one node (doc/protocol.md section 2).
+/* Node link: one worker's control channel to one node, and the lanes beside it that a node with a direct path asks for (doc/protocol.md
+ * section 3). If one of them closes, all do.
  *
- *   WAITING --(retry timer)--> CONNECTING --(channel open, HELLO sent)--> GREETING --(HELLO, common version)--> UP
- *      ^                            |                                        |                                  |
- *      +----------------------------+--(closed, no version, silent)----------+----------------------------------+
+ *   WAITING --(retry timer)--> CONNECTING --(channel open, HELLO sent)--> GREETING --(HELLO, common version)--> [LANES] --(all greeted)--> UP
+ *      ^                            |                                        |                                     |                      |
+ *      +----------------------------+--(closed, no version, silent)----------+-------------------------------------+----------------------+
  *
+ * A ticket belongs to one lane: what is said of it goes there, and the node's worker that has that lane has the connection.
  * PING goes out every 250 ms; a node is dead after 750 ms without a message and two unanswered pings. The retry timer
  * starts with 100 ms and doubles to 2 s, with jitter; an UP link resets it.
  */
@@ -81,9 +83,9 @@ int node_link_offer(struct node_link *link, const struct control_offer *offer, c
 /* Whether the node is READY and transmits on clients' connections. */
 bool node_link_direct(const struct node_link *link);
 
-/* Queues the encoded message <frame>. Returns 0, or -1 if the link is not up or its queue is full: then nothing was
+/* Queues the encoded message <frame> about <ticket>. Returns 0, or -1 if the link is not up or its queue is full: then nothing was
  * sent. */
-int node_link_send(struct node_link *link, const uint8_t *frame, size_t len);
+int node_link_send(struct node_link *link, const struct ticket *ticket, const uint8_t *frame, size_t len);
 
 /* Offers made on <link> that have not ended. */
 size_t node_link_outstanding(const struct node_link *link);

@@ -48,13 +48,14 @@ node_set mover_ready_nodes(const struct handoff *handoff, bool fresh)
 	return ready;
 }
 
-static int tell_node(struct handoff_table *table, size_t node, const struct control_message *message)
+static int tell_node(struct handoff_table *table, size_t node, const struct ticket *ticket,
+		     const struct control_message *message)
 {
 	size_t len;
 	enum control_error error = control_encode(message, table->frame, CONTROL_MESSAGE_MAX, &len);
 
 	if (error == CONTROL_OK)
-		return node_link_send(table->links[node], table->frame, len);
+		return node_link_send(table->links[node], ticket, table->frame, len);
 	log_error("cannot encode %s: %s", control_type_text(message->type), control_error_text(error));
 	return -1;
 }
@@ -62,7 +63,7 @@ static int tell_node(struct handoff_table *table, size_t node, const struct cont
 int mover_tell_node(struct handoff *handoff, const struct control_message *message)
 {
 	late_release_flush(&handoff->table->releases, handoff->node->index);
-	return tell_node(handoff->table, handoff->node->index, message);
+	return tell_node(handoff->table, handoff->node->index, &handoff->ticket, message);
 }
 
 int mover_send_recall(struct handoff *handoff, bool discard)
@@ -77,7 +78,7 @@ void mover_send_release(void *context, size_t node, const struct ticket *ticket)
 {
 	const struct control_message message = {.type = CONTROL_RELEASE, .u.release = {.ticket = *ticket}};
 
-	(void)tell_node(context, node, &message);
+	(void)tell_node(context, node, ticket, &message);
 }
 
 static int send_handoff(struct handoff *handoff)

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "agent_outbox.h"
+#include "channel_number.h"
 
 #define LETTERS_MAX 4096
 #define THREADS 4
@@ -51,7 +52,7 @@ static int bench_open(void **state)
 	assert_non_null(bench);
 	bench->loop = ev_loop_new(EVFLAG_AUTO);
 	bench->full = UINT64_MAX;
-	assert_int_equal(agent_outbox_init(&bench->outbox), 0);
+	assert_int_equal(agent_outbox_init(&bench->outbox, 0), 0);
 	*state = bench;
 	return 0;
 }
@@ -71,6 +72,26 @@ static void post(struct bench *bench, uint64_t channel, uint64_t number)
 	struct control_message message = {.type = CONTROL_PROGRESS, .u.progress = {.bytes = number}};
 
 	assert_int_equal(agent_outbox_post(&bench->outbox, channel, &message), 0);
+}
+
+static void each_loop_gets_the_letters_of_its_channels(void **state)
+{
+	struct bench *bench = *state, other = {.full = UINT64_MAX};
+
+	agent_outbox_destroy(&bench->outbox);
+	assert_int_equal(agent_outbox_init(&bench->outbox, 1), 0);
+	agent_outbox_attach(agent_outbox_of(&bench->outbox, 0), bench->loop, deliver, bench);
+	agent_outbox_attach(agent_outbox_of(&bench->outbox, 1), bench->loop, deliver, &other);
+	post(bench, channel_number(7, 1), 1);
+	post(bench, channel_number(7, 0), 2);
+	post(bench, channel_number(8, 1), 3);
+	(void)ev_run(bench->loop, EVRUN_NOWAIT);
+	assert_int_equal(bench->count, 1);
+	assert_int_equal(bench->taken[0].number, 2);
+	assert_int_equal(other.count, 2);
+	assert_int_equal(other.taken[1].number, 3);
+	agent_outbox_detach(agent_outbox_of(&bench->outbox, 1));
+	agent_outbox_detach(agent_outbox_of(&bench->outbox, 0));
 }
 
 static void message_that_cannot_be_encoded_is_refused(void **state)
@@ -195,6 +216,7 @@ int main(void)
 #define BENCH_TEST(name) cmocka_unit_test_setup_teardown(name, bench_open, bench_close)
 	const struct CMUnitTest tests[] = {
 		BENCH_TEST(message_that_cannot_be_encoded_is_refused),
+		BENCH_TEST(each_loop_gets_the_letters_of_its_channels),
 		BENCH_TEST(what_was_posted_before_anyone_listened_is_delivered),
 		BENCH_TEST(full_channel_holds_up_itself_alone_and_keeps_its_order),
 		BENCH_TEST(room_ends_and_comes_back),

@@ -278,7 +278,7 @@ static void set_direct(struct direct_lab *lab)
 	lab->service.settings = &lab->settings;
 	lab->service.table = clone_table_new();
 	assert_non_null(lab->service.table);
-	assert_int_equal(agent_outbox_init(&lab->service.outbox), 0);
+	assert_int_equal(agent_outbox_init(&lab->service.outbox, 0), 0);
 }
 
 static void start_fetching(struct direct_lab *lab)
@@ -308,7 +308,7 @@ static void start_node(struct direct_lab *lab)
 
 	lab->tickets = ticket_table_new(&limits);
 	assert_non_null(lab->tickets);
-	assert_int_equal(result_queue_init(&lab->results), 0);
+	assert_int_equal(result_queue_init(&lab->results, 0), 0);
 	lab->node_tls = credentials(certificates, "ca", "node");
 	lab->control_listener = listen_somewhere(&lab->control_address);
 	lab->fetch_listener = listen_somewhere(&lab->fetch_address);

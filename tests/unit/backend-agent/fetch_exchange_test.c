@@ -96,7 +96,7 @@ static void open_fixture(struct fixture *fixture)
 	struct fetch_service *service = &fixture->service;
 
 	memset(fixture, 0, sizeof(*fixture));
-	assert_int_equal(result_queue_init(&fixture->results), 0);
+	assert_int_equal(result_queue_init(&fixture->results, 0), 0);
 	fixture->content = (struct fetch_content){
 		.files = file_source_new(root), .types = content_types_new(NULL), .index = index_names};
 	service->loop = ev_loop_new(EVFLAG_AUTO);
@@ -143,7 +143,7 @@ static void make_direct(struct fixture *fixture)
 	fixture->direct.settings = &fixture->direct_settings;
 	fixture->direct.table = clone_table_new();
 	assert_non_null(fixture->direct.table);
-	assert_int_equal(agent_outbox_init(&fixture->direct.outbox), 0);
+	assert_int_equal(agent_outbox_init(&fixture->direct.outbox, 0), 0);
 	fixture->service.direct = &fixture->direct;
 	fixture->service.clones = clone_set_new(fixture->service.loop, &fixture->direct, 8, nothing_follows, NULL);
 	assert_non_null(fixture->service.clones);

@@ -112,11 +112,12 @@ static void on_agent_frame(struct end *end, const uint8_t *frame, size_t len)
 		lab->pong_count++;
 	} else if (message.type == CONTROL_HANDOFF_REPLY) {
 		lab->reply_count++;
-		(void)snprintf(lab->reason, sizeof(lab->reason), "%.*s", (int)message.u.handoff_reply.reason.len,
+		(void)snprintf(lab->refusal, sizeof(lab->refusal), "%.*s", (int)message.u.handoff_reply.reason.len,
 			       message.u.handoff_reply.reason.data);
 	} else {
 		assert_int_equal(message.type, CONTROL_HELLO);
 		lab->said_direct = message.u.hello.direct != 0;
+		lab->said_lanes = message.u.hello.lanes;
 	}
 	control_release(&message);
 }
@@ -170,7 +171,7 @@ int lab_open(void **state)
 	assert_non_null(lab->content.types);
 	lab->tickets = ticket_table_new(&limits);
 	assert_non_null(lab->tickets);
-	assert_int_equal(result_queue_init(&lab->results), 0);
+	assert_int_equal(result_queue_init(&lab->results, 0), 0);
 	lab->node_tls = credentials(certificates, "ca", "node");
 	lab->control_listener = listen_somewhere(&lab->control_address);
 	lab->fetch_listener = listen_somewhere(&lab->fetch_address);

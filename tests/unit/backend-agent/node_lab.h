@@ -41,9 +41,11 @@ struct lab {
 	struct end agent;
 	struct control_message hello;
 	unsigned result_count, pong_count, reply_count;
-	bool said_direct;             /* in its Hello */
+	bool said_direct; /* in its Hello */
+	uint32_t said_lanes;
 	struct control_result result; /* the last one; its reason in <reason> */
 	char reason[128];
+	char refusal[128]; /* the last HandoffReply's reason */
 	struct control_pong pong;
 	int client;
 	ev_io client_reader;

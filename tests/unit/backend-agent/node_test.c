@@ -52,6 +52,20 @@ static void unknown_protocol_version_closes_the_channel(void **state)
 	run_until(lab->loop, end_is_closed, &lab->agent, "the channel is closed");
 }
 
+static void a_lane_that_does_not_exist_closes_the_channel(void **state)
+{
+	struct lab *lab = *state;
+	struct control_message hello = {
+		.type = CONTROL_HELLO,
+		.u.hello = {.version_min = CONTROL_VERSION_MIN, .version_max = CONTROL_VERSION_MAX, .lane = 1}};
+
+	agent_connect(lab, "ca", "agent");
+	run_until(lab->loop, agent_has_hello, &lab->agent, "the node's Hello");
+	assert_int_equal(lab->said_lanes, 0);
+	agent_send(lab, &hello);
+	run_until(lab->loop, end_is_closed, &lab->agent, "the channel is closed");
+}
+
 static void garbage_frame_closes_the_channel(void **state)
 {
 	struct lab *lab = *state;
@@ -424,7 +438,7 @@ static void node_without_the_direct_path_splices_and_refuses_handoffs(void **sta
 			      .state = {.family = 4, .mss = 1460, .local = {.port = 1}, .remote = {.port = 1}}}};
 	agent_send(lab, &message);
 	run_until(lab->loop, a_reply_came, lab, "a HandoffReply");
-	assert_string_equal(lab->reason, "this node has no direct path");
+	assert_string_equal(lab->refusal, "this node has no direct path");
 	message = (struct control_message){.type = CONTROL_RECALL, .u.recall = {.ticket = ticket_of(60)}};
 	agent_send(lab, &message);
 	assert_int_equal(lab->agent.closed, 0);
@@ -560,6 +574,7 @@ int main(void)
 		LAB_TEST(certificate_with_another_name_is_refused),
 		LAB_TEST(offer_before_hello_closes_the_channel),
 		LAB_TEST(unknown_protocol_version_closes_the_channel),
+		LAB_TEST(a_lane_that_does_not_exist_closes_the_channel),
 		LAB_TEST(garbage_frame_closes_the_channel),
 		LAB_TEST(garbage_on_the_fetch_hop_is_answered_400_and_closed),
 		LAB_TEST(head_of_the_longest_size_is_read),

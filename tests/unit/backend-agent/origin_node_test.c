@@ -75,7 +75,7 @@ static int lab_open(void **state)
 	lab->content.origin = &lab->settings;
 	lab->tickets = ticket_table_new(&limits);
 	assert_non_null(lab->tickets);
-	assert_int_equal(result_queue_init(&lab->results), 0);
+	assert_int_equal(result_queue_init(&lab->results, 0), 0);
 	result_queue_attach(&lab->results, lab->loop, on_result, lab);
 	assert_int_equal(address_parse(&lab->address, "127.0.0.1:0", &why), 0);
 	lab->listener = address_listen(&lab->address, 16, 0600);

@@ -123,7 +123,16 @@ static void end_closed(struct channel *channel, void *context, const char *reaso
 	(void)snprintf(end->reason, sizeof(end->reason), "%s", reason);
 }
 
-const struct channel_handlers end_handlers = {end_opened, end_received, end_closed};
+static void end_departed(struct channel *channel, void *context)
+{
+	struct end *end = context;
+
+	assert_ptr_equal(channel, end->channel);
+	end->departed = true;
+}
+
+const struct channel_handlers end_handlers = {
+	.opened = end_opened, .received = end_received, .closed = end_closed, .departed = end_departed};
 
 static void acceptor_ready(struct ev_loop *loop, ev_io *watcher, int events)
 {

@@ -37,6 +37,7 @@ struct end {
 	bool opened;
 	char peer_name[64];
 	int closed; /* how often closed() was called */
+	bool departed;
 	char reason[512];
 	size_t frames, bytes;
 	void (*on_opened)(struct end *end);

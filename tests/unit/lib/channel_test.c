@@ -492,11 +492,91 @@ static void closing_while_connecting_is_safe(void **state)
 	run_until(pair->loop, end_is_closed, &pair->node, "the node notices");
 }
 
+/* --- from one loop to another --- */
+
+static void depart_on_frame(struct end *end, const uint8_t *frame, size_t len)
+{
+	assert_int_equal(len, 5);
+	assert_memory_equal(frame, "leave", 5);
+	channel_depart(end->channel);
+}
+
+static bool has_departed(void *end)
+{
+	return ((struct end *)end)->departed;
+}
+
+static bool node_has_four(void *data)
+{
+	struct pair *pair = data;
+
+	(void)ev_run(pair->loop, EVRUN_NOWAIT);
+	return pair->node.frames == 4;
+}
+
+static bool agent_has_four(void *data)
+{
+	struct pair *pair = data;
+
+	(void)ev_run(pair->loop, EVRUN_NOWAIT);
+	return pair->agent.frames == 4;
+}
+
+static void on_turn(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)timer;
+	(void)events;
+}
+
+/* All in one record, so that those behind are in the channel when it leaves. <close>: it is closed on its way. */
+static void travel(struct pair *pair, bool close)
+{
+	struct ev_loop *to = ev_loop_new(EVFLAG_AUTO);
+	ev_timer turns; /* of the second loop, so that the first one has its turns too */
+	static const char *const frames[] = {"leave", "one", "two", "three"};
+
+	pair->node.on_frame = depart_on_frame;
+	ev_timer_init(&turns, on_turn, 0.001, 0.001);
+	ev_timer_start(to, &turns);
+	pair_open(pair);
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(channel_send(pair->agent.channel, (const uint8_t *)frames[i], strlen(frames[i])), 0);
+	run_until(pair->loop, has_departed, &pair->node, "the channel leaves");
+	assert_int_equal(pair->node.frames, 1);
+	if (close) {
+		channel_close(pair->node.channel, "closed on its way");
+		run_until(pair->loop, end_is_closed, &pair->agent, "the peer notices");
+		assert_int_equal(pair->node.closed, 1);
+	} else {
+		pair->node.on_frame = echo;
+		channel_arrive(pair->node.channel, to, &end_handlers, &pair->node);
+		run_until(to, node_has_four, pair, "the frames behind arrive");
+		assert_int_equal(channel_send(pair->node.channel, (const uint8_t *)"here", 4), 0);
+		run_until(to, agent_has_four, pair, "what it says leaves");
+		channel_close(pair->node.channel, "test is over");
+	}
+	ev_timer_stop(to, &turns);
+	ev_loop_destroy(to);
+}
+
+static void a_channel_goes_on_in_another_loop(void **state)
+{
+	travel(*state, false);
+}
+
+static void a_channel_may_be_closed_between_two_loops(void **state)
+{
+	travel(*state, true);
+}
+
 #define channel_case(name) cmocka_unit_test_setup_teardown(name, pair_setup, pair_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		channel_case(a_channel_goes_on_in_another_loop),
+		channel_case(a_channel_may_be_closed_between_two_loops),
 		channel_case(garbage_instead_of_tls_closes_with_a_reason),
 		channel_case(peer_that_hangs_up_early_closes_with_a_reason),
 		channel_case(silent_peer_is_closed_after_the_handshake_time),

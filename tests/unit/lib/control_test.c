@@ -130,13 +130,15 @@ static void small_messages_come_out_as_they_went_in(void **unused)
 	struct control_message pong = {.type = CONTROL_PONG}, arrived;
 
 	(void)unused;
-	hello.u.hello = (struct control_hello){1, 7, text("lb1"), text("disc-spoa 0.1.0"), 256};
+	hello.u.hello = (struct control_hello){1, 7, text("lb1"), text("disc-spoa 0.1.0"), 256, 256, 9};
 	arrived = carry(&hello);
 	assert_int_equal(arrived.u.hello.version_min, 1);
 	assert_int_equal(arrived.u.hello.version_max, 7);
 	expect_text(arrived.u.hello.name, text("lb1"));
 	expect_text(arrived.u.hello.software, text("disc-spoa 0.1.0"));
 	assert_int_equal(arrived.u.hello.direct, 1);
+	assert_int_equal(arrived.u.hello.lanes, 256);
+	assert_int_equal(arrived.u.hello.lane, 9);
 	control_release(&arrived);
 
 	ping.u.ping.nonce = 0x8000000000000001;

@@ -15,6 +15,7 @@
 
 #define FAULT "the listener does not like it"
 #define OFFER "an offer is opaque here"
+#define LANES 3
 
 static const char *const agent_names[] = {"agent.test", NULL};
 struct fixture {
@@ -29,6 +30,13 @@ struct fixture {
 	struct end end;
 	struct acceptor acceptor;
 	bool silent; /* it says no HELLO by itself */
+	/* Its lanes, in the order in which they connected. */
+	uint32_t lanes;
+	struct lane {
+		struct end end;
+		uint32_t number;
+		unsigned offers, pings;
+	} lane[LANES];
 	uint32_t draining;
 	unsigned pongs;
 	/* What the owner and the listener heard. */
@@ -56,6 +64,9 @@ static void say_hello(struct fixture *fixture)
 
 	hello.u.hello.version_min = hello.u.hello.version_max = CONTROL_VERSION_MAX;
 	hello.u.hello.direct = 1;
+	hello.u.hello.lanes = fixture->lanes;
+	if (fixture->lanes)
+		fixture->acceptor.end = &fixture->lane[0].end;
 	say(fixture, &hello);
 }
 
@@ -76,6 +87,22 @@ static void on_frame(struct end *end, const uint8_t *frame, size_t len)
 		say(fixture, &pong);
 		fixture->pongs++;
 	}
+	control_release(&message);
+}
+
+static void on_lane_frame(struct end *end, const uint8_t *frame, size_t len)
+{
+	struct lane *lane = end->data;
+	struct control_message message;
+
+	if (len == strlen(OFFER) && memcmp(frame, OFFER, len) == 0) {
+		lane->offers++;
+		return;
+	}
+	assert_int_equal(control_decode(&message, frame, len), CONTROL_OK);
+	if (message.type == CONTROL_HELLO)
+		lane->number = message.u.hello.lane;
+	lane->pings += message.type == CONTROL_PING;
 	control_release(&message);
 }
 
@@ -119,6 +146,8 @@ static void listen_again(struct fixture *fixture)
 	fixture->end.on_frame = on_frame;
 	fixture->end.data = fixture;
 	fixture->acceptor.end = &fixture->end;
+	for (unsigned i = 0; i < LANES; i++)
+		fixture->lane[i] = (struct lane){.end = {.on_frame = on_lane_frame, .data = &fixture->lane[i]}};
 }
 
 static void open_fixture(struct fixture *fixture, bool silent)
@@ -151,6 +180,10 @@ static void close_fixture(struct fixture *fixture)
 	acceptor_close(&fixture->acceptor);
 	if (fixture->end.channel)
 		channel_close(fixture->end.channel, "test ends");
+	for (unsigned i = 0; i < LANES; i++) {
+		if (fixture->lane[i].end.channel)
+			channel_close(fixture->lane[i].end.channel, "test ends");
+	}
 	spoa_metrics_release(&fixture->metrics);
 	channel_tls_free(fixture->agent_tls);
 	channel_tls_free(fixture->node_tls);
@@ -223,8 +256,10 @@ static void closes_at(const struct control_message *message, bool greeted)
 
 static void messages_that_a_node_must_not_send_close_the_channel(void **state)
 {
-	struct control_message hello = {.type = CONTROL_HELLO,
-					.u.hello = {1, CONTROL_VERSION_MAX, {"n", 1}, {"s", 1}, 0}};
+	struct control_message hello = {
+		.type = CONTROL_HELLO,
+		.u.hello = {
+			.version_min = 1, .version_max = CONTROL_VERSION_MAX, .name = {"n", 1}, .software = {"s", 1}}};
 	const struct control_message pong = {.type = CONTROL_PONG}, drained = {.type = CONTROL_DRAINED},
 				     result = {.type = CONTROL_RESULT, .u.result.outcome = CONTROL_OUTCOME_SEALED},
 				     ping = {.type = CONTROL_PING}, recall = {.type = CONTROL_RECALL};
@@ -335,7 +370,7 @@ static void what_is_lost_with_a_channel_is_told_once(void **state)
 	assert_int_equal(fixture.settled, 1);
 	assert_int_equal(node_link_outstanding(fixture.link), 0);
 	assert_int_equal(atomic_load(&fixture.metrics.all[SPOA_OFFERS_LOST].value), 2);
-	assert_int_equal(node_link_send(fixture.link, (const uint8_t *)"message", 7), -1);
+	assert_int_equal(node_link_send(fixture.link, &(struct ticket){{0}}, (const uint8_t *)"message", 7), -1);
 	listen_again(&fixture);
 	run_until(fixture.loop, is_ready, &fixture, "the link comes up again");
 	assert_int_equal(fixture.lost, 1);
@@ -354,6 +389,144 @@ static void an_agent_that_ends_tells_nobody_but_the_node(void **state)
 	run_until(fixture.loop, end_is_closed, &fixture.end, "the node hears of it");
 	assert_int_equal(fixture.lost, 0);
 	assert_int_equal(fixture.settled, 0);
+	close_fixture(&fixture);
+}
+
+/* --- lanes --- */
+
+/* Each connection has an end of its own. */
+static bool lanes_have_said_hello(void *data)
+{
+	struct fixture *fixture = data;
+	unsigned said = 0;
+
+	for (unsigned i = 0; i < fixture->lanes; i++) {
+		if (fixture->lane[i].end.channel && i + 1 < LANES && fixture->acceptor.end == &fixture->lane[i].end)
+			fixture->acceptor.end = &fixture->lane[i + 1].end;
+		said += fixture->lane[i].number != 0;
+	}
+	return said == fixture->lanes;
+}
+
+static void greet_lane(struct lane *lane)
+{
+	struct control_message hello = {.type = CONTROL_HELLO};
+	uint8_t frame[1024];
+	size_t len;
+
+	hello.u.hello.version_min = hello.u.hello.version_max = CONTROL_VERSION_MAX;
+	assert_int_equal(control_encode(&hello, frame, sizeof(frame), &len), CONTROL_OK);
+	assert_int_equal(channel_send(lane->end.channel, frame, len), 0);
+}
+
+/* The node's lanes are connected, and said Hello; it answers all but the last <mute>. */
+static void open_lanes(struct fixture *fixture, unsigned mute)
+{
+	open_fixture(fixture, false);
+	fixture->lanes = LANES;
+	run_until(fixture->loop, lanes_have_said_hello, fixture, "the lanes say Hello");
+	for (unsigned i = 0; i + mute < LANES; i++)
+		greet_lane(&fixture->lane[i]);
+}
+
+static bool all_have_pings(void *data)
+{
+	struct fixture *fixture = data;
+
+	return fixture->lane[0].pings && fixture->lane[1].pings && fixture->lane[2].pings;
+}
+
+static bool offers_have_come(void *data)
+{
+	struct fixture *fixture = data;
+
+	return fixture->lane[0].offers + fixture->lane[1].offers + fixture->lane[2].offers == 30;
+}
+
+static void a_ticket_belongs_to_one_lane(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	open_lanes(&fixture, 0);
+	run_until(fixture.loop, is_ready, &fixture, "the link is ready");
+	assert_int_equal(fixture.lane[0].number + fixture.lane[1].number + fixture.lane[2].number, 1 + 2 + 3);
+	for (uint8_t i = 0; i < 15; i++) {
+		const struct control_offer offer = {.ticket = {.bytes = {[0] = i, [TICKET_LEN - 1] = i}},
+						    .target = {"/body", 5}};
+
+		assert_int_equal(node_link_offer(fixture.link, &offer, (const uint8_t *)OFFER, strlen(OFFER)), 0);
+		assert_int_equal(node_link_send(fixture.link, &offer.ticket, (const uint8_t *)OFFER, strlen(OFFER)), 0);
+	}
+	run_until(fixture.loop, offers_have_come, &fixture, "all have come");
+	for (unsigned i = 0; i < LANES; i++)
+		assert_int_equal(fixture.lane[i].offers, 10);
+	run_until(fixture.loop, all_have_pings, &fixture, "the lanes are kept alive");
+	close_fixture(&fixture);
+}
+
+static bool two_are_greeted(void *data)
+{
+	struct fixture *fixture = data;
+
+	return fixture->lane[0].end.frames && fixture->lane[1].end.frames;
+}
+
+static void a_link_is_not_up_before_its_last_lane(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	open_lanes(&fixture, 1);
+	run_until(fixture.loop, two_are_greeted, &fixture, "two lanes are there");
+	(void)ev_run(fixture.loop, EVRUN_NOWAIT);
+	assert_int_equal(node_link_readiness(fixture.link), NODE_LINK_DOWN);
+	greet_lane(&fixture.lane[2]);
+	run_until(fixture.loop, is_ready, &fixture, "the link is ready");
+	close_fixture(&fixture);
+}
+
+static void lanes_that_do_not_open_close_the_link(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	open_lanes(&fixture, 1);
+	run_until(fixture.loop, end_is_closed, &fixture.end, "the agent gives up");
+	assert_int_equal(fixture.lost, 0);
+	run_until(fixture.loop, end_is_closed, &fixture.lane[0].end, "and closes the lanes");
+	run_until(fixture.loop, end_is_closed, &fixture.lane[2].end, "all of them");
+	close_fixture(&fixture);
+}
+
+static void a_lane_that_closes_takes_the_link_along(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	open_lanes(&fixture, 0);
+	run_until(fixture.loop, is_ready, &fixture, "the link is ready");
+	send_offer(&fixture, 1);
+	channel_close(fixture.lane[1].end.channel, "a worker dies");
+	run_until(fixture.loop, is_down, &fixture, "the link is down");
+	assert_int_equal(fixture.lost, 1);
+	assert_int_equal(node_link_outstanding(fixture.link), 0);
+	run_until(fixture.loop, end_is_closed, &fixture.end, "the first channel is closed");
+	run_until(fixture.loop, end_is_closed, &fixture.lane[0].end, "the lanes are closed");
+	close_fixture(&fixture);
+}
+
+static void an_agent_that_ends_closes_the_lanes(void **state)
+{
+	struct fixture fixture;
+
+	(void)state;
+	open_lanes(&fixture, 0);
+	run_until(fixture.loop, is_ready, &fixture, "the link is ready");
+	node_link_free(fixture.link);
+	fixture.link = NULL;
+	run_until(fixture.loop, end_is_closed, &fixture.lane[2].end, "the node hears of it");
+	assert_int_equal(fixture.lost, 0);
 	close_fixture(&fixture);
 }
 
@@ -380,6 +553,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(messages_that_a_node_must_not_send_close_the_channel),
+		cmocka_unit_test(a_ticket_belongs_to_one_lane),
+		cmocka_unit_test(a_link_is_not_up_before_its_last_lane),
+		cmocka_unit_test(lanes_that_do_not_open_close_the_link),
+		cmocka_unit_test(a_lane_that_closes_takes_the_link_along),
+		cmocka_unit_test(an_agent_that_ends_closes_the_lanes),
 		cmocka_unit_test(what_concerns_connections_is_handed_on_and_may_close_the_channel),
 		cmocka_unit_test(a_result_reaches_the_listener_before_its_offer_ends),
 		cmocka_unit_test(answers_to_old_questions_do_not_make_it_fresh),
