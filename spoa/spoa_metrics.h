@@ -35,11 +35,11 @@
 	X(CLONES, COUNTER, "disc_spoa_clones_total", "connections that were handed off to a node")                     \
 	X(CLONES_FAILED, COUNTER, "disc_spoa_clones_failed_total", "handoffs that the node refused or did not answer") \
 	X(HANDOFF_TIME, HISTOGRAM, "disc_spoa_handoff_seconds",                                                        \
-	  "time from when HAProxy parked a connection until it was sent to a node")                                            \
+	  "time from when HAProxy parked a connection until it was sent to a node")                                    \
 	X(FREEZE_TIME, HISTOGRAM, "disc_spoa_freeze_seconds",                                                          \
 	  "of it, for holding the flow, freezing the socket and making it mute")                                       \
 	X(HANDBACK_TIME, HISTOGRAM, "disc_spoa_handback_seconds",                                                      \
-	  "time to make a socket live again and to let its packets through, when a connection returns")             \
+	  "time to make a socket live again and to let its packets through, when a connection returns")                \
 	X(HANDOFFS_REFUSED, COUNTER, "disc_spoa_handoffs_refused_total",                                               \
 	  "client connections that were not taken: HAProxy goes on by the splice path")                                \
 	X(HANDOFFS_RETURNED, COUNTER, "disc_spoa_handoffs_returned_total",                                             \
