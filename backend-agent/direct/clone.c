@@ -393,13 +393,13 @@ static void finish_writing(struct clone *clone)
 	clone->polled = 0;
 }
 
-static void refuse(struct clone *clone, const char *reason);
+static void refuse(struct clone *clone, const char *reason, bool contradicts);
 
 void clone_recall(struct clone *clone, bool discard)
 {
 	(void)checked(clone);
 	if (clone->kept) /* the agent believes that it is here */
-		refuse(clone, "recalled before an older clone of it was gone");
+		refuse(clone, "recalled before an older clone of it was gone", false);
 	else if (clone->state == CLONE_WAITING && !discard)
 		give_up_waiting(clone, "recalled before the handoff");
 	else if (clone->state == CLONE_WAITING)
@@ -613,13 +613,15 @@ static void watch(struct clone *clone, int fd)
 	ev_io_start(clone->shared->loop, &clone->reader);
 }
 
-static void refuse(struct clone *clone, const char *reason)
+static void refuse(struct clone *clone, const char *reason, bool contradicts)
 {
 	log_warning("direct: a handoff is refused: %s", reason);
 	node_metrics_add(NODE_HANDOFFS_REFUSED, 1);
-	clone_report_reply(clone, reason);
+	clone_report_reply(clone, reason, contradicts);
 	end(clone, CONTROL_OUTCOME_FAILED, reason);
 }
+
+static void take(struct clone *clone, const struct tcp_frozen *frozen);
 
 static void on_again(struct ev_loop *loop, ev_timer *timer, int events)
 {
@@ -627,7 +629,7 @@ static void on_again(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
-	clone_hand_off(clone, clone->kept);
+	take(clone, clone->kept);
 }
 
 /* Keeps <frozen> for another attempt. Returns false if there were enough, or memory is exhausted. */
@@ -647,19 +649,17 @@ static bool try_again(struct clone *clone, const struct tcp_frozen *frozen)
 	return true;
 }
 
-void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen)
+static void take(struct clone *clone, const struct tcp_frozen *frozen)
 {
 	struct clone_announcer announcer;
 	char reason[REASON_MAX];
 	bool again;
 	int fd;
 
-	(void)checked(clone);
-	assert(clone->state == CLONE_WAITING);
 	fd = restore(clone, frozen, reason, &again);
 	if (fd < 0) {
 		if (!again || !try_again(clone, frozen))
-			refuse(clone, reason);
+			refuse(clone, reason, false);
 		return;
 	}
 	node_metrics_add(NODE_HANDOFFS, 1);
@@ -673,6 +673,15 @@ void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen)
 	announcer = take_announcer(clone);
 	transmit(clone);
 	settle(announcer, NULL);
+}
+
+void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen, uint64_t announced)
+{
+	assert(checked(clone)->state == CLONE_WAITING);
+	if (announced == sealed_body_layout(clone->body)->ciphertext)
+		take(clone, frozen);
+	else
+		refuse(clone, "HAProxy was told of a body of another length", true);
 }
 
 struct clone *clone_new(const struct clone_shared *shared, const struct clone_terms *terms, struct sealed_body *body)

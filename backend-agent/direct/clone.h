@@ -108,8 +108,9 @@ struct clone {
  * exhausted; <body> is the caller's then. */
 struct clone *clone_new(const struct clone_shared *shared, const struct clone_terms *terms, struct sealed_body *body);
 
-/* The connection came: restores it and begins to transmit, or posts why it cannot. */
-void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen);
+/* The connection came: restores it and begins to transmit, or posts why it cannot. <announced> bytes of records are what HAProxy was
+ * told of: nothing is sent of a body that has others. */
+void clone_hand_off(struct clone *clone, const struct tcp_frozen *frozen, uint64_t announced);
 
 /* The agent wants the connection back, or with <discard> nothing more of it. Before Drained: nothing more is written,
  * and Drained follows; the agent then holds the client's packets and recalls once more, so that none of them is

@@ -15,11 +15,11 @@ static struct control_text text_of(const char *text)
 	return (struct control_text){text, strlen(text)};
 }
 
-void clone_report_reply(const struct clone *clone, const char *reason)
+void clone_report_reply(const struct clone *clone, const char *reason, bool contradicts)
 {
 	const struct control_message message = {
 		.type = CONTROL_HANDOFF_REPLY,
-		.u.handoff_reply = {.ticket = clone->ticket, .reason = text_of(reason)},
+		.u.handoff_reply = {.ticket = clone->ticket, .reason = text_of(reason), .contradicts = contradicts},
 	};
 
 	(void)post(clone, &message);

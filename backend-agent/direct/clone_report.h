@@ -6,8 +6,8 @@
 
 #include "clone.h"
 
-/* There will be no clone, for <reason>. */
-void clone_report_reply(const struct clone *clone, const char *reason);
+/* There will be no clone, for <reason>; <contradicts>: because another body was announced to HAProxy. */
+void clone_report_reply(const struct clone *clone, const char *reason, bool contradicts);
 
 /* <bytes> of records were acknowledged. */
 void clone_report_progress(const struct clone *clone, uint64_t bytes);

@@ -63,7 +63,7 @@ static void on_order(void *context, const struct clone_order *order)
 	}
 	switch (order->kind) {
 	case CLONE_ORDER_HANDOFF:
-		clone_hand_off(clone, order->frozen);
+		clone_hand_off(clone, order->frozen, order->bytes);
 		break;
 	case CLONE_ORDER_RECALL:
 		clone_recall(clone, false);

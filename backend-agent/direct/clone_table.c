@@ -83,7 +83,7 @@ static bool take_lost(struct clone_inbox *inbox, struct clone_order *order)
 			if (!entry->lost || entry->inbox != inbox)
 				continue;
 			*order = (struct clone_order){
-				CLONE_ORDER_CHANNEL_LOST, entry->ticket, entry->channel, NULL, NULL, NULL};
+				CLONE_ORDER_CHANNEL_LOST, entry->ticket, entry->channel, NULL, 0, NULL, NULL};
 			entry->lost = false;
 			inbox->lost--;
 			found = true;
@@ -227,6 +227,7 @@ enum clone_order_status clone_table_hand_off(struct clone_table *table, uint64_t
 	/* What the client sent and nobody read stays with the agent, which has it and says so by receive_next. */
 	frozen->receive_len = 0;
 	order->frozen = frozen;
+	order->bytes = handoff->bytes;
 	return give_by_ticket(table, order);
 }
 

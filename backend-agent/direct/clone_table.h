@@ -30,6 +30,7 @@ struct clone_order {
 	struct ticket ticket;
 	uint64_t channel;
 	struct tcp_frozen *frozen;       /* HANDOFF only */
+	uint64_t bytes;                  /* HANDOFF only: of all records, as announced to HAProxy */
 	struct clone_order *prev, *next; /* private */
 };
 

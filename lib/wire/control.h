@@ -107,11 +107,13 @@ struct control_handoff {
 	struct ticket ticket;
 	struct tcp_state state;
 	struct control_bytes send_queue, receive_queue; /* at most TCP_SEND_TAIL_MAX and TCP_RECEIVE_TAIL_MAX bytes */
+	uint64_t bytes;                                 /* of all records, as announced to HAProxy */
 };
 
 struct control_handoff_reply {
 	struct ticket ticket;
 	struct control_text reason; /* not empty */
+	bool contradicts;           /* another body was announced to HAProxy */
 };
 
 struct control_progress {

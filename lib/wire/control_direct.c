@@ -56,6 +56,7 @@ static enum control_error encode_handoff(const struct control_handoff *handoff, 
 	packed.tcp_state = (ProtobufCBinaryData){.len = sizeof(state), .data = state};
 	packed.send_queue = pack_bytes(handoff->send_queue);
 	packed.receive_queue = pack_bytes(handoff->receive_queue);
+	packed.bytes = handoff->bytes;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_HANDOFF;
 	envelope.handoff = &packed;
 	return pack_envelope(&envelope, out, cap, len);
@@ -71,6 +72,7 @@ static enum control_error encode_handoff_reply(const struct control_handoff_repl
 		return CONTROL_BAD_FIELD;
 	packed.ticket = pack_ticket(&handoff_reply->ticket);
 	packed.reason = pack_text(handoff_reply->reason);
+	packed.contradicts = handoff_reply->contradicts;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_HANDOFF_REPLY;
 	envelope.handoff_reply = &packed;
 	return pack_envelope(&envelope, out, cap, len);
@@ -211,6 +213,7 @@ static enum control_error decode_handoff(struct control_handoff *handoff, const 
 		return CONTROL_BAD_TCP_STATE;
 	handoff->send_queue = unpack_bytes(packed->send_queue);
 	handoff->receive_queue = unpack_bytes(packed->receive_queue);
+	handoff->bytes = packed->bytes;
 	return queues_are_valid(&handoff->state, handoff->send_queue, handoff->receive_queue) ? CONTROL_OK
 											      : CONTROL_BAD_QUEUE;
 }
@@ -222,6 +225,7 @@ static enum control_error decode_handoff_reply(struct control_handoff_reply *han
 		return CONTROL_BAD_TICKET;
 	if (!unpack_text(&handoff_reply->reason, packed->reason) || !reason_is_valid(handoff_reply->reason))
 		return CONTROL_BAD_FIELD;
+	handoff_reply->contradicts = packed->contradicts;
 	return CONTROL_OK;
 }
 

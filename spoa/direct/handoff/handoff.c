@@ -491,7 +491,7 @@ const char *handoff_received(struct handoff *handoff, const struct control_messa
 
 	switch (message->type) {
 	case CONTROL_HANDOFF_REPLY:
-		event.event = EVENT_REJECTED;
+		event.event = message->u.handoff_reply.contradicts ? EVENT_CONTRADICTED : EVENT_REJECTED;
 		copy_reason(reason, message->u.handoff_reply.reason);
 		break;
 	case CONTROL_PROGRESS:

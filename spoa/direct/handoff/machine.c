@@ -12,6 +12,7 @@
 #define NO_CONTINUATION "out of memory or descriptors"
 #define NO_MEMORY "out of memory"
 #define TOO_MUCH "it acknowledges what was never sent"
+#define OTHER_BODY "the node told HAProxy of another length than this agent"
 #define NOT_HELD "its packets cannot be held"
 #define NOT_SEATED "the connection could not be restored"
 
@@ -136,6 +137,7 @@ static void fault(struct turn *turn)
 {
 	static const char *const texts[EVENT_COUNT] = {
 		[EVENT_REJECTED] = "it sent HANDOFF_REPLY that nobody waits for",
+		[EVENT_CONTRADICTED] = "it sent HANDOFF_REPLY that nobody waits for",
 		[EVENT_PROGRESS] = "it sent PROGRESS of a connection that it does not have",
 		[EVENT_CLIENT_DATA] = "it sent CLIENT_DATA of a connection that it does not have",
 		[EVENT_DRAINED] = "it sent DRAINED of a connection that it does not have",
@@ -289,6 +291,17 @@ static void undo(struct turn *turn)
 	ask(turn, ACTION_UNDO);
 }
 
+/* HAProxy, and by now the client, was told of another body than the node has: nobody can say which of them it is. */
+static void contradict(struct turn *turn)
+{
+	if (turn->machine->met) {
+		fault(turn);
+		return;
+	}
+	count_failure(turn, OTHER_BODY);
+	lose(turn, HANDOFF_LOSS_NODE, OTHER_BODY, NULL);
+}
+
 static void come_back(struct turn *turn)
 {
 	turn->machine->met = true;
@@ -404,6 +417,7 @@ static transition *const transitions[EVENT_COUNT][HANDOFF_STATE_COUNT] = {
 	ON(RECALL,       decline,  consider, recall,    none,     none,      none,     none,       none,      none)
 	ON(ABANDON,      never,    abandon,  discard,   discard,  discard,   discard,  dispose,    dispose,   never)
 	ON(REJECTED,     fault,    fault,    undo,      fault,    undo,      fault,    none,       none,      dispose)
+	ON(CONTRADICTED, fault,    fault,    contradict, fault,   contradict, fault,   none,       none,      dispose)
 	ON(PROGRESS,     fault,    fault,    progress,  progress, progress,  progress, none,       none,      none)
 	ON(CLIENT_DATA,  fault,    fault,    keep,      keep,     keep,      keep,     none,       none,      none)
 	ON(DRAINED,      fault,    fault,    hold,      hold,     hold,      fault,    none,       none,      none)

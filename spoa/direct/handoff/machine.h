@@ -61,8 +61,9 @@ enum handoff_state {
 	X(RECALL)  /* the connection is to come back before the end */                \
 	X(ABANDON) /* it has closed the connection, or is gone */                     \
 	/* the node */                                                                \
-	X(REJECTED) /* HANDOFF_REPLY: it cannot transmit, <why> */                    \
-	X(PROGRESS) /* bytes that the client has acknowledged */                      \
+	X(REJECTED)     /* HANDOFF_REPLY: it cannot transmit, <why> */                \
+	X(CONTRADICTED) /* HANDOFF_REPLY: HAProxy was told of another body */         \
+	X(PROGRESS)     /* bytes that the client has acknowledged */                  \
 	X(CLIENT_DATA)                                                                \
 	X(DRAINED)                                                                    \
 	X(HANDBACK)    /* bytes: of the records written */                            \

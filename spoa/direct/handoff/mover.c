@@ -87,7 +87,8 @@ static int send_handoff(struct handoff *handoff)
 	const struct control_message message = {.type = CONTROL_HANDOFF,
 						.u.handoff = {.ticket = handoff->ticket,
 							      .state = handoff->frozen,
-							      .send_queue = {handoff->tail, handoff->tail_len}}};
+							      .send_queue = {handoff->tail, handoff->tail_len},
+							      .bytes = handoff->body.layout.ciphertext}};
 
 	return mover_tell_node(handoff, &message);
 }

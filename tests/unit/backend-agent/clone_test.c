@@ -35,6 +35,24 @@ static void handoff_of_an_unknown_ticket_is_refused(void **state)
 	assert_string_equal(lab->reason, "no body waits for this connection (any more)");
 }
 
+/* One more, or one less. */
+static void body_of_which_haproxy_was_told_otherwise_is_refused(void **state)
+{
+	struct direct_lab *lab = *state;
+
+	for (lab->lie = -1; lab->lie <= 1; lab->lie += 2) {
+		lab_fetch(lab, "/body", "", 1);
+		lab_connect(lab, 4);
+		lab_hand_off(lab, false);
+		lab_await(lab, CONTROL_RESULT, lab->lie < 0 ? 1 : 2);
+		assert_int_equal(lab->counts[CONTROL_HANDOFF_REPLY], lab->lie < 0 ? 1 : 2);
+		assert_true(lab->contradicts);
+		assert_int_equal(lab->result.outcome, CONTROL_OUTCOME_FAILED);
+		assert_int_equal(lab->result.records, 0);
+		lab_disconnect(lab);
+	}
+}
+
 static void second_handoff_of_a_ticket_closes_the_channel(void **state)
 {
 	struct direct_lab *lab = *state;
@@ -277,7 +295,7 @@ static void next_handoff_waits_until_the_older_clone_is_released(void **state)
 	moved.timestamp += 10000;
 	lab->keeps_fetches = true;
 	lab_fetch(lab, "/body", "Range: bytes=0-99999\r\n", 1);
-	next.u.handoff = (struct control_handoff){.ticket = lab_ticket(lab), .state = moved};
+	next.u.handoff = (struct control_handoff){.ticket = lab_ticket(lab), .state = moved, .bytes = lab_announced()};
 	lab_send(lab, &next);
 	lab_send(lab, &release);
 	lab_client_reads(lab, WHOLE + lab_ciphertext(100000));
@@ -297,7 +315,8 @@ static void handoff_of_a_connection_that_is_here_is_refused(void **state)
 	lab_client_reads(lab, 100000);
 	lab->keeps_fetches = true;
 	lab_fetch(lab, "/body", "Range: bytes=0-99999\r\n", 1);
-	next.u.handoff = (struct control_handoff){.ticket = lab_ticket(lab), .state = lab->frozen.state};
+	next.u.handoff = (struct control_handoff){
+		.ticket = lab_ticket(lab), .state = lab->frozen.state, .bytes = lab_announced()};
 	next.u.handoff.state.unsent = 0;
 	lab_send(lab, &next);
 	lab_await(lab, CONTROL_HANDOFF_REPLY, 1);
@@ -656,6 +675,7 @@ int main(void)
 #define LAB_TEST(name) cmocka_unit_test_setup_teardown(name, direct_lab_open, direct_lab_close)
 	const struct CMUnitTest tests[] = {
 		LAB_TEST(handoff_of_an_unknown_ticket_is_refused),
+		LAB_TEST(body_of_which_haproxy_was_told_otherwise_is_refused),
 		LAB_TEST(second_handoff_of_a_ticket_closes_the_channel),
 		LAB_TEST(handoff_that_never_comes_leaves_the_body_to_the_fetch_hop),
 		LAB_TEST(recall_before_the_handoff_leaves_the_body_to_the_fetch_hop),

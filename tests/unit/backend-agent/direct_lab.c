@@ -139,6 +139,7 @@ static void keep(struct direct_lab *lab, const struct control_message *message)
 		lab->hello = message->u.hello;
 		break;
 	case CONTROL_HANDOFF_REPLY:
+		lab->contradicts = message->u.handoff_reply.contradicts;
 		keep_reason(lab, message->u.handoff_reply.reason);
 		break;
 	case CONTROL_PROGRESS:

@@ -41,9 +41,11 @@ struct direct_lab {
 	ev_timer ping;                        /* of the agent: a node closes a channel that is silent for 5 s */
 	unsigned counts[CONTROL_RELEASE + 1]; /* messages from the node, by type */
 	uint64_t splice_min;                  /* of the offers that lab_fetch() makes */
+	int lie;                              /* HAProxy was told of so many bytes more than the node announced */
 	struct control_hello hello;
 	struct control_progress progress;
 	struct control_result result;
+	bool contradicts; /* of the last HandoffReply */
 	struct control_gone gone;
 	uint64_t handback_bytes;
 	char reason[256];         /* of the last HandoffReply, Gone or Result */
@@ -140,5 +142,7 @@ void lab_assert_received(struct direct_lab *lab, size_t length);
 
 /* Bytes of the records of <length> bytes of plaintext. */
 uint64_t lab_ciphertext(uint64_t length);
+/* The same of the length that lab_response announces; 0: it announces none. */
+uint64_t lab_announced(void);
 
 #endif

@@ -236,6 +236,14 @@ void lab_connect(struct direct_lab *lab, uint8_t family)
 	assert_int_equal(send(lab->lb, LAB_HEAD, strlen(LAB_HEAD), MSG_NOSIGNAL), (ssize_t)strlen(LAB_HEAD));
 }
 
+uint64_t lab_announced(void)
+{
+	static const char field[] = "; length=";
+	const char *length = strstr(lab_response, field);
+
+	return length ? lab_ciphertext(strtoull(length + strlen(field), NULL, 10)) : 0;
+}
+
 void lab_hand_off(struct direct_lab *lab, bool redirect)
 {
 	struct control_message message = {.type = CONTROL_HANDOFF};
@@ -250,6 +258,7 @@ void lab_hand_off(struct direct_lab *lab, bool redirect)
 		.state = lab->frozen.state,
 		.send_queue = {lab->frozen.send_queue, lab->frozen.send_len},
 		.receive_queue = {lab->frozen.receive_queue, lab->frozen.receive_len},
+		.bytes = lab_announced() + (uint64_t)lab->lie,
 	};
 	lab_send(lab, &message);
 }

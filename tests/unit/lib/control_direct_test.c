@@ -103,7 +103,8 @@ static void queues_of_any_allowed_length_arrive_whole(void **unused)
 	(void)unused;
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		state = make_state((uint32_t)(lengths[i] / 2));
-		handoff.u.handoff = (struct control_handoff){make_ticket(), state, bytes(lengths[i]), bytes(0)};
+		handoff.u.handoff =
+			(struct control_handoff){make_ticket(), state, bytes(lengths[i]), bytes(0), UINT64_MAX - i};
 		arrived = carry(&handoff);
 		assert_memory_equal(&arrived.u.handoff.ticket, &handoff.u.handoff.ticket, TICKET_LEN);
 		assert_int_equal(arrived.u.handoff.state.send_next, state.send_next);
@@ -112,6 +113,7 @@ static void queues_of_any_allowed_length_arrive_whole(void **unused)
 		assert_int_equal(arrived.u.handoff.send_queue.len, lengths[i]);
 		assert_memory_equal(arrived.u.handoff.send_queue.data, bytes(lengths[i]).data, lengths[i]);
 		assert_int_equal(arrived.u.handoff.receive_queue.len, 0);
+		assert_true(arrived.u.handoff.bytes == UINT64_MAX - i);
 		control_release(&arrived);
 	}
 	handback.u.handback = (struct control_handback){make_ticket(), make_state(0), bytes(TCP_SEND_TAIL_MAX),
@@ -129,9 +131,10 @@ static void small_messages_come_out_as_they_went_in(void **unused)
 	struct control_message message = {.type = CONTROL_HANDOFF_REPLY}, arrived;
 
 	(void)unused;
-	message.u.handoff_reply = (struct control_handoff_reply){make_ticket(), text("bind(): no such address")};
+	message.u.handoff_reply = (struct control_handoff_reply){make_ticket(), text("bind(): no such address"), true};
 	arrived = carry(&message);
 	assert_int_equal(arrived.u.handoff_reply.reason.len, 23);
+	assert_true(arrived.u.handoff_reply.contradicts);
 	control_release(&arrived);
 
 	message = (struct control_message){.type = CONTROL_PROGRESS};
@@ -183,16 +186,16 @@ static void what_is_out_of_bounds_is_not_sent(void **unused)
 
 	(void)unused;
 	message.u.handoff =
-		(struct control_handoff){make_ticket(), make_state(0), bytes(TCP_SEND_TAIL_MAX + 1), bytes(0)};
+		(struct control_handoff){make_ticket(), make_state(0), bytes(TCP_SEND_TAIL_MAX + 1), bytes(0), 0};
 	refused(&message, CONTROL_BAD_QUEUE);
-	message.u.handoff = (struct control_handoff){make_ticket(), make_state(11), bytes(10), bytes(0)};
+	message.u.handoff = (struct control_handoff){make_ticket(), make_state(11), bytes(10), bytes(0), 0};
 	refused(&message, CONTROL_BAD_QUEUE);
 	message = (struct control_message){.type = CONTROL_HANDBACK};
 	message.u.handback =
 		(struct control_handback){make_ticket(), make_state(0), bytes(0), bytes(TCP_RECEIVE_TAIL_MAX + 1), 0};
 	refused(&message, CONTROL_BAD_QUEUE);
 	message = (struct control_message){.type = CONTROL_HANDOFF_REPLY};
-	message.u.handoff_reply = (struct control_handoff_reply){make_ticket(), text("")};
+	message.u.handoff_reply = (struct control_handoff_reply){make_ticket(), text(""), false};
 	refused(&message, CONTROL_BAD_FIELD);
 	message.u.handoff_reply.reason = (struct control_text){(const char *)queue, CONTROL_TEXT_MAX + 1};
 	refused(&message, CONTROL_BAD_FIELD);

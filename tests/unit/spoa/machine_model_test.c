@@ -185,7 +185,7 @@ static void obey(struct walk *walk)
 	if (order == ORDER_HANDOFF && walk->clone == CLONE_WAITING && below(6)) {
 		walk->clone = CLONE_HAS;
 	} else if (order == ORDER_HANDOFF) {
-		say(walk, EVENT_REJECTED, 0);
+		say(walk, below(4) ? EVENT_REJECTED : EVENT_CONTRADICTED, 0);
 		if (walk->clone == CLONE_WAITING)
 			end_clone(walk);
 	} else if (walk->clone == CLONE_ENDED) {

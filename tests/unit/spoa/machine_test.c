@@ -46,15 +46,16 @@ static void every_event_has_an_answer_in_every_state(void **state)
 		/* OFFERED WAITING AWAY GATHERING RECALLING RETURNING TAKING_OVER COMPLETING DISCARDING ENDED */
 		{EVENT_PARKED, "+---------"},       {EVENT_DECLINE, "+---------"},
 		{EVENT_RECALL, "+++......-"},       {EVENT_ABANDON, "-+++++++--"},
-		{EVENT_REJECTED, "FF+F+F..+-"},     {EVENT_PROGRESS, "FF++++...-"},
-		{EVENT_CLIENT_DATA, "FF++++...-"},  {EVENT_DRAINED, "FF+++F...-"},
-		{EVENT_HANDBACK, "FFF+++..+-"},     {EVENT_GONE_CLIENT, "++++++..+-"},
-		{EVENT_GONE_NODE, "++++++..+-"},    {EVENT_RESULT, "+........-"},
-		{EVENT_NODE_LOST, "++++++..+-"},    {EVENT_NODE_DRAINS, ".++......-"},
-		{EVENT_ACKNOWLEDGED, "--+.+....-"}, {EVENT_AGENT_DRAINS, ".++......-"},
-		{EVENT_AGENT_ENDS, "+++++++++-"},   {EVENT_TIMER, "++++.++++-"},
-		{EVENT_COLLECTED, "------+---"},    {EVENT_CONTINUED, "-------+--"},
-		{EVENT_UNWRITABLE, "-------+--"},   {EVENT_NODES_FAILED, "------++--"},
+		{EVENT_REJECTED, "FF+F+F..+-"},     {EVENT_CONTRADICTED, "FF+F+F..+-"},
+		{EVENT_PROGRESS, "FF++++...-"},     {EVENT_CLIENT_DATA, "FF++++...-"},
+		{EVENT_DRAINED, "FF+++F...-"},      {EVENT_HANDBACK, "FFF+++..+-"},
+		{EVENT_GONE_CLIENT, "++++++..+-"},  {EVENT_GONE_NODE, "++++++..+-"},
+		{EVENT_RESULT, "+........-"},       {EVENT_NODE_LOST, "++++++..+-"},
+		{EVENT_NODE_DRAINS, ".++......-"},  {EVENT_ACKNOWLEDGED, "--+.+....-"},
+		{EVENT_AGENT_DRAINS, ".++......-"}, {EVENT_AGENT_ENDS, "+++++++++-"},
+		{EVENT_TIMER, "++++.++++-"},        {EVENT_COLLECTED, "------+---"},
+		{EVENT_CONTINUED, "-------+--"},    {EVENT_UNWRITABLE, "-------+--"},
+		{EVENT_NODES_FAILED, "------++--"},
 	};
 	unsigned seen = 0;
 
@@ -286,6 +287,15 @@ static void a_node_refuses_only_what_it_has_not_shown_to_have(void **state)
 	assert_int_equal(machine.state, HANDOFF_AWAY);
 }
 
+static void a_body_that_nobody_announced_reaches_no_client(void **state)
+{
+	struct machine machine = machine_in(HANDOFF_AWAY);
+
+	(void)state;
+	assert_string_equal(ways(&machine, EVENT_CONTRADICTED, 0), "COUNT_FAILURE NOTE_LOSS RESET TELL_LOST END");
+	assert_int_equal(machine.state, HANDOFF_ENDED);
+}
+
 static void a_node_that_dies_is_taken_over_from(void **state)
 {
 	struct machine machine = machine_in(HANDOFF_AWAY);
@@ -368,6 +378,7 @@ int main(void)
 		cmocka_unit_test(client_data_are_waited_for),
 		cmocka_unit_test(client_data_that_do_not_come_are_fetched),
 		cmocka_unit_test(a_node_refuses_only_what_it_has_not_shown_to_have),
+		cmocka_unit_test(a_body_that_nobody_announced_reaches_no_client),
 		cmocka_unit_test(a_node_that_dies_is_taken_over_from),
 		cmocka_unit_test(what_comes_back_early_is_completed_here),
 		cmocka_unit_test(what_fails_on_the_way_leads_elsewhere),

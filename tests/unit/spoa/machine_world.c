@@ -217,6 +217,7 @@ static void note_event(struct world *world, enum handoff_event event)
 		world->abandoned = true;
 		break;
 	case EVENT_REJECTED:
+	case EVENT_CONTRADICTED:
 	case EVENT_HANDBACK:
 	case EVENT_GONE_CLIENT:
 	case EVENT_GONE_NODE:
