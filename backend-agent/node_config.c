@@ -458,6 +458,6 @@ void node_config_release(struct node_config *config)
 	free(config->agents);
 	free(config->fetch_listen);
 	if (config->tree)
-		cfg_free(config->tree);
+		config_free(config->tree);
 	memset(config, 0, sizeof(*config));
 }

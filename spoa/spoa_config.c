@@ -328,7 +328,7 @@ void spoa_config_release(struct spoa_config *config)
 	if (config->tls)
 		channel_tls_free(config->tls);
 	if (config->tree)
-		cfg_free(config->tree);
+		config_free(config->tree);
 	memset(config, 0, sizeof(*config));
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,6 +175,16 @@ static bool is_folder(const char *file)
 	return stat(file, &found) == 0 && S_ISDIR(found.st_mode);
 }
 
+/* The state of libconfuse's scanner is one for all trees, and freeing a tree destroys it. */
+static pthread_mutex_t scanner = PTHREAD_MUTEX_INITIALIZER;
+
+void config_free(cfg_t *root)
+{
+	(void)pthread_mutex_lock(&scanner);
+	(void)cfg_free(root);
+	(void)pthread_mutex_unlock(&scanner);
+}
+
 cfg_t *config_load(const char *file, cfg_opt_t *options)
 {
 	cfg_t *root;
@@ -190,18 +201,20 @@ cfg_t *config_load(const char *file, cfg_opt_t *options)
 	loaded_file = strdup(file);
 	root = cfg_init(options, CFGF_NONE);
 	if (!root || !loaded_file) {
-		cfg_free(root);
+		config_free(root);
 		report_file(file, 0, "out of memory");
 		return NULL;
 	}
 	(void)cfg_set_error_function(root, report_parse_fault);
 	errno = 0;
+	(void)pthread_mutex_lock(&scanner);
 	result = cfg_parse(root, file);
+	(void)pthread_mutex_unlock(&scanner);
 	if (result == CFG_SUCCESS && everything_is_closed(file))
 		return root;
 	if (result == CFG_FILE_ERROR)
 		report_file(file, 0, "cannot be read: %s", errno ? strerror(errno) : "not a file");
-	cfg_free(root);
+	config_free(root);
 	forget_lines();
 	return NULL;
 }

@@ -24,9 +24,12 @@ void config_log_refusal(const struct config_faults *faults, const char *program,
 /* From now on faults go to <faults>, which is emptied; with NULL, as at first, to stderr. */
 void config_collect_faults(struct config_faults *faults);
 
-/* Reads <file> by the schema <options>. Returns the tree, to be freed with cfg_free(), or NULL after having written the
+/* Reads <file> by the schema <options>. Returns the tree, to be freed with config_free(), or NULL after having written the
  * fault to stderr (file, line, field). Unknown options and sections are faults. Of one thread at a time. */
 cfg_t *config_load(const char *file, cfg_opt_t *options);
+
+/* Frees a tree; NULL is none. Of any thread, also while another one loads. */
+void config_free(cfg_t *root);
 
 /* Writes "FILE:LINE: FIELD: message" to stderr, where the line is that of <section>'s option <field> as far as
  * libconfuse knows it. Always returns -1, so that checks can end with it. */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guards: whatever is wrong with a configuration is reported with file, line and field, and nothing wrong passes. */
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +16,8 @@
 #include "config_fixed.h"
 #include "log.h"
 #include "stderr_capture.h"
+
+#define TREES 1500
 
 static char file[64];
 static char text[8192];
@@ -111,7 +116,7 @@ static void what_would_be_lost_in_silence_is_a_fault(void **unused)
 		    "node \"b\" { weight = 1 }\nhosts = {\"a\", \"b\"}\nhosts += {\"c\"}\n");
 	assert_non_null(root);
 	assert_int_equal(cfg_size(root, "hosts"), 3);
-	cfg_free(root);
+	config_free(root);
 }
 
 static void missing_files_are_named(void **unused)
@@ -158,7 +163,7 @@ static void good_values_are_taken(void **unused)
 	assert_int_equal(number, 4);
 	assert_int_equal(config_need_file(root, "key", &value), 0);
 	assert_int_equal(cfg_size(root, "node"), 2);
-	cfg_free(root);
+	config_free(root);
 }
 
 #define expect_check_fails(check, line, part, other_part)                \
@@ -190,7 +195,7 @@ static void wrong_values_name_their_own_line(void **unused)
 	expect_check_fails(config_need_range(node, "weight", 0, 1, &number), 9, ": weight: ", "7");
 	expect_check_fails(config_need_file(root, "listen", &value), 1, ": listen: ", "No such file");
 	expect_check_fails(config_fault(root, "hosts", "no %s", "good"), 4, ": hosts: ", "no good");
-	cfg_free(root);
+	config_free(root);
 }
 
 static void values_that_are_not_set_are_faults(void **unused)
@@ -207,7 +212,7 @@ static void values_that_are_not_set_are_faults(void **unused)
 	/* A section without the field: the line is the section's. */
 	node = cfg_getnsec(root, "node", 0);
 	expect_check_fails(config_need_address(node, "address", &address), 3, ": address: ", "must be set");
-	cfg_free(root);
+	config_free(root);
 }
 
 static void log_section_is_applied_or_refused(void **unused)
@@ -218,20 +223,20 @@ static void log_section_is_applied_or_refused(void **unused)
 	assert_int_equal(config_check_log(root), 0);
 	config_apply_log(root, "config_test");
 	assert_true(log_enabled(LOG_LEVEL_DEBUG));
-	cfg_free(root);
+	config_free(root);
 	root = load("\nlog {\n  target = \"file\"\n}\n");
 	expect_check_fails(config_check_log(root), 3, ": target: ", "\"file\"");
-	cfg_free(root);
+	config_free(root);
 	root = load("log {\n  target = \"stderr\"\n  level = \"loud\"\n}\n");
 	expect_check_fails(config_check_log(root), 3, ": level: ", "\"loud\"");
-	cfg_free(root);
+	config_free(root);
 	/* Without the section its defaults hold. */
 	root = load("");
 	assert_int_equal(config_check_log(root), 0);
 	config_apply_log(root, "config_test");
 	assert_false(log_enabled(LOG_LEVEL_DEBUG));
 	assert_true(log_enabled(LOG_LEVEL_INFO));
-	cfg_free(root);
+	config_free(root);
 }
 
 static void faults_of_a_running_program_are_collected(void **unused)
@@ -246,7 +251,7 @@ static void faults_of_a_running_program_are_collected(void **unused)
 	config_collect_faults(&faults);
 	root = load("log {\n  target = \"file\"\n  level = \"loud\"\n}\n");
 	assert_int_equal(config_check_log(root), -1);
-	cfg_free(root);
+	config_free(root);
 	assert_int_equal(faults.count, 2);
 	(void)snprintf(first, sizeof(first), "%s:2: target: \"file\" is neither stderr nor syslog", file);
 	assert_string_equal(faults.first, first);
@@ -273,7 +278,7 @@ static void what_is_fixed_is_told_and_what_is_not_is_not(void **unused)
 	(void)unused;
 	assert_int_equal(config_fixed_note(&fixed, root, fields, 4), 0);
 	assert_int_equal(config_fixed_compare(&fixed, root, "F"), 0);
-	cfg_free(root);
+	config_free(root);
 	root = load("hosts = {}\nworkers = 9\nkey = \"other\"\nlog { level = \"debug\" }");
 	assert_int_equal(stderr_capture_begin(&capture), 0);
 	assert_int_equal(config_fixed_compare(&fixed, root, "F"), 4);
@@ -284,8 +289,43 @@ static void what_is_fixed_is_told_and_what_is_not_is_not(void **unused)
 		       "<4>F: workers = 9 needs a restart: until then it is 2\n",
 		       "<4>F: log.level = \"debug\" needs a restart: until then it is \"info\"\n");
 	assert_string_equal(text, wanted);
-	cfg_free(root);
+	config_free(root);
 	config_fixed_release(&fixed);
+}
+
+/* As workers free the configuration before, one after the other, while the next one is read. */
+static void *free_trees(void *shared)
+{
+	_Atomic(cfg_t *) *slot = shared;
+
+	for (unsigned freed = 0; freed < TREES;) {
+		cfg_t *root = atomic_exchange(slot, NULL);
+
+		if (!root)
+			continue;
+		config_free(root);
+		freed++;
+	}
+	return NULL;
+}
+
+static void one_thread_frees_while_another_loads(void **unused)
+{
+	_Atomic(cfg_t *) slot = NULL;
+	pthread_t thread;
+
+	(void)unused;
+	assert_int_equal(pthread_create(&thread, NULL, free_trees, &slot), 0);
+	for (unsigned i = 0; i < TREES; i++) {
+		cfg_t *root = load("listen = \"a\"\nhosts = {\"x\", \"y\"}\nkey = \"k\"");
+
+		assert_non_null(root);
+		assert_int_equal(cfg_size(root, "hosts"), 2);
+		while (atomic_load(&slot))
+			(void)sched_yield();
+		atomic_store(&slot, root);
+	}
+	assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
 int main(void)
@@ -299,6 +339,7 @@ int main(void)
 		cmocka_unit_test(log_section_is_applied_or_refused),
 		cmocka_unit_test(faults_of_a_running_program_are_collected),
 		cmocka_unit_test(what_is_fixed_is_told_and_what_is_not_is_not),
+		cmocka_unit_test(one_thread_frees_while_another_loads),
 		cmocka_unit_test(good_values_are_taken),
 	};
 
