@@ -150,7 +150,7 @@ TIME ?= 60
 
 $(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libspoa.a $(OUT)/libnode.a $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lhttp_parser -lcurl -fsanitize=fuzzer)
-$(FUZZ_SOURCES:%.c=$(OUT)/%.o): CPPFLAGS += $(ALL_LAYERS)
+$(FUZZ_SOURCES:%.c=$(OUT)/%.o): CPPFLAGS += $(ALL_LAYERS) -Itests/unit
 
 .PHONY: fuzz-targets
 fuzz-targets: $(FUZZ_TARGETS)

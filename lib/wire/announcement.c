@@ -17,6 +17,12 @@ static size_t format_claim(char text[static ANNOUNCEMENT_TEXT_MAX], const struct
 	ticket_format(ticket, &announcement->ticket);
 	if (announcement->kind == ANNOUNCEMENT_NONE)
 		len = snprintf(text, ANNOUNCEMENT_TEXT_MAX, "none; ticket=%s", ticket);
+	else if (announcement->kind == ANNOUNCEMENT_GRANTS)
+		len = snprintf(text, ANNOUNCEMENT_TEXT_MAX,
+			       "grants; ticket=%s; length=%" PRIu64 "; status=%u; first=%" PRIu64
+			       "; etag=%s; ready=%" PRIu64,
+			       ticket, announcement->length, announcement->status, announcement->first,
+			       announcement->etag ? announcement->etag : "", announcement->ready);
 	else
 		len = snprintf(text, ANNOUNCEMENT_TEXT_MAX,
 			       "%s; ticket=%s; seq=%" PRIu64 "; records=%" PRIu64 "; length=%" PRIu64

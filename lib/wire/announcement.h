@@ -3,6 +3,7 @@
  *
  *   Disc-Body: splice; ticket=<32 hex>; seq=<n>; records=<n>; length=<n>; status=<n>; first=<n>; etag=<E>; proof=<32 hex>
  *   Disc-Body: direct; (the same parameters)
+ *   Disc-Body: grants; ticket=<32 hex>; length=<n>; status=<n>; first=<n>; etag=<E>; ready=<n>; proof=<32 hex>
  *   Disc-Body: none; ticket=<32 hex>; proof=<32 hex>
  *
  * Numbers are decimal. <E> is a strong entity tag with its quotes (RFC 9110 8.8.3), or nothing for a body that no other
@@ -25,18 +26,20 @@ enum announcement_kind {
 	ANNOUNCEMENT_NONE,   /* an ordinary response: nothing was and nothing will be sealed under this lease */
 	ANNOUNCEMENT_SPLICE, /* the body is TLS records of the client's session */
 	ANNOUNCEMENT_DIRECT, /* such records go to the client on its own connection; the body here has one byte */
+	ANNOUNCEMENT_GRANTS, /* the body is messages that answer grants (grant.h) */
 };
 
 /* With NONE only <ticket> is said. */
 struct announcement {
 	enum announcement_kind kind;
 	struct ticket ticket;
-	uint64_t seq; /* sequence number of the first record */
-	uint64_t records;
+	uint64_t seq;     /* sequence number of the first record; not with GRANTS, */
+	uint64_t records; /* nor their number */
 	uint64_t length;  /* bytes of plaintext */
 	unsigned status;  /* 200 or 206 */
 	uint64_t first;   /* offset of the body's first byte in the object; 0 with 200 */
 	const char *etag; /* NULL or empty: no other node may go on with this body */
+	uint64_t ready;   /* with GRANTS: bytes of the body, from its beginning, that a grant may name now */
 };
 
 /* Writes the header's value, proven under <key>, to <text> with a terminating zero. Returns its length in bytes; or 0,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Proof: the MAC that ends a request or an announcement on the fetch hop, which is plain HTTP. Who does not hold the
+/* Proof: the MAC that ends a request, an announcement or a grant on the fetch hop, which is plain HTTP. Who does not hold the
  * lease's proof key can neither write nor alter what bears one.
  *
  * A proof is the first 16 bytes of HMAC-SHA256 (RFC 2104 with the hash of FIPS 180-4; truncated as RFC 2104 5 allows)
@@ -19,6 +19,8 @@
 
 #define PROOF_OF_REQUEST "disc-request-2"   /* ticket_header.h */
 #define PROOF_OF_ANNOUNCEMENT "disc-body-2" /* announcement.h */
+#define PROOF_OF_GRANT "disc-grant-2"       /* grant.h */
+#define PROOF_OF_MESSAGE "disc-ready-2"     /* grant.h: what a node says of its body */
 
 struct proof {
 	uint8_t bytes[PROOF_LEN];

@@ -29,13 +29,14 @@ enum record_error {
 	RECORD_EMPTY,         /* a body of no bytes has no record */
 	RECORD_TOO_LONG,      /* more than RECORD_COUNT_MAX records */
 	RECORD_SEQ_EXHAUSTED, /* seq + records, or the 8-byte explicit nonce, would wrap */
+	RECORD_WRONG_USE,     /* the TX state is for grants, or it is not and one was asked for */
 	RECORD_OUT_OF_ORDER,  /* another length than the layout gives to the next record, or no record is left */
 	RECORD_NO_MEMORY,
 	RECORD_CRYPTO_FAILED, /* the library of aead_choice.h refused */
 };
 
-/* Fills <layout> for a body of <length> bytes sealed under <state>. Returns RECORD_OK, RECORD_EMPTY, RECORD_TOO_LONG or
- * RECORD_SEQ_EXHAUSTED. */
+/* Fills <layout> for a body of <length> bytes sealed under <state>. Returns RECORD_OK, RECORD_EMPTY, RECORD_TOO_LONG,
+ * RECORD_SEQ_EXHAUSTED, or RECORD_WRONG_USE if <state> is for grants. */
 enum record_error record_layout_init(struct record_layout *layout, const struct tx_state *state, uint64_t length);
 
 /* Returns the bytes of plaintext that record <index> of <layout> carries; 0 if there is no such record. */

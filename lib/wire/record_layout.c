@@ -39,6 +39,8 @@ enum record_error record_layout_init(struct record_layout *layout, const struct 
 	uint64_t records;
 
 	memset(layout, 0, sizeof(*layout));
+	if (state->use != TX_USE_RANGE)
+		return RECORD_WRONG_USE;
 	if (!length)
 		return RECORD_EMPTY;
 	if (length > (uint64_t)RECORD_COUNT_MAX * RECORD_PLAIN_MAX)
@@ -76,6 +78,8 @@ const char *record_error_text(enum record_error error)
 		return "the body needs more records than one lease may seal";
 	case RECORD_SEQ_EXHAUSTED:
 		return "the sequence numbers or explicit nonces of the lease do not suffice";
+	case RECORD_WRONG_USE:
+		return "the TX state is not for this use";
 	case RECORD_OUT_OF_ORDER:
 		return "the record is not the next one of the layout";
 	case RECORD_NO_MEMORY:

@@ -15,7 +15,8 @@ enum wire_offset {
 	AT_SUITE = 2,
 	AT_AEAD = 4,
 	AT_KEY_LEN = 5,
-	AT_RESERVED = 6,
+	AT_USE = 6,
+	AT_RESERVED = 7,
 	AT_KEY = 8,
 	AT_IV = AT_KEY + TX_STATE_KEY_MAX,
 	AT_SEQ = AT_IV + TX_STATE_IV_LEN,
@@ -78,6 +79,19 @@ static bool all_zero(const uint8_t *bytes, size_t len)
 	return seen == 0;
 }
 
+/* Grants come with the number of their first record, which TLS 1.2 would not suffice for: it has an explicit nonce too. */
+static enum tx_state_error check_use(const uint8_t *wire)
+{
+	switch (wire[AT_USE]) {
+	case TX_USE_RANGE:
+		return TX_STATE_OK;
+	case TX_USE_GRANTS:
+		return wire[AT_TLS_MINOR] == 4 && load_u64(wire + AT_SEQ) == 0 ? TX_STATE_OK : TX_STATE_BAD_USE;
+	default:
+		return TX_STATE_BAD_USE;
+	}
+}
+
 static enum tx_state_error check(const uint8_t *wire, size_t len)
 {
 	const struct suite *suite;
@@ -98,7 +112,7 @@ static enum tx_state_error check(const uint8_t *wire, size_t len)
 	if (!all_zero(wire + AT_RESERVED, AT_KEY - AT_RESERVED) ||
 	    !all_zero(wire + AT_KEY + suite->key_len, TX_STATE_KEY_MAX - (size_t)suite->key_len))
 		return TX_STATE_BAD_RESERVED;
-	return TX_STATE_OK;
+	return check_use(wire);
 }
 
 enum tx_state_error tx_state_decode(struct tx_state *state, const uint8_t *wire, size_t len)
@@ -112,6 +126,7 @@ enum tx_state_error tx_state_decode(struct tx_state *state, const uint8_t *wire,
 	state->suite = load_u16(wire + AT_SUITE);
 	state->aead = (enum tx_aead)wire[AT_AEAD];
 	state->key_len = wire[AT_KEY_LEN];
+	state->use = (enum tx_use)wire[AT_USE];
 	memcpy(state->key, wire + AT_KEY, TX_STATE_KEY_MAX);
 	memcpy(state->iv, wire + AT_IV, TX_STATE_IV_LEN);
 	state->seq = load_u64(wire + AT_SEQ);
@@ -130,6 +145,7 @@ void tx_state_encode(uint8_t wire[static TX_STATE_WIRE_LEN], const struct tx_sta
 	memcpy(wire + AT_SUITE, &suite, sizeof(suite));
 	wire[AT_AEAD] = (uint8_t)state->aead;
 	wire[AT_KEY_LEN] = state->key_len;
+	wire[AT_USE] = (uint8_t)state->use;
 	memcpy(wire + AT_KEY, state->key, state->key_len < TX_STATE_KEY_MAX ? state->key_len : TX_STATE_KEY_MAX);
 	memcpy(wire + AT_IV, state->iv, TX_STATE_IV_LEN);
 	memcpy(wire + AT_SEQ, &seq, sizeof(seq));
@@ -169,6 +185,8 @@ const char *tx_state_error_text(enum tx_state_error error)
 		return "suite: not one that is leased with this TLS version";
 	case TX_STATE_BAD_KEY_LENGTH:
 		return "key_len: not the one of the suite";
+	case TX_STATE_BAD_USE:
+		return "use: neither 0 nor, with TLS 1.3 and seq 0, 1";
 	case TX_STATE_BAD_RESERVED:
 		return "reserved bytes of the TX state are not zero";
 	}

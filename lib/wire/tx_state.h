@@ -9,7 +9,8 @@
  *        2     2  suite
  *        4     1  aead: enum tx_aead
  *        5     1  key_len
- *        6     2  0
+ *        6     1  use: enum tx_use
+ *        7     1  0
  *        8    32  key; bytes behind key_len are 0
  *       40    12  iv
  *       52     8  seq
@@ -33,15 +34,22 @@ enum tx_aead {
 	TX_AEAD_CHACHA20_POLY1305 = 2, /* RFC 8439; with TLS 1.3 only */
 };
 
+/* Which records the holder may seal. */
+enum tx_use {
+	TX_USE_RANGE = 0,  /* those from <seq> on */
+	TX_USE_GRANTS = 1, /* those that a grant names (grant.h), and no others; TLS 1.3 only, <seq> is 0 */
+};
+
 struct tx_state {
 	uint8_t tls_minor; /* 3: TLS 1.2, 4: TLS 1.3 */
 	uint16_t suite;    /* IANA cipher suite number */
 	enum tx_aead aead;
 	uint8_t key_len; /* bytes of <key> in use: 16 or 32 */
+	enum tx_use use;
 	uint8_t key[TX_STATE_KEY_MAX];
 	uint8_t iv[TX_STATE_IV_LEN];      /* TLS 1.2 AES-GCM: salt(4) | first explicit nonce(8) */
 	uint64_t seq;                     /* first record sequence number that the holder may use */
-	uint8_t proof_key[PROOF_KEY_LEN]; /* of this lease's requests and announcements */
+	uint8_t proof_key[PROOF_KEY_LEN]; /* of this lease's requests, announcements and grants */
 };
 
 enum tx_state_error {
@@ -52,6 +60,7 @@ enum tx_state_error {
 	TX_STATE_BAD_AEAD,        /* unknown, or not the one of <suite> */
 	TX_STATE_BAD_SUITE,       /* not one that is leased with this TLS version */
 	TX_STATE_BAD_KEY_LENGTH,  /* not the one of <suite> */
+	TX_STATE_BAD_USE,         /* unknown, or grants with TLS 1.2 or a sequence number */
 	TX_STATE_BAD_RESERVED,    /* reserved bytes, or key bytes behind key_len, are not zero */
 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data_record.h"
 #include "record.h"
 #include "tx_state.h"
 
@@ -27,6 +28,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	tx_state_encode(wire, &state);
 	require(size == sizeof(wire) && memcmp(wire, data, size) == 0);
+	if (state.use == TX_USE_GRANTS) {
+		struct data_sealer *data_sealer;
+
+		require(record_sealer_new(&sealer, &state, sizeof(plain), 0) == RECORD_WRONG_USE);
+		require(data_sealer_new(&data_sealer, &state) == RECORD_OK);
+		require(data_seal(data_sealer, 1, 1, true, 100, out) == RECORD_OK);
+		data_sealer_free(data_sealer);
+		return 0;
+	}
 	error = record_sealer_new(&sealer, &state, sizeof(plain), 0);
 	require(error == RECORD_OK || error == RECORD_SEQ_EXHAUSTED);
 	if (error == RECORD_OK)

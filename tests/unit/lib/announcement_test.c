@@ -79,6 +79,22 @@ static void body_that_nobody_may_go_on_with_has_an_empty_tag(void **unused)
 	expect_text(&announcement, expected);
 }
 
+static void grants_have_neither_sequence_number_nor_records(void **unused)
+{
+	struct announcement announcement = announcement_of(ANNOUNCEMENT_GRANTS);
+
+	(void)unused;
+	announcement.ready = 65536;
+	expect_text(&announcement,
+		    "grants; " TICKET "length=100000; status=206; first=16384; etag=\"x-1\"; ready=65536; "
+		    "proof=e5538a3fdf6f2b31c346b18066815c4a");
+	announcement = (struct announcement){
+		.kind = ANNOUNCEMENT_GRANTS, .ticket = announcement.ticket, .length = 1, .status = 200};
+	expect_text(&announcement,
+		    "grants; " TICKET
+		    "length=1; status=200; first=0; etag=; ready=0; proof=46066f305d4de79c5e5d88cd6e666083");
+}
+
 static void longest_value_fits(void **unused)
 {
 	struct announcement announcement = announcement_of(ANNOUNCEMENT_DIRECT);
@@ -103,6 +119,7 @@ int main(void)
 		cmocka_unit_test(tag_that_is_too_long_is_refused),
 		cmocka_unit_test(values_are_written_and_proven_exactly),
 		cmocka_unit_test(body_that_nobody_may_go_on_with_has_an_empty_tag),
+		cmocka_unit_test(grants_have_neither_sequence_number_nor_records),
 		cmocka_unit_test(longest_value_fits),
 	};
 

@@ -61,7 +61,8 @@ static void every_wrong_field_has_its_error(void **unused)
 		{3, 0x04, TX_STATE_BAD_SUITE},     {3, 0x03, TX_STATE_BAD_AEAD},    {3, 0x01, TX_STATE_BAD_KEY_LENGTH},
 		{4, 0, TX_STATE_BAD_AEAD},         {4, 2, TX_STATE_BAD_AEAD},       {4, 3, TX_STATE_BAD_AEAD},
 		{5, 16, TX_STATE_BAD_KEY_LENGTH},  {5, 0, TX_STATE_BAD_KEY_LENGTH}, {5, 33, TX_STATE_BAD_KEY_LENGTH},
-		{5, 255, TX_STATE_BAD_KEY_LENGTH}, {6, 1, TX_STATE_BAD_RESERVED},   {7, 1, TX_STATE_BAD_RESERVED},
+		{5, 255, TX_STATE_BAD_KEY_LENGTH}, {6, 1, TX_STATE_BAD_USE},        {6, 2, TX_STATE_BAD_USE},
+		{6, 255, TX_STATE_BAD_USE},        {7, 1, TX_STATE_BAD_RESERVED},
 	};
 
 	(void)unused;
@@ -88,6 +89,31 @@ static void key_bytes_behind_a_short_key_must_be_zero(void **unused)
 	assert_int_equal(tx_state_decode(&state, wire, sizeof(wire)), TX_STATE_OK);
 	wire[39] = 1;
 	expect_refused(wire, sizeof(wire), TX_STATE_BAD_RESERVED);
+}
+
+static void grants_are_for_tls_1_3_without_a_sequence_number(void **unused)
+{
+	uint8_t wire[TX_STATE_WIRE_LEN], again[TX_STATE_WIRE_LEN];
+	struct tx_state state;
+
+	(void)unused;
+	make_wire(wire);
+	wire[6] = 1;
+	memset(wire + 52, 0, 8);
+	assert_int_equal(tx_state_decode(&state, wire, sizeof(wire)), TX_STATE_OK);
+	assert_int_equal(state.use, TX_USE_GRANTS);
+	tx_state_encode(again, &state);
+	assert_memory_equal(again, wire, sizeof(wire));
+	wire[59] = 1;
+	expect_refused(wire, sizeof(wire), TX_STATE_BAD_USE);
+	wire[59] = 0;
+	wire[1] = 3;
+	wire[2] = 0xc0;
+	wire[3] = 0x30;
+	expect_refused(wire, sizeof(wire), TX_STATE_BAD_USE);
+	wire[6] = 0;
+	assert_int_equal(tx_state_decode(&state, wire, sizeof(wire)), TX_STATE_OK);
+	assert_int_equal(state.use, TX_USE_RANGE);
 }
 
 static void fields_are_read_big_endian(void **unused)
@@ -214,6 +240,7 @@ int main(void)
 		cmocka_unit_test(form_1_is_refused_by_name),
 		cmocka_unit_test(every_wrong_field_has_its_error),
 		cmocka_unit_test(key_bytes_behind_a_short_key_must_be_zero),
+		cmocka_unit_test(grants_are_for_tls_1_3_without_a_sequence_number),
 		cmocka_unit_test(fields_are_read_big_endian),
 		cmocka_unit_test(exactly_the_leasable_suites_are_accepted),
 		cmocka_unit_test(advancing_moves_the_sequence),
