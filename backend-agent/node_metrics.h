@@ -31,6 +31,11 @@
 	  "Fetches whose ticket nobody offered in time")                                                               \
 	X(TICKETS_REUSED, COUNTER, "disc_backend_tickets_reused_total", "Fetches refused: ticket used before")         \
 	X(BYTES_SEALED, COUNTER, "disc_backend_sealed_bytes_total", "Plaintext bytes that were sealed")                \
+	X(BYTES_CLEAR, COUNTER, "disc_backend_clear_bytes_total",                                                      \
+	  "Bytes of bodies sealed by grants that were sent to the load balancer to be sealed there")                   \
+	X(GRANTS, COUNTER, "disc_backend_grants_total", "Grants that were answered")                                   \
+	X(GRANTS_REFUSED, COUNTER, "disc_backend_grants_refused_total",                                                \
+	  "Fetch connections closed for a grant that was not proven or did not fit")                                   \
 	X(BYTES_PLAIN, COUNTER, "disc_backend_plain_bytes_total", "Body bytes that were sent as they are")             \
 	X(FILES_CHANGED, COUNTER, "disc_backend_broken_transfers_total",                                               \
 	  "Transfers broken off: object changed or unreadable")                                                        \

@@ -31,6 +31,8 @@ struct body_source_type {
 	/* After view(), when the bytes are used: READY, and the source is at the byte behind them, or CHANGED or FAILED:
 	 * what was made of them is not to be used. */
 	enum body_source_status (*viewed)(struct body_source *source, size_t len);
+	/* Goes back by <len> bytes, which were read: the next read gives them again. NULL: this source cannot. */
+	void (*back)(struct body_source *source, uint64_t len);
 	void (*free)(struct body_source *source);
 };
 

@@ -111,6 +111,14 @@ static enum body_source_status viewed(struct body_source *source, size_t len)
 	return BODY_SOURCE_READY;
 }
 
+static void go_back(struct body_source *source, uint64_t len)
+{
+	struct file_body *body = (struct file_body *)source;
+
+	body->offset -= len;
+	body->left += len;
+}
+
 static void free_body(struct body_source *source)
 {
 	struct file_body *body = (struct file_body *)source;
@@ -125,6 +133,7 @@ static const struct body_source_type file_body_type = {
 	.read = read_body,
 	.view = view,
 	.viewed = viewed,
+	.back = go_back,
 	.free = free_body,
 };
 

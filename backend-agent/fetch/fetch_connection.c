@@ -263,6 +263,34 @@ static void linger(struct fetch_connection *connection)
 	set_state(connection, FETCH_LINGERING);
 }
 
+/* Takes the grants that have come; each is answered later. Returns false, and <connection> is gone, if one is refused. */
+static bool take_grants(struct fetch_connection *connection)
+{
+	skip_body(connection);
+	while (fetch_exchange_takes_grants(&connection->exchange) && connection->in_len >= GRANT_WIRE_LEN) {
+		const uint8_t *wire = (const uint8_t *)connection->in + connection->in_start;
+		const char *why = fetch_exchange_take_grant(&connection->exchange, wire);
+
+		if (why) {
+			connection_close(connection, FETCH_TRANSFER_MISGRANTED, LOG_LEVEL_WARNING, why);
+			return false;
+		}
+		drop_input(connection, GRANT_WIRE_LEN);
+	}
+	/* It may have been stopped for a request's body that filled the input. */
+	if (!connection->peer_ended)
+		ev_io_start(connection->service->loop, &connection->reader);
+	return true;
+}
+
+/* Whether the peer is what a starved transfer waits for. */
+static bool peer_is_waited_for(const struct fetch_connection *connection)
+{
+	const struct fetch_transfer *transfer = &connection->exchange.transfer;
+
+	return transfer->kind == FETCH_BODY_GRANTED && granted_body_awaits_grant(transfer->granted);
+}
+
 /* Without a length an ordinary end would look like that of the body. */
 static void reset_when_closed(const struct fetch_connection *connection)
 {
@@ -287,7 +315,8 @@ static void bound_unsent(struct fetch_connection *connection)
 	enum fetch_body kind = connection->exchange.transfer.kind;
 	int unsent = UNSENT_MAX;
 
-	if (connection->bounded || (kind != FETCH_BODY_SEALED && kind != FETCH_BODY_RELAYED))
+	if (connection->bounded ||
+	    (kind != FETCH_BODY_SEALED && kind != FETCH_BODY_RELAYED && kind != FETCH_BODY_GRANTED))
 		return;
 	connection->bounded = true;
 	while (unsent > UNSENT_MIN && (size_t)unsent * connection->service->sending > UNSENT_OF_WORKER)
@@ -316,6 +345,8 @@ static bool send_response(struct fetch_connection *connection)
 			  !atomic_load_explicit(connection->service->draining, memory_order_relaxed);
 
 	bound_unsent(connection);
+	if (fetch_exchange_takes_grants(&connection->exchange) && !take_grants(connection))
+		return false;
 	switch (fetch_transfer_send(&connection->exchange.transfer, connection->fd, TURN_BUDGET, &why)) {
 	case FETCH_TRANSFER_DONE:
 		fetch_exchange_end(&connection->exchange, FETCH_TRANSFER_DONE, "");
@@ -329,9 +360,9 @@ static bool send_response(struct fetch_connection *connection)
 			ev_io_start(loop, &connection->reader);
 		return true;
 	case FETCH_TRANSFER_STARVED:
-		/* The peer is not to blame: it is not timed until there is something to send. */
+		/* Else the peer is not to blame: it is not timed until there is something to send. */
 		ev_io_stop(loop, &connection->writer);
-		set_timer(connection, 0);
+		set_timer(connection, peer_is_waited_for(connection) ? connection->service->limits.send_timeout : 0);
 		return false;
 	case FETCH_TRANSFER_BLOCKED:
 	case FETCH_TRANSFER_YIELDED:
@@ -344,6 +375,8 @@ static bool send_response(struct fetch_connection *connection)
 		reset_when_closed(connection);
 		connection_close(connection, FETCH_TRANSFER_BROKEN, LOG_LEVEL_WARNING, why);
 		return false;
+	case FETCH_TRANSFER_MISGRANTED:
+		break;
 	}
 	return false;
 }
@@ -412,6 +445,7 @@ static void on_peer_ended(struct fetch_connection *connection)
 		/* A client that ends its side may still want an ordinary response. HAProxy that ends a spliced one has
 		 * lost its client, and an origin is not kept at work for one that is probably gone. */
 		if (connection->exchange.transfer.kind == FETCH_BODY_SEALED ||
+		    connection->exchange.transfer.kind == FETCH_BODY_GRANTED ||
 		    connection->exchange.transfer.kind == FETCH_BODY_OPEN ||
 		    connection->exchange.transfer.kind == FETCH_BODY_RELAYED)
 			connection_close(connection, FETCH_TRANSFER_PEER_GONE, LOG_LEVEL_DEBUG, "the peer went away");
@@ -498,7 +532,7 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
 		return;
 	}
 	connection->in_len += (size_t)n;
-	if (connection->exchange.stage == FETCH_EXCHANGE_ENDED)
+	if (connection->exchange.stage == FETCH_EXCHANGE_ENDED || fetch_exchange_takes_grants(&connection->exchange))
 		run(connection);
 }
 

@@ -27,6 +27,12 @@ static void report(struct fetch_exchange *exchange, uint64_t channel, enum contr
 		result.records = sealed_body_records(exchange->transfer.sealed);
 		result.bytes = sealed_body_bytes(exchange->transfer.sealed);
 		result.changed = sealed_body_has_changed(exchange->transfer.sealed);
+	} else if (exchange->transfer.kind == FETCH_BODY_GRANTED) {
+		struct granted_body_count count = granted_body_count(exchange->transfer.granted);
+
+		result.records = count.records;
+		result.bytes = count.bytes;
+		result.changed = count.changed;
 	}
 	node_metrics_add_outcome(outcome);
 	result_queue_push(exchange->service->results, &result);
@@ -78,6 +84,16 @@ static const char *reason_to_decline(const struct fetch_exchange *exchange)
 	return NULL;
 }
 
+/* Returns why no grants are taken for the answer, NULL if they are. */
+static const char *reason_to_refuse_grants(const struct fetch_exchange *exchange, const struct ticket_offer *offer)
+{
+	if (offer->terms.continuation.etag.len)
+		return "a continuation is not sealed by grants";
+	if (exchange->http_1_0)
+		return "HTTP/1.0 has no chunks for the answers to grants";
+	return exchange->endless_request ? "the request's length is not known, grants cannot follow it" : NULL;
+}
+
 /* A body of unknown length: HTTP/1.0 knows only the end of the connection for it. */
 static bool is_chunked(const struct fetch_exchange *exchange)
 {
@@ -93,13 +109,13 @@ static int begin_transfer(struct fetch_exchange *exchange, uint64_t content_leng
 
 	fetch_answer_describe(&exchange->answer, &head);
 	head.date = time(NULL);
-	head.chunked = is_chunked(exchange) || exchange->stage == FETCH_EXCHANGE_OPEN;
+	head.chunked = is_chunked(exchange) || exchange->chunked;
 	head.close = !exchange->keep_alive;
 	head.keep_alive = exchange->keep_alive && exchange->http_1_0;
 	head.announcement = exchange->announcement[0] != '\0' ? exchange->announcement : NULL;
 	if (content_length)
 		head.content_length = content_length;
-	if (exchange->stage == FETCH_EXCHANGE_OPEN)
+	if (exchange->chunked)
 		head.has_content_length = false;
 	len = response_head_format(bytes, RESPONSE_HEAD_MAX, &head);
 	if (!len)
@@ -168,6 +184,10 @@ static const char *reason_to_refuse(const struct fetch_exchange *exchange, const
 {
 	const char *reason = reason_to_decline(exchange);
 
+	if (reason)
+		return reason;
+	if (offer->state.use == TX_USE_GRANTS)
+		reason = reason_to_refuse_grants(exchange, offer);
 	if (reason)
 		return reason;
 	if (offer->terms.continuation.etag.len)
@@ -257,6 +277,7 @@ static void announce(struct fetch_exchange *exchange, struct ticket_offer *offer
 	int begun;
 
 	exchange->stage = has_clone ? FETCH_EXCHANGE_OPEN : FETCH_EXCHANGE_SENDING;
+	exchange->chunked = has_clone;
 	exchange->channel = offer->terms.channel;
 	sealed_body_time_first(body, node_metrics_first_record(has_clone), exchange->begun);
 	begun = write_announcement(exchange, offer, body, has_clone ? ANNOUNCEMENT_DIRECT : ANNOUNCEMENT_SPLICE);
@@ -283,6 +304,67 @@ static void announce(struct fetch_exchange *exchange, struct ticket_offer *offer
 		fetch_transfer_set_sealed(&exchange->transfer, body);
 		node_metrics_add(NODE_OFFLOADS_ACTIVE, 1);
 	}
+}
+
+/* The same of a body for grants. */
+static int write_announcement_of_grants(struct fetch_exchange *exchange, const struct ticket_offer *offer,
+					struct granted_body *body)
+{
+	const struct fetch_answer *answer = &exchange->answer;
+	const struct announcement announcement = {
+		.kind = ANNOUNCEMENT_GRANTS,
+		.ticket = exchange->ticket,
+		.length = answer->length,
+		.status = (unsigned)answer->status,
+		.first = answer->offset,
+		.etag = can_continue(answer) ? answer->etag : NULL,
+		.ready = granted_body_ready(body),
+	};
+
+	return announcement_format(exchange->announcement, &announcement, offer->state.proof_key) ? 0 : -1;
+}
+
+static void announce_grants(struct fetch_exchange *exchange, struct ticket_offer *offer, struct granted_body *body)
+{
+	int begun = write_announcement_of_grants(exchange, offer, body);
+
+	exchange->stage = FETCH_EXCHANGE_SENDING;
+	exchange->chunked = true;
+	exchange->channel = offer->terms.channel;
+	if (begun == 0)
+		begun = begin_transfer(exchange, 0);
+	/* It is the body's now. */
+	exchange->answer.source = NULL;
+	exchange->answer.origin = NULL;
+	if (begun < 0) {
+		exchange->stage = FETCH_EXCHANGE_FAILED;
+		granted_body_free(body);
+		drop_offer(exchange, offer, NO_MEMORY);
+		return;
+	}
+	ticket_table_release(exchange->service->tickets, offer);
+	fetch_transfer_set_granted(&exchange->transfer, body);
+	node_metrics_add(NODE_OFFLOADS_ACTIVE, 1);
+}
+
+/* Makes the body that <offer> is for, from the answer's source, and announces it. Both are taken over with RECORD_OK. */
+static enum record_error make_body(struct fetch_exchange *exchange, struct ticket_offer *offer)
+{
+	struct fetch_answer *answer = &exchange->answer;
+	struct granted_body *granted;
+	struct sealed_body *sealed;
+	enum record_error error;
+
+	if (offer->state.use == TX_USE_GRANTS) {
+		error = granted_body_new(&granted, answer->source, answer->length, &offer->state, &exchange->ticket);
+		if (error == RECORD_OK)
+			announce_grants(exchange, offer, granted);
+		return error;
+	}
+	error = sealed_body_new(&sealed, answer->source, answer->length, &offer->state);
+	if (error == RECORD_OK)
+		announce(exchange, offer, sealed);
+	return error;
 }
 
 /* Whether the request bears the proof that only those who hold the offer's key can compute. Its text is not needed
@@ -317,7 +399,6 @@ static void respond_sealed(struct fetch_exchange *exchange, struct ticket_offer 
 {
 	struct fetch_answer *answer = &exchange->answer;
 	const char *reason;
-	struct sealed_body *body;
 	enum record_error error = RECORD_NO_MEMORY;
 
 	if (!is_proven(exchange, offer)) {
@@ -335,11 +416,9 @@ static void respond_sealed(struct fetch_exchange *exchange, struct ticket_offer 
 		if (!answer->source)
 			answer->source = file_body_new(&answer->object, answer->offset, answer->length);
 		if (answer->source)
-			error = sealed_body_new(&body, answer->source, answer->length, &offer->state);
-		if (error == RECORD_OK) {
-			announce(exchange, offer, body);
+			error = make_body(exchange, offer);
+		if (error == RECORD_OK)
 			return;
-		}
 		reason = record_error_text(error);
 	}
 	decline(exchange, offer, reason);
@@ -388,6 +467,7 @@ static void reset(struct fetch_exchange *exchange)
 {
 	exchange->transfer = (struct fetch_transfer){.plain = {.object = {.fd = -1}}};
 	exchange->head_only = exchange->http_1_0 = exchange->keep_alive = exchange->has_ticket = false;
+	exchange->endless_request = exchange->chunked = false;
 	exchange->announcement[0] = '\0';
 	exchange->target = NULL;
 	exchange->proven_text = NULL;
@@ -467,6 +547,7 @@ void fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_re
 	reset(exchange);
 	exchange->head_only = request->method == FETCH_HEAD;
 	exchange->http_1_0 = request->http_minor == 0;
+	exchange->endless_request = request->chunked_body;
 	exchange->keep_alive = keep_alive;
 	exchange->has_ticket = request->has_ticket;
 	exchange->ticket = request->ticket.ticket;
@@ -502,6 +583,17 @@ void fetch_exchange_begin_status(struct fetch_exchange *exchange, int status)
 	respond_plainly(exchange);
 }
 
+bool fetch_exchange_takes_grants(const struct fetch_exchange *exchange)
+{
+	return exchange->stage == FETCH_EXCHANGE_SENDING && exchange->transfer.kind == FETCH_BODY_GRANTED &&
+	       granted_body_is_open(exchange->transfer.granted);
+}
+
+const char *fetch_exchange_take_grant(struct fetch_exchange *exchange, const uint8_t wire[static GRANT_WIRE_LEN])
+{
+	return granted_body_take(exchange->transfer.granted, wire);
+}
+
 void fetch_exchange_give_up(struct fetch_exchange *exchange)
 {
 	struct ticket_offer *offer =
@@ -523,12 +615,39 @@ static void report_sealed(struct fetch_exchange *exchange, enum fetch_transfer_s
 	if (status == FETCH_TRANSFER_DONE) {
 		outcome = CONTROL_OUTCOME_SEALED;
 		why = "";
-	} else if (status == FETCH_TRANSFER_BROKEN) {
+	} else if (status == FETCH_TRANSFER_BROKEN || status == FETCH_TRANSFER_MISGRANTED) {
 		outcome = CONTROL_OUTCOME_FAILED;
 	}
 	node_metrics_add(NODE_OFFLOADS_ACTIVE, -1);
-	node_metrics_add(NODE_BYTES_SEALED, (int64_t)sealed_body_bytes(exchange->transfer.sealed));
 	report(exchange, exchange->channel, outcome, why);
+}
+
+/* What was sealed for nothing counts too. */
+static void count_bytes(const struct fetch_exchange *exchange, enum fetch_transfer_status status)
+{
+	struct granted_body_count count;
+
+	switch (exchange->transfer.kind) {
+	case FETCH_BODY_SEALED:
+		node_metrics_add(NODE_BYTES_SEALED, (int64_t)sealed_body_bytes(exchange->transfer.sealed));
+		break;
+	case FETCH_BODY_GRANTED:
+		count = granted_body_count(exchange->transfer.granted);
+		node_metrics_add(NODE_BYTES_SEALED, (int64_t)count.bytes);
+		node_metrics_add(NODE_BYTES_CLEAR, (int64_t)count.clear);
+		node_metrics_add(NODE_GRANTS, (int64_t)count.grants);
+		break;
+	case FETCH_BODY_NONE:
+	case FETCH_BODY_OPEN:
+	case FETCH_BODY_PLAIN:
+	case FETCH_BODY_RELAYED:
+		node_metrics_add(NODE_BYTES_PLAIN, (int64_t)exchange->transfer.sent);
+		break;
+	}
+	if (status == FETCH_TRANSFER_BROKEN)
+		node_metrics_add(NODE_FILES_CHANGED, 1);
+	if (status == FETCH_TRANSFER_MISGRANTED)
+		node_metrics_add(NODE_GRANTS_REFUSED, 1);
 }
 
 void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_status status, const char *why)
@@ -551,12 +670,9 @@ void fetch_exchange_end(struct fetch_exchange *exchange, enum fetch_transfer_sta
 		break;
 	}
 	exchange->stage = FETCH_EXCHANGE_ENDED;
-	if (status == FETCH_TRANSFER_BROKEN)
-		node_metrics_add(NODE_FILES_CHANGED, 1);
-	if (exchange->transfer.kind == FETCH_BODY_SEALED)
+	count_bytes(exchange, status);
+	if (exchange->transfer.kind == FETCH_BODY_SEALED || exchange->transfer.kind == FETCH_BODY_GRANTED)
 		report_sealed(exchange, status, why);
-	else
-		node_metrics_add(NODE_BYTES_PLAIN, (int64_t)exchange->transfer.sent);
 	fetch_transfer_release(&exchange->transfer);
 	fetch_answer_release(&exchange->answer);
 	if (exchange->content)

@@ -33,8 +33,10 @@ struct fetch_exchange {
 	struct fetch_transfer transfer;
 	bool head_only; /* HEAD: no text behind the head */
 	bool http_1_0;
-	bool keep_alive; /* the connection may be used again afterwards */
-	double begun;    /* by metric_clock() */
+	bool keep_alive;      /* the connection may be used again afterwards */
+	bool endless_request; /* its body is chunked: what comes behind it cannot be told from it */
+	bool chunked;         /* the response's body is, though its length is known */
+	double begun;         /* by metric_clock() */
 	bool has_ticket;
 	struct ticket ticket;
 	char *target; /* with a ticket: the request's, owned */
@@ -60,6 +62,13 @@ void fetch_exchange_begin(struct fetch_exchange *exchange, const struct fetch_re
 
 /* Begins one that answers <status> to a request that could not be read; the connection closes afterwards. */
 void fetch_exchange_begin_status(struct fetch_exchange *exchange, int status);
+
+/* Whether bytes of the connection are grants for the exchange (grant.h), until the last one. */
+bool fetch_exchange_takes_grants(const struct fetch_exchange *exchange);
+
+/* Takes a grant. Returns NULL, and there is something to send; or why it is refused, a static text: end the exchange with
+ * FETCH_TRANSFER_MISGRANTED, and close the connection. */
+const char *fetch_exchange_take_grant(struct fetch_exchange *exchange, const uint8_t wire[static GRANT_WIRE_LEN]);
 
 /* In WAITING: the wait for the offer is over. Sets up the ordinary response. */
 void fetch_exchange_give_up(struct fetch_exchange *exchange);

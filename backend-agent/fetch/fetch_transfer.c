@@ -44,6 +44,12 @@ void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_bo
 	transfer->sealed = body;
 }
 
+void fetch_transfer_set_granted(struct fetch_transfer *transfer, struct granted_body *body)
+{
+	transfer->kind = FETCH_BODY_GRANTED;
+	transfer->granted = body;
+}
+
 static void append_to_head(struct fetch_transfer *transfer, const char *bytes, size_t len)
 {
 	memcpy(transfer->head + transfer->head_len, bytes, len);
@@ -82,6 +88,8 @@ void fetch_transfer_release(struct fetch_transfer *transfer)
 	transfer->relayed = NULL;
 	sealed_body_free(transfer->sealed);
 	transfer->sealed = NULL;
+	granted_body_free(transfer->granted);
+	transfer->granted = NULL;
 	transfer->kind = FETCH_BODY_NONE;
 }
 
@@ -175,6 +183,38 @@ static enum fetch_transfer_status send_sealed(struct fetch_transfer *transfer, i
 	}
 }
 
+static enum fetch_transfer_status send_granted(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
+{
+	for (;;) {
+		enum fetch_transfer_status status;
+		const uint8_t *block;
+		size_t len, sent;
+
+		switch (granted_body_next(transfer->granted, &block, &len)) {
+		case GRANTED_BODY_BLOCK:
+			break;
+		case GRANTED_BODY_WAITING:
+			return starved(transfer, fd);
+		case GRANTED_BODY_END:
+			return send_head(transfer, fd, 0);
+		case GRANTED_BODY_CHANGED:
+		case GRANTED_BODY_READ_FAILED:
+			*why = granted_body_fault(transfer->granted);
+			return FETCH_TRANSFER_BROKEN;
+		case GRANTED_BODY_SEAL_FAILED:
+			*why = "a record could not be sealed";
+			return FETCH_TRANSFER_BROKEN;
+		}
+		status = send_bytes(transfer, fd, block, len, 0, &sent);
+		granted_body_sent(transfer->granted, sent);
+		if (status != FETCH_TRANSFER_DONE)
+			return status;
+		if (sent >= budget)
+			return FETCH_TRANSFER_YIELDED;
+		budget -= sent;
+	}
+}
+
 static enum fetch_transfer_status send_relayed(struct fetch_transfer *transfer, int fd, size_t budget, const char **why)
 {
 	for (;;) {
@@ -242,6 +282,8 @@ enum fetch_transfer_status fetch_transfer_send(struct fetch_transfer *transfer, 
 	switch (transfer->kind) {
 	case FETCH_BODY_SEALED:
 		return send_sealed(transfer, fd, budget, why);
+	case FETCH_BODY_GRANTED:
+		return send_granted(transfer, fd, budget, why);
 	case FETCH_BODY_RELAYED:
 		return send_relayed(transfer, fd, budget, why);
 	case FETCH_BODY_PLAIN:

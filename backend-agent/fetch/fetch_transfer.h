@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Fetch transfer: one response on its way to the socket - its head, then nothing, or a plain, a relayed or a sealed
- * body. */
+/* Fetch transfer: one response on its way to the socket - its head, then nothing, or a plain, a relayed, a sealed
+ * or a granted body. */
 #ifndef DISC_FETCH_TRANSFER_H
 #define DISC_FETCH_TRANSFER_H
 
@@ -8,11 +8,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "granted_body.h"
 #include "plain_body.h"
 #include "relayed_body.h"
 #include "sealed_body.h"
 
-enum fetch_body { FETCH_BODY_NONE, FETCH_BODY_OPEN, FETCH_BODY_PLAIN, FETCH_BODY_RELAYED, FETCH_BODY_SEALED };
+enum fetch_body {
+	FETCH_BODY_NONE,
+	FETCH_BODY_OPEN,
+	FETCH_BODY_PLAIN,
+	FETCH_BODY_RELAYED,
+	FETCH_BODY_SEALED,
+	FETCH_BODY_GRANTED
+};
 
 struct fetch_transfer {
 	/* owned; with the text of an answer that has one, and with what frames the chunks of an open body */
@@ -23,25 +31,28 @@ struct fetch_transfer {
 	struct plain_body plain;
 	struct relayed_body *relayed;
 	struct sealed_body *sealed;
+	struct granted_body *granted;
 	uint64_t sent; /* bytes of body that left for the kernel */
 };
 
 enum fetch_transfer_status {
 	FETCH_TRANSFER_DONE,      /* the last byte left for the kernel */
 	FETCH_TRANSFER_BLOCKED,   /* the socket takes nothing now */
-	FETCH_TRANSFER_STARVED,   /* the body's source has nothing now, or the body is open */
+	FETCH_TRANSFER_STARVED,   /* the body's source has nothing now, no grant came, or the body is open */
 	FETCH_TRANSFER_YIELDED,   /* <budget> is spent: let others work, then go on */
 	FETCH_TRANSFER_PEER_GONE, /* the connection is broken */
 	FETCH_TRANSFER_BROKEN,    /* the object changed or cannot be read: close before its end */
+	FETCH_TRANSFER_MISGRANTED, /* never by fetch_transfer_send(): the peer's grant was refused, close before its end */
 };
 
 /* Begins a transfer with a copy of the head's <len> bytes. Returns 0, or -1 when memory is exhausted. The bodies are
- * set by the following three, at most one of them. */
+ * set by the following four, at most one of them. */
 int fetch_transfer_init(struct fetch_transfer *transfer, const void *head, size_t len);
 void fetch_transfer_set_plain(struct fetch_transfer *transfer, struct file_object *object, uint64_t offset,
 			      uint64_t length);
 void fetch_transfer_set_relayed(struct fetch_transfer *transfer, struct relayed_body *body); /* takes it over */
 void fetch_transfer_set_sealed(struct fetch_transfer *transfer, struct sealed_body *body);   /* takes it over */
+void fetch_transfer_set_granted(struct fetch_transfer *transfer, struct granted_body *body); /* takes it over */
 
 /* A chunked body (RFC 9112 7.1) of which it is not known yet whether its bytes will be sent here: one of the two behind
  * follows. */

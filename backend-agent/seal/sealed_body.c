@@ -2,7 +2,6 @@
 #include "sealed_body.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #define FIRST_BLOCK_RECORDS (SEALED_BODY_BLOCK_RECORDS / 2)
 
 struct sealed_body {
+	struct workshop_tenant tenant; /* first */
 	struct body_source *source;
 	struct record_sealer *sealer; /* NULL once the last record is sealed, or on failure: its keys are wiped */
 	struct record_layout layout;
@@ -21,53 +21,44 @@ struct sealed_body {
 	enum sealed_body_status failure; /* SEALED_BODY_BLOCK: none */
 	bool may_view;                   /* the source's own memory may be sealed from */
 	unsigned goal;                   /* records of the next block: as many as the socket took at once */
-	struct workshop *workshop;       /* where the block lies, if not in <kept> */
 	uint8_t *kept;                   /* or NULL: what the socket did not take of a block */
 	size_t block_len, block_sent;    /* ciphertext: its size, and how much of it left */
 	struct metric *first;            /* NULL: none, or the first bytes have left */
 	double since;
 };
 
-/* Where all bodies of a thread are sealed, one after another. One block for all stays in the CPU's cache, and a body that
- * waits for its socket holds none. */
-struct workshop {
-	struct sealed_body *owner; /* whose block is there, or NULL */
-	uint8_t block[SEALED_BODY_BLOCK_MAX + RECORD_SEALED_MAX];
-};
-
-static pthread_once_t workshop_once = PTHREAD_ONCE_INIT;
-static pthread_key_t workshop_key;
-static bool has_workshop_key;
-
-static void make_workshop_key(void)
+static enum sealed_body_status fail(struct sealed_body *body, enum sealed_body_status failure)
 {
-	has_workshop_key = pthread_key_create(&workshop_key, free) == 0;
+	body->failure = failure;
+	body->block_len = body->block_sent = 0;
+	workshop_leave(&body->tenant);
+	record_sealer_free(body->sealer);
+	body->sealer = NULL;
+	return failure;
 }
 
-/* Returns that of this thread, which goes with it; NULL when memory is exhausted. */
-static struct workshop *this_workshop(void)
+/* Takes what is left of its block out of the workshop. Returns false, and <body> has failed, when memory is exhausted. */
+static bool move_out(struct sealed_body *body)
 {
-	struct workshop *workshop;
+	size_t left = body->block_len - body->block_sent;
 
-	(void)pthread_once(&workshop_once, make_workshop_key);
-	workshop = has_workshop_key ? pthread_getspecific(workshop_key) : NULL;
-	if (workshop || !has_workshop_key)
-		return workshop;
-	workshop = malloc(sizeof(*workshop));
-	if (!workshop)
-		return NULL;
-	workshop->owner = NULL;
-	if (pthread_setspecific(workshop_key, workshop) == 0)
-		return workshop;
-	free(workshop);
-	return NULL;
+	body->kept = malloc(left);
+	if (!body->kept) {
+		body->source->fault = "out of memory";
+		(void)fail(body, SEALED_BODY_READ_FAILED);
+		return false;
+	}
+	memcpy(body->kept, workshop_block(&body->tenant) + body->block_sent, left);
+	body->block_len = left;
+	body->block_sent = 0;
+	workshop_leave(&body->tenant);
+	return true;
 }
 
-static void leave_workshop(struct sealed_body *body)
+/* Of a block that was not even tried. */
+static void on_move_out(struct workshop_tenant *tenant)
 {
-	if (body->workshop)
-		body->workshop->owner = NULL;
-	body->workshop = NULL;
+	(void)move_out((struct sealed_body *)tenant);
 }
 
 enum record_error sealed_body_new(struct sealed_body **body, struct body_source *source, uint64_t length,
@@ -79,7 +70,12 @@ enum record_error sealed_body_new(struct sealed_body **body, struct body_source 
 	*body = NULL;
 	if (!new)
 		return RECORD_NO_MEMORY;
-	*new = (struct sealed_body){.source = source, .failure = SEALED_BODY_BLOCK, .goal = FIRST_BLOCK_RECORDS};
+	*new = (struct sealed_body){
+		.tenant.move_out = on_move_out,
+		.source = source,
+		.failure = SEALED_BODY_BLOCK,
+		.goal = FIRST_BLOCK_RECORDS,
+	};
 	error = record_sealer_new(&new->sealer, state, length, 0);
 	if (error != RECORD_OK) {
 		free(new);
@@ -94,7 +90,7 @@ void sealed_body_free(struct sealed_body *body)
 {
 	if (!body)
 		return;
-	leave_workshop(body);
+	workshop_leave(&body->tenant);
 	record_sealer_free(body->sealer);
 	body_source_free(body->source);
 	free(body->kept);
@@ -124,16 +120,6 @@ void sealed_body_time_first(struct sealed_body *body, struct metric *histogram, 
 const struct record_layout *sealed_body_layout(const struct sealed_body *body)
 {
 	return &body->layout;
-}
-
-static enum sealed_body_status fail(struct sealed_body *body, enum sealed_body_status failure)
-{
-	body->failure = failure;
-	body->block_len = body->block_sent = 0;
-	leave_workshop(body);
-	record_sealer_free(body->sealer);
-	body->sealer = NULL;
-	return failure;
 }
 
 /* Where the records of a block lie, as many as <ready> bytes fill: their plaintext, if it is read. */
@@ -179,7 +165,7 @@ static enum sealed_body_status seal_plain(struct sealed_body *body, const struct
 		size_t sealed;
 
 		if (record_seal_next(body->sealer, plain[i].iov_base, plain[i].iov_len,
-				     body->workshop->block + body->block_len, &sealed) != RECORD_OK)
+				     workshop_block(&body->tenant) + body->block_len, &sealed) != RECORD_OK)
 			return SEALED_BODY_SEAL_FAILED;
 		body->block_len += sealed;
 		body->records++;
@@ -219,45 +205,12 @@ static enum sealed_body_status seal_view(struct sealed_body *body, struct iovec 
 	status = status_of_source(source->viewed(body->source, len));
 	if (status == SEALED_BODY_BLOCK)
 		return sealed;
-	secret_wipe(body->workshop->block, body->block_len);
+	secret_wipe(workshop_block(&body->tenant), body->block_len);
 	if (sealed == SEALED_BODY_BLOCK) {
 		body->records -= count;
 		body->bytes -= len;
 	}
 	return status;
-}
-
-/* Takes what is left of its block out of the workshop. Returns false, and <body> has failed, when memory is exhausted. */
-static bool move_out(struct sealed_body *body)
-{
-	size_t left = body->block_len - body->block_sent;
-
-	body->kept = malloc(left);
-	if (!body->kept) {
-		body->source->fault = "out of memory";
-		(void)fail(body, SEALED_BODY_READ_FAILED);
-		return false;
-	}
-	memcpy(body->kept, body->workshop->block + body->block_sent, left);
-	body->block_len = left;
-	body->block_sent = 0;
-	leave_workshop(body);
-	return true;
-}
-
-/* Makes room in this thread's workshop for <body>. Returns false when memory is exhausted. */
-static bool enter_workshop(struct sealed_body *body)
-{
-	struct workshop *workshop = this_workshop();
-
-	if (!workshop)
-		return false;
-	/* Another's block that was not even tried: a failure is that body's own. */
-	if (workshop->owner && workshop->owner != body)
-		(void)move_out(workshop->owner);
-	workshop->owner = body;
-	body->workshop = workshop;
-	return true;
 }
 
 static enum sealed_body_status make_block(struct sealed_body *body)
@@ -273,13 +226,13 @@ static enum sealed_body_status make_block(struct sealed_body *body)
 		return status;
 	if (status != SEALED_BODY_BLOCK)
 		return fail(body, status);
-	if (!enter_workshop(body)) {
+	if (!workshop_enter(&body->tenant)) {
 		body->source->fault = "out of memory";
 		return fail(body, SEALED_BODY_READ_FAILED);
 	}
-	count = plan_block(body, body->workshop->block, ready, plain);
+	count = plan_block(body, workshop_block(&body->tenant), ready, plain);
 	if (!count) {
-		leave_workshop(body);
+		workshop_leave(&body->tenant);
 		return SEALED_BODY_WAITING;
 	}
 	if (body->may_view && body->source->type->view)
@@ -308,7 +261,7 @@ enum sealed_body_status sealed_body_next(struct sealed_body *body, const uint8_t
 		if (status != SEALED_BODY_BLOCK)
 			return status;
 	}
-	*bytes = (body->kept ? body->kept : body->workshop->block) + body->block_sent;
+	*bytes = (body->kept ? body->kept : workshop_block(&body->tenant)) + body->block_sent;
 	*len = body->block_len - body->block_sent;
 	return SEALED_BODY_BLOCK;
 }
@@ -332,7 +285,7 @@ void sealed_body_sent(struct sealed_body *body, size_t len)
 		body->first = NULL;
 	}
 	if (body->block_sent < body->block_len) {
-		if (!body->workshop)
+		if (!body->tenant.workshop)
 			return;
 		/* The next block is no larger than what the socket takes, so that little is kept. */
 		body->goal = (unsigned)(body->block_sent / (RECORD_PLAIN_MAX + body->layout.overhead));
@@ -341,9 +294,9 @@ void sealed_body_sent(struct sealed_body *body, size_t len)
 		(void)move_out(body);
 		return;
 	}
-	if (body->workshop && body->goal < SEALED_BODY_BLOCK_RECORDS)
+	if (body->tenant.workshop && body->goal < SEALED_BODY_BLOCK_RECORDS)
 		body->goal++;
-	leave_workshop(body);
+	workshop_leave(&body->tenant);
 	free(body->kept);
 	body->kept = NULL;
 	body->block_len = body->block_sent = 0;

@@ -17,8 +17,9 @@
 #include "metrics.h"
 #include "record.h"
 #include "tx_state.h"
+#include "workshop.h"
 
-#define SEALED_BODY_BLOCK_RECORDS 16u
+#define SEALED_BODY_BLOCK_RECORDS WORKSHOP_RECORDS
 #define SEALED_BODY_BLOCK_MAX (SEALED_BODY_BLOCK_RECORDS * RECORD_SEALED_MAX)
 
 struct sealed_body;

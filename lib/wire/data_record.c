@@ -14,6 +14,7 @@
 
 struct data_sealer {
 	uint8_t iv[TX_STATE_IV_LEN];
+	uint8_t proof_key[PROOF_KEY_LEN];
 	struct aead_key key; /* expanded once */
 	bool dead;           /* a fault happened: no slot is used again */
 	uint64_t next;       /* lowest slot that is free */
@@ -38,6 +39,7 @@ enum record_error data_sealer_new(struct data_sealer **sealer, const struct tx_s
 	if (!made)
 		return RECORD_NO_MEMORY;
 	memcpy(made->iv, state->iv, sizeof(made->iv));
+	memcpy(made->proof_key, state->proof_key, sizeof(made->proof_key));
 	/* Slot 0 is never granted: it is the first one, and a pivot is before the slots of a grant. */
 	made->next = 1;
 	if (!aead_key_init(&made->key, aead_chosen(cipher), cipher, state->key)) {
@@ -54,6 +56,11 @@ void data_sealer_free(struct data_sealer *sealer)
 		return;
 	aead_key_release(&sealer->key);
 	secret_free(sealer, sizeof(*sealer));
+}
+
+const uint8_t *data_sealer_proof_key(const struct data_sealer *sealer)
+{
+	return sealer->proof_key;
 }
 
 uint64_t data_sealer_next(const struct data_sealer *sealer)

@@ -43,6 +43,9 @@ enum record_error data_sealer_new(struct data_sealer **sealer, const struct tx_s
 /* Wipes and frees <sealer>, which may be NULL. */
 void data_sealer_free(struct data_sealer *sealer);
 
+/* The proof key of the state, PROOF_KEY_LEN bytes: the sealer's. */
+const uint8_t *data_sealer_proof_key(const struct data_sealer *sealer);
+
 /* The lowest slot that <sealer> has not used or passed over. */
 uint64_t data_sealer_next(const struct data_sealer *sealer);
 
