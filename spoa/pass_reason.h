@@ -16,6 +16,7 @@
 	X(FULL, "full")               /* those that take any have as many as max-offloads allows */     \
 	X(BUSY, "busy")               /* their control channels are full */                             \
 	X(CHANGING, "changing")       /* its object was written while it was sent, a short time ago */  \
+	X(GROUP, "group")             /* the connection is bound to another trust group */              \
 	X(INTERNAL, "internal")       /* this agent is out of memory or randomness */
 
 enum pass_reason {

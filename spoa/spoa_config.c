@@ -9,7 +9,8 @@
 /* From about these sizes on the paths cost this host less CPU: make bench-splice, make bench-direct */
 #define DEFAULT_SPLICE_MIN 114688
 #define DEFAULT_DIRECT_MIN 2097152
-#define NAME_MAX_LEN 128 /* of nodes and servers: bounds the size of an ACK */
+#define DEFAULT_H2_MIN 262144
+#define NAME_MAX_LEN 128 /* of nodes, servers and trust groups: bounds the size of an ACK */
 
 static cfg_opt_t spop_options[] = {
 	CFG_STR_LIST("listen", "{}", CFGF_NONE),
@@ -48,6 +49,7 @@ static cfg_opt_t node_options[] = {
 static cfg_opt_t pool_options[] = {
 	CFG_STR_LIST("nodes", "{}", CFGF_NONE),
 	CFG_STR("balance", "path-hash", CFGF_NONE),
+	CFG_STR("trust-group", "default", CFGF_NONE),
 	CFG_END(),
 };
 
@@ -56,6 +58,7 @@ static cfg_opt_t root_options[] = {
 	CFG_INT("changed-hold", 60, CFGF_NONE),
 	CFG_INT("splice-min", DEFAULT_SPLICE_MIN, CFGF_NONE),
 	CFG_INT("direct-min", DEFAULT_DIRECT_MIN, CFGF_NONE),
+	CFG_INT("h2-min", DEFAULT_H2_MIN, CFGF_NONE),
 	CFG_SEC("spop", spop_options, CFGF_NONE),
 	CFG_SEC("admin", admin_options, CFGF_NONE),
 	CFG_SEC("log", config_log_options, CFGF_NONE),
@@ -228,6 +231,8 @@ static int read_pool(struct spoa_config *config, struct node_pool *pool, cfg_t *
 	int result = 0;
 
 	pool->name = cfg_title(section);
+	pool->trust_group = cfg_getstr(section, "trust-group");
+	result |= check_name(section, "trust-group", pool->trust_group);
 	if (strcmp(balance, "least-active") == 0)
 		pool->balance = BALANCE_LEAST_ACTIVE;
 	else if (strcmp(balance, "path-hash") != 0)
@@ -266,7 +271,8 @@ static int read_pools(struct spoa_config *config, cfg_t *root)
 
 static int read_routes(struct spoa_config *config, cfg_t *root)
 {
-	struct policy_sizes sizes = {.splice_min = DEFAULT_SPLICE_MIN, .direct_min = DEFAULT_DIRECT_MIN};
+	struct policy_sizes sizes = {
+		.splice_min = DEFAULT_SPLICE_MIN, .direct_min = DEFAULT_DIRECT_MIN, .h2_min = DEFAULT_H2_MIN};
 	const struct spoa_config_routes_terms terms = {
 		.pools = config->pools,
 		.pool_count = config->pool_count,

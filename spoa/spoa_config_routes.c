@@ -30,8 +30,10 @@ cfg_opt_t spoa_route_options[] = {
 	CFG_SEC("argument", argument_options, CFGF_MULTI | CFGF_TITLE),
 	CFG_STR("percent-of", "clients", CFGF_NONE),
 	CFG_INT("percent", 100, CFGF_NONE),
+	/* Sizes that are not set are those of all routes. */
 	CFG_INT("splice-min", 0, CFGF_NODEFAULT),
 	CFG_INT("direct-min", 0, CFGF_NODEFAULT),
+	CFG_INT("h2-min", 0, CFGF_NODEFAULT),
 	CFG_END(),
 };
 
@@ -230,12 +232,16 @@ static int read_pool_name(struct policy_route *route, cfg_t *section, const stru
 int spoa_config_sizes_read(struct policy_sizes *sizes, cfg_t *section, const struct policy_sizes *otherwise)
 {
 	long splice_min = (long)otherwise->splice_min, direct_min = (long)otherwise->direct_min;
+	long h2_min = (long)otherwise->h2_min;
 	int result = 0;
 
 	if (cfg_size(section, "splice-min"))
 		result |= config_need_range(section, "splice-min", 1, BYTES_MAX, &splice_min);
 	if (cfg_size(section, "direct-min"))
 		result |= config_need_range(section, "direct-min", 1, BYTES_MAX, &direct_min);
+	if (cfg_size(section, "h2-min"))
+		result |= config_need_range(section, "h2-min", 1, BYTES_MAX, &h2_min);
+	sizes->h2_min = (uint64_t)h2_min;
 	sizes->splice_min = (uint64_t)splice_min;
 	sizes->direct_min = (uint64_t)direct_min;
 	return result;

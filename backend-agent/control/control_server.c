@@ -375,7 +375,8 @@ static void on_channel_opened(struct channel *channel, void *context, const char
 			    .name = text_of(agent->server->settings->node_name),
 			    .software = text_of("disc-backend " DISC_VERSION),
 			    .direct = agent->server->settings->direct != NULL,
-			    .lanes = agent->server->settings->lanes ? agent->server->settings->lanes->count : 0},
+			    .lanes = agent->server->settings->lanes ? agent->server->settings->lanes->count : 0,
+			    .grants = 1},
 	};
 
 	(void)channel;

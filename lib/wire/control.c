@@ -68,6 +68,7 @@ static enum control_error encode_hello(const struct control_hello *hello, uint8_
 	packed.direct = hello->direct != 0;
 	packed.lanes = hello->lanes;
 	packed.lane = hello->lane;
+	packed.grants = hello->grants != 0;
 	envelope.message_case = DISC__CONTROL__ENVELOPE__MESSAGE_HELLO;
 	envelope.hello = &packed;
 	return pack_envelope(&envelope, out, cap, len);
@@ -185,6 +186,7 @@ static enum control_error decode_hello(struct control_hello *hello, const Disc__
 	hello->direct = packed->direct ? 1 : 0;
 	hello->lanes = packed->lanes;
 	hello->lane = packed->lane;
+	hello->grants = packed->grants ? 1 : 0;
 	if (hello->lanes > CONTROL_LANES_MAX || hello->lane > CONTROL_LANES_MAX || hello->version_min == 0 ||
 	    hello->version_min > hello->version_max || !unpack_text(&hello->name, packed->name) ||
 	    !unpack_text(&hello->software, packed->software))

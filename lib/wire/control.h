@@ -60,8 +60,9 @@ struct control_hello {
 	struct control_text name;     /* the peer's own name, for logs only: identity is the certificate */
 	struct control_text software; /* e.g. "disc-spoa 0.1.0" */
 	uint32_t direct;              /* from a node, non-zero: it can transmit on clients' connections */
-	uint32_t lanes; /* from a node: further channels that it wants for that, at most CONTROL_LANES_MAX */
-	uint32_t lane;  /* from an agent: the number of such a channel, from 1; 0: its first one */
+	uint32_t lanes;  /* from a node: further channels that it wants for that, at most CONTROL_LANES_MAX */
+	uint32_t lane;   /* from an agent: the number of such a channel, from 1; 0: its first one */
+	uint32_t grants; /* from a node, non-zero: it takes Offers whose TX state is for grants */
 };
 
 struct control_offer {

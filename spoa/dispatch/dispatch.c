@@ -221,10 +221,22 @@ static bool read_lease(struct dispatch *dispatch, const struct request *request,
 	return false;
 }
 
-/* Adds <node> to the sets of node_pool_judge(). */
-static void add_standing(const struct dispatch *dispatch, const struct node *node, node_set *up, node_set *taking)
+/* Whether <group>, which may be empty, excludes <pool>: who holds the key of a connection reads all of it. */
+static bool is_foreign(struct control_text group, const struct node_pool *pool)
 {
-	switch (node_link_readiness(dispatch->links[node->index])) {
+	return group.len &&
+	       (group.len != strlen(pool->trust_group) || memcmp(group.data, pool->trust_group, group.len) != 0);
+}
+
+/* Adds <node> to the sets of node_pool_judge(), if it knows what <use> needs. */
+static void add_standing(const struct dispatch *dispatch, const struct node *node, enum tx_use use, node_set *up,
+			 node_set *taking)
+{
+	const struct node_link *link = dispatch->links[node->index];
+
+	if (use == TX_USE_GRANTS && !node_link_takes_grants(link))
+		return;
+	switch (node_link_readiness(link)) {
 	case NODE_LINK_READY:
 		*taking |= node_bit(node);
 		/* fall through */
@@ -236,12 +248,12 @@ static void add_standing(const struct dispatch *dispatch, const struct node *nod
 	}
 }
 
-static struct node_pool_state judge_pool(const struct dispatch *dispatch, const struct node_pool *pool)
+static struct node_pool_state judge_pool(const struct dispatch *dispatch, const struct node_pool *pool, enum tx_use use)
 {
 	node_set up = 0, taking = 0;
 
 	for (size_t i = 0; i < pool->count; i++)
-		add_standing(dispatch, pool->members[i], &up, &taking);
+		add_standing(dispatch, pool->members[i], use, &up, &taking);
 	return node_pool_judge(pool, up, taking);
 }
 
@@ -285,7 +297,7 @@ static enum offered offer_to_node(struct dispatch *dispatch, struct control_offe
 	size_t len;
 
 	offer->direct_min = 0;
-	if (dispatch->direct && request->direct)
+	if (dispatch->direct && request->direct && offer->state.use == TX_USE_RANGE)
 		dispatch->direct->expect(dispatch->direct->context, offer, route, node, &request->peer);
 	len = encode_offer(dispatch, offer);
 	if (len)
@@ -302,7 +314,7 @@ static const struct node *offer_to_pool(struct dispatch *dispatch, struct contro
 					enum pass_reason *reason)
 {
 	const struct node_pool *pool = &dispatch->config->pools[route->pool];
-	struct node_pool_state members = judge_pool(dispatch, pool);
+	struct node_pool_state members = judge_pool(dispatch, pool, offer->state.use);
 	struct node *node;
 	char note[LOG_LIMIT_NOTE_MAX];
 
@@ -364,6 +376,7 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 {
 	struct dispatch_answer answer = {.node = NULL};
 	struct policy_decision decision;
+	const struct node_pool *pool;
 	char note[LOG_LIMIT_NOTE_MAX];
 	char client[CLIENT_ADDRESS_TEXT_MAX], peer[CLIENT_ADDRESS_TEXT_MAX];
 	struct control_offer offer;
@@ -378,6 +391,9 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	decision = policy_decide(&dispatch->config->policy, request, draw);
 	if (!decision.offload)
 		return pass(decision.reason);
+	pool = &dispatch->config->pools[decision.route->pool];
+	if (is_foreign(request->group, pool))
+		return pass(PASS_GROUP);
 	if (changed_paths_hold(dispatch->owner.changed_paths, request->path, changed_paths_clock()))
 		return pass(PASS_CHANGING);
 	offer = (struct control_offer){
@@ -387,7 +403,8 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 		.host = request->host,
 		.target = request->target,
 		.lease_id = request->lease_id,
-		.splice_min = decision.route->sizes.splice_min,
+		.splice_min =
+			state->use == TX_USE_GRANTS ? decision.route->sizes.h2_min : decision.route->sizes.splice_min,
 	};
 	offer.client.data = client_address_format(&request->client, client);
 	offer.client.len = strlen(client);
@@ -395,6 +412,8 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	offer.peer.len = strlen(peer);
 	answer.node = offer_to_pool(dispatch, &offer, request, decision.route, &answer.reason);
 	secret_wipe(&offer, sizeof(offer));
+	if (answer.node && state->use == TX_USE_GRANTS)
+		answer.group = pool->trust_group;
 	return answer;
 }
 
@@ -450,6 +469,8 @@ enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_fr
 	set_variable(ack, "server", answer.node->server);
 	set_variable(ack, "ticket", ticket);
 	set_variable(ack, "node", answer.node->name);
+	if (answer.group)
+		set_variable(ack, "group", answer.group);
 	log_debug("lease %" PRIu64 ": offload to node %s, ticket %.8s", request.lease_id, answer.node->name, ticket);
 	return SPOP_STATUS_NORMAL;
 }
@@ -477,7 +498,7 @@ char *dispatch_explain(struct dispatch *dispatch, const struct explain_question 
 	};
 
 	for (size_t i = 0; i < config->node_count; i++)
-		add_standing(dispatch, config->nodes[i], &state.up, &state.taking);
+		add_standing(dispatch, config->nodes[i], TX_USE_RANGE, &state.up, &state.taking);
 	return explain(&config->policy, config->pools, question, &state);
 }
 

@@ -20,6 +20,7 @@ struct dispatch;
 struct dispatch_answer {
 	const struct node *node; /* with an offload, else NULL: then nothing was queued under the lease */
 	struct ticket ticket;    /* with an offload */
+	const char *group;       /* with an offload by grants: the pool's trust group, else NULL */
 	enum pass_reason reason; /* without */
 };
 

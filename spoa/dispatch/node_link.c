@@ -48,7 +48,7 @@ struct node_link {
 	struct node *node;
 	const char *names[2];
 	enum link_state state;
-	bool draining, stopping, direct;
+	bool draining, stopping, direct, grants;
 	struct channel *channel; /* not in WAITING */
 	struct link_lane *lanes; /* NULL: all goes by <channel> */
 	unsigned lane_count, lanes_greeted;
@@ -159,7 +159,7 @@ static void link_failed(struct node_link *link, const char *reason)
 	ev_timer_stop(link->owner->loop, &link->silence);
 	link->channel = NULL;
 	drop_lanes(link, "the first channel is closed");
-	link->draining = link->direct = false;
+	link->draining = link->direct = link->grants = false;
 	link->state = LINK_WAITING;
 	drop_offers(link);
 	if (was_up && link->owner->listener && !link->stopping)
@@ -352,6 +352,7 @@ static void link_greeted(struct node_link *link, const struct control_hello *hel
 		return;
 	}
 	link->direct = hello->direct != 0;
+	link->grants = hello->grants != 0;
 	if (!link->direct || !link->owner->listener || !hello->lanes)
 		link_is_up(link);
 	else if (open_lanes(link, hello->lanes) < 0)
@@ -647,6 +648,11 @@ int node_link_offer(struct node_link *link, const struct control_offer *offer, c
 		node_add_own(link->node, -1);
 	}
 	return -1;
+}
+
+bool node_link_takes_grants(const struct node_link *link)
+{
+	return link && link->grants;
 }
 
 bool node_link_direct(const struct node_link *link)

@@ -80,6 +80,9 @@ bool node_link_is_fresh(const struct node_link *link);
  * is exhausted: then nothing was sent. */
 int node_link_offer(struct node_link *link, const struct control_offer *offer, const uint8_t *frame, size_t len);
 
+/* Whether the node, which is READY, takes an OFFER whose TX state is for grants: others would close the channel. */
+bool node_link_takes_grants(const struct node_link *link);
+
 /* Whether the node is READY and transmits on clients' connections. */
 bool node_link_direct(const struct node_link *link);
 

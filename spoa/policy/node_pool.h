@@ -71,6 +71,7 @@ enum node_balance { BALANCE_PATH_HASH, BALANCE_LEAST_ACTIVE };
 
 struct node_pool {
 	const char *name;
+	const char *trust_group; /* nodes that may hold the same connection's key */
 	struct node *members[NODE_MAX];
 	size_t count;
 	enum node_balance balance;

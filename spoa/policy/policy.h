@@ -22,6 +22,7 @@ enum policy_path {
 struct policy_sizes {
 	uint64_t splice_min; /* shorter bodies are not offloaded */
 	uint64_t direct_min; /* for POLICY_PATH_AUTO */
+	uint64_t h2_min;     /* and those of HTTP/2 clients, which cost a grant or more, from this one on */
 };
 
 /* What makes a share of requests (percent) the same one each time. */

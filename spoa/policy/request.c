@@ -78,6 +78,8 @@ static bool read_argument(struct request *request, const struct spop_item *argum
 		return read_text(&request->method, &argument->value);
 	if (spop_slice_is(argument->name, "host"))
 		return read_text(&request->host, &argument->value);
+	if (spop_slice_is(argument->name, "group"))
+		return read_text(&request->group, &argument->value);
 	if (spop_slice_is(argument->name, "direct"))
 		return read_direct(request, &argument->value);
 	if (spop_slice_is(argument->name, "client"))

@@ -12,6 +12,7 @@
 
 struct request {
 	struct control_text method, host, target; /* empty if HAProxy sent none */
+	struct control_text group;                /* trust group of the client's connection; empty: none yet */
 	struct control_text path;                 /* <target> up to its query */
 	struct client_address client; /* as HAProxy was told, perhaps by a proxy in front: policy goes by it */
 	struct client_address peer;   /* other end of the TCP connection: the direct path goes by it */

@@ -130,7 +130,7 @@ static void small_messages_come_out_as_they_went_in(void **unused)
 	struct control_message pong = {.type = CONTROL_PONG}, arrived;
 
 	(void)unused;
-	hello.u.hello = (struct control_hello){1, 7, text("lb1"), text("disc-spoa 0.1.0"), 256, 256, 9};
+	hello.u.hello = (struct control_hello){1, 7, text("lb1"), text("disc-spoa 0.1.0"), 256, 256, 9, 1024};
 	arrived = carry(&hello);
 	assert_int_equal(arrived.u.hello.version_min, 1);
 	assert_int_equal(arrived.u.hello.version_max, 7);
@@ -139,6 +139,7 @@ static void small_messages_come_out_as_they_went_in(void **unused)
 	assert_int_equal(arrived.u.hello.direct, 1);
 	assert_int_equal(arrived.u.hello.lanes, 256);
 	assert_int_equal(arrived.u.hello.lane, 9);
+	assert_int_equal(arrived.u.hello.grants, 1);
 	control_release(&arrived);
 
 	ping.u.ping.nonce = 0x8000000000000001;

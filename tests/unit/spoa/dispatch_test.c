@@ -32,6 +32,7 @@ struct fake_node {
 	unsigned offers;
 	struct control_offer offer; /* the last one; texts are copied to the arrays below */
 	char method[16], host[64], target[64], client[64];
+	bool without_grants;
 };
 
 struct fixture {
@@ -102,6 +103,7 @@ static void node_received(struct end *end, const uint8_t *frame, size_t len)
 		assert_true(message.u.hello.name.len && message.u.hello.software.len);
 		answer.type = CONTROL_HELLO;
 		answer.u.hello.version_min = answer.u.hello.version_max = node->version;
+		answer.u.hello.grants = !node->without_grants;
 		node_send(node, &answer);
 	} else if (message.type == CONTROL_PING && !node->mute) {
 		answer.u.pong = (struct control_pong){message.u.ping.nonce, node->offloads, node->draining};
@@ -140,7 +142,7 @@ static void open_fixture(struct fixture *fixture, const char *node_certificate, 
 	fixture->node_tls = credentials(fixture->folder, "ca", node_certificate);
 	memset(fixture->nodes, 0, sizeof(fixture->nodes));
 	memset(fixture->config_nodes, 0, sizeof(fixture->config_nodes));
-	fixture->pool = (struct node_pool){.name = "p"};
+	fixture->pool = (struct node_pool){.name = "p", .trust_group = "inner"};
 	assert_int_equal(spoa_metrics_init(&fixture->metrics, names, count), 0);
 	for (size_t i = 0; i < count; i++) {
 		struct node *node = &fixture->config_nodes[i];
@@ -157,8 +159,11 @@ static void open_fixture(struct fixture *fixture, const char *node_certificate, 
 	}
 	memset(&fixture->changed_paths, 0, sizeof(fixture->changed_paths));
 	assert_int_equal(node_pool_prepare(&fixture->pool), 0);
-	fixture->route = (struct policy_route){
-		.name = "r", .offload = true, .percent = 100, .sizes = {.splice_min = 1ull << 33, .direct_min = 1}};
+	fixture->route =
+		(struct policy_route){.name = "r",
+				      .offload = true,
+				      .percent = 100,
+				      .sizes = {.splice_min = 1ull << 33, .direct_min = 1, .h2_min = 1ull << 34}};
 	fixture->config = (struct spoa_config){
 		.tls = fixture->agent_tls,
 		.nodes = fixture->all_nodes,
@@ -696,6 +701,77 @@ static void haproxy_gets_the_variables_of_the_protocol(void **state)
 	close_fixture(fixture);
 }
 
+static struct tx_state grants_state(void)
+{
+	struct tx_state state = lease_state();
+
+	state.seq = 0;
+	state.use = TX_USE_GRANTS;
+	return state;
+}
+
+static void offer_for_grants_has_its_own_size_and_names_the_group(void **state)
+{
+	struct fixture *fixture = *state;
+	char text[512], expected[512], ticket[TICKET_TEXT_LEN + 1];
+	struct tx_state grants = grants_state();
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct said said = {"GET", wire, sizeof(wire), SPOP_DATA_BINARY, true, 77};
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	tx_state_encode(wire, &grants);
+	notify(fixture, &said, text, sizeof(text));
+	run_until(fixture->loop, first_has_offer, fixture, "the offer arrives");
+	ticket_format(ticket, &fixture->nodes[0].offer.ticket);
+	(void)snprintf(expected, sizeof(expected), "action=offload server=server1 ticket=%s node=n1 group=inner ",
+		       ticket);
+	assert_string_equal(text, expected);
+	assert_int_equal(fixture->nodes[0].offer.state.use, TX_USE_GRANTS);
+	assert_true(fixture->nodes[0].offer.splice_min == 1ull << 34 && fixture->nodes[0].offer.direct_min == 0);
+	close_fixture(fixture);
+}
+
+/* Whose connection is another group's gets nothing under its key. */
+static void pool_of_another_trust_group_gets_no_offer(void **state)
+{
+	static const char *const foreign[] = {"outer", "inne", "inner2", "INNER"};
+	struct fixture *fixture = *state;
+	struct tx_state grants = grants_state();
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct request request;
+
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	for (size_t i = 0; i < sizeof(foreign) / sizeof(foreign[0]); i++) {
+		request = request_with(wire, &grants);
+		request.group = (struct control_text){foreign[i], strlen(foreign[i])};
+		assert_passes(dispatch_request(fixture->dispatch, &request), PASS_GROUP);
+	}
+	assert_int_equal(dispatch_outstanding(fixture->dispatch), 0);
+	request = request_with(wire, &grants);
+	request.group = (struct control_text){"inner", 5};
+	assert_non_null(dispatch_request(fixture->dispatch, &request).node);
+	close_fixture(fixture);
+}
+
+/* A node from before there were grants would close its channel over one. */
+static void node_that_knows_no_grants_gets_none(void **state)
+{
+	struct fixture *fixture = *state;
+	struct tx_state grants = grants_state();
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct request request;
+
+	open_fixture(fixture, "node", 1);
+	fixture->nodes[0].without_grants = true;
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	request = request_with(wire, &grants);
+	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_NO_NODE);
+	assert_non_null(ask(fixture).node);
+	close_fixture(fixture);
+}
+
 /* HAProxy goes on using the slots of a lease that is named so. */
 static void lease_of_a_request_that_passes_is_returned(void **state)
 {
@@ -878,6 +954,9 @@ int main(void)
 		cmocka_unit_test(lease_that_no_channel_took_is_returned),
 		cmocka_unit_test(haproxy_gets_the_variables_of_the_protocol),
 		cmocka_unit_test(changed_nodes_are_used_once_they_are_there),
+		cmocka_unit_test(offer_for_grants_has_its_own_size_and_names_the_group),
+		cmocka_unit_test(pool_of_another_trust_group_gets_no_offer),
+		cmocka_unit_test(node_that_knows_no_grants_gets_none),
 	};
 
 	return cmocka_run_group_tests(tests, make_certificates, remove_certificates);

@@ -54,11 +54,12 @@ static void arguments_are_found_in_any_order(void **state)
 	struct request request;
 
 	(void)state;
-	begin(&writer, payload, 8);
+	begin(&writer, payload, 9);
 	add_raw(&writer, "peer", peer, sizeof(peer));
 	add_raw(&writer, "client", client, sizeof(client));
 	add_text(&writer, "target", "/a/b?c=/d?e");
 	add_text(&writer, "later_addition", "ignored");
+	add_text(&writer, "group", "inner");
 	add_raw(&writer, "lease_id", id, sizeof(id));
 	add_text(&writer, "host", "www.example:8443");
 	add_raw(&writer, "lease", lease, sizeof(lease));
@@ -67,6 +68,7 @@ static void arguments_are_found_in_any_order(void **state)
 	assert_false(request.mistyped);
 	assert_text(request.method, "GET");
 	assert_text(request.host, "www.example:8443");
+	assert_text(request.group, "inner");
 	assert_text(request.target, "/a/b?c=/d?e");
 	assert_text(request.path, "/a/b");
 	assert_int_equal(request.client.family, CLIENT_IPV4);

@@ -88,6 +88,11 @@ static void each_fault_names_file_line_and_field(void **state)
 		 "F:3: action: \"maybe\" is neither offload nor pass\n"},
 		{SPOP "route \"r\" {\n\taction = \"offload\"\n\tpool = \"p\"\n}\n",
 		 "F:4: pool: there is no pool \"p\"\n"},
+		{SPOP "pool \"p\" {\n\ttrust-group = \"a b\"\n\tnodes = {\"ghost\"}\n}\n",
+		 "F:3: trust-group: \"a b\" is not 1 to 128 of the characters A-Z a-z 0-9 - _ . :\n"
+		 "F:4: nodes: there is no node \"ghost\"\n"},
+		{"h2-min = 0\n" SPOP "route \"r\" {\n\taction = \"pass\"\n}\n",
+		 "F:1: h2-min: 0 is not between 1 and 1099511627776\n"},
 		{"splice-min = 0\ndirect-min = 2000000000000\n" SPOP
 		 "route \"r\" {\n\taction = \"offload\"\n\tpool = \"p\"\n\tsplice-min = -1\n\tdirect-min = 0\n}\n",
 		 "F:1: splice-min: 0 is not between 1 and 1099511627776\n"
@@ -240,8 +245,8 @@ static void file_that_is_missing_is_named(void **state)
 
 static struct policy_sizes sizes_of(const char *route)
 {
-	static const struct policy_sizes otherwise = {.splice_min = 7, .direct_min = 8};
-	struct policy_sizes sizes = {0, 0};
+	static const struct policy_sizes otherwise = {.splice_min = 7, .direct_min = 8, .h2_min = 9};
+	struct policy_sizes sizes = {0, 0, 0};
 	cfg_t *section = cfg_init(spoa_route_options, CFGF_NONE);
 
 	assert_non_null(section);
@@ -260,7 +265,9 @@ static void sizes_that_a_route_does_not_set_are_those_of_all(void **state)
 	sizes = sizes_of("splice-min = 1\n");
 	assert_true(sizes.splice_min == 1 && sizes.direct_min == 8);
 	sizes = sizes_of("direct-min = 1099511627776\n");
-	assert_true(sizes.splice_min == 7 && sizes.direct_min == 1ull << 40);
+	assert_true(sizes.splice_min == 7 && sizes.direct_min == 1ull << 40 && sizes.h2_min == 9);
+	sizes = sizes_of("h2-min = 10\n");
+	assert_true(sizes.splice_min == 7 && sizes.direct_min == 8 && sizes.h2_min == 10);
 }
 
 static void valid_configuration_is_read_as_written(void **state)
@@ -348,6 +355,7 @@ static void another_configuration_takes_over_what_stays(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes_that_a_route_does_not_set_are_those_of_all),
 		cmocka_unit_test(each_fault_names_file_line_and_field),
 		cmocka_unit_test(paths_other_than_splice_need_a_direct_section),
 		cmocka_unit_test(faults_of_the_direct_section_come_together),
@@ -355,7 +363,6 @@ int main(void)
 		cmocka_unit_test(faults_of_nodes_and_tls_come_together),
 		cmocka_unit_test(places_on_haproxys_ring_are_checked),
 		cmocka_unit_test(file_that_is_missing_is_named),
-		cmocka_unit_test(sizes_that_a_route_does_not_set_are_those_of_all),
 		cmocka_unit_test(valid_configuration_is_read_as_written),
 		cmocka_unit_test(another_configuration_takes_over_what_stays),
 	};
