@@ -9,9 +9,9 @@ UNIT_TESTS   := $(UNIT_SOURCES:%.c=$(OUT)/%)
 
 # What several tests of lib/ share; the record layer's are checked by OpenSSL and GnuTLS.
 $(addprefix $(OUT)/tests/unit/lib/,channel_test channel_tls_test certificate_watch_test): $(OUT)/tests/unit/lib/channel_fixture.o
-$(addprefix $(OUT)/tests/unit/backend-agent/,node_test fetch_exchange_test fetch_proof_test origin_node_test http_source_test node_config_test): \
+$(addprefix $(OUT)/tests/unit/backend-agent/,node_test granted_node_test fetch_exchange_test fetch_proof_test origin_node_test http_source_test node_config_test): \
 	$(OUT)/tests/unit/lib/channel_fixture.o
-$(addprefix $(OUT)/tests/unit/backend-agent/,node_test fetch_proof_test): $(OUT)/tests/unit/backend-agent/node_lab.o
+$(addprefix $(OUT)/tests/unit/backend-agent/,node_test granted_node_test fetch_proof_test): $(OUT)/tests/unit/backend-agent/node_lab.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test vip_check_test client_route_test): $(OUT)/tests/unit/netns.o
 $(addprefix $(OUT)/tests/unit/backend-agent/,clone_test clone_body_test node_process_test): $(addprefix $(OUT)/tests/unit/,lib/channel_fixture.o \
 	backend-agent/direct_net.o backend-agent/direct_lab.o backend-agent/direct_lab_peers.o)

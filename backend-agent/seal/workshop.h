@@ -19,7 +19,7 @@ struct workshop_tenant {
 	void (*move_out)(struct workshop_tenant *tenant);
 };
 
-/* Makes room in this thread's workshop for <tenant>, which moves out whoever is there. Returns its block, of WORKSHOP_LEN
+/* Makes room in this thread's workshop for <tenant>, from which the tenant before moves out. Returns its block, of WORKSHOP_LEN
  * bytes, or NULL when memory is exhausted. */
 uint8_t *workshop_enter(struct workshop_tenant *tenant);
 

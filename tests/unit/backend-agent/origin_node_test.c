@@ -11,6 +11,7 @@
 
 #include "fetch_proving.h"
 #include "fetch_server.h"
+#include "granting.h"
 #include "lib/channel_fixture.h"
 #include "node_metrics.h"
 #include "record.h"
@@ -220,9 +221,8 @@ static void assert_body(const struct lab *lab, const uint8_t *bytes, size_t len,
 
 /* --- tickets --- */
 
-static void offer(struct lab *lab, unsigned number)
+static void offer_state(struct lab *lab, unsigned number, struct tx_state state)
 {
-	struct tx_state state = opening_state(1);
 	struct ticket_terms terms = {.lease_id = 1, .channel = 1, .splice_min = SPLICE_MIN};
 	struct ticket ticket;
 	char text[TICKET_TEXT_LEN + 1];
@@ -230,6 +230,11 @@ static void offer(struct lab *lab, unsigned number)
 	(void)snprintf(text, sizeof(text), "%032x", number);
 	assert_true(ticket_parse(&ticket, text, TICKET_TEXT_LEN));
 	(void)ticket_table_offer(lab->tickets, &ticket, &state, &terms, ticket_clock());
+}
+
+static void offer(struct lab *lab, unsigned number)
+{
+	offer_state(lab, number, opening_state(1));
 }
 
 /* Asks for /a with the ticket <number> and <more> header lines, each with its CRLF. */
@@ -705,6 +710,151 @@ static void pipelined_requests_are_answered_in_order(void **state)
 	assert_memory_equal(lab->response + body_at(lab) + 3000, OK, strlen(OK));
 }
 
+/* --- grants --- */
+
+/* The LB's side of a body that comes by grants. */
+struct granter {
+	struct lab *lab;
+	struct ticket ticket;
+	struct tx_state state;
+	size_t at;      /* in the response's body, of the next message */
+	size_t pending; /* its chunk's size with all that frames it, once known */
+	struct granting_message message;
+	const uint8_t *payload; /* of the message */
+	struct grant grant;
+	uint8_t *plain; /* what came of the body */
+	unsigned reports;
+};
+
+/* Whether the next message is whole. */
+static bool has_message(void *context)
+{
+	struct granter *granter = context;
+	const uint8_t *chunk = granter->lab->response + body_at(granter->lab) + granter->at, *line;
+	size_t have = granter->lab->len - body_at(granter->lab) - granter->at;
+
+	line = memmem(chunk, have, "\r\n", 2);
+	if (!line)
+		return granter->lab->ended;
+	granter->pending = (size_t)(line - chunk) + 2 + strtoul((const char *)chunk, NULL, 16) + 2;
+	granter->payload = line + 2 + GRANTING_HEAD_LEN;
+	return have >= granter->pending || granter->lab->ended;
+}
+
+static void next_message(struct granter *granter)
+{
+	uint64_t ready = granter->message.ready;
+
+	run_until(granter->lab->loop, has_message, granter, "a message");
+	assert_false(granter->lab->ended);
+	assert_true(granting_read(&granter->message, granter->payload - GRANTING_HEAD_LEN, &granter->ticket,
+				  granter->state.proof_key));
+	assert_true(granter->message.ready >= ready);
+	granter->at += granter->pending;
+	granter->reports += granter->message.type == 2;
+}
+
+/* Grants <bytes> bytes from <first> on, in clear or all but one sealed, and reads to the answer. */
+static void run_grant(struct granter *granter, uint64_t first, uint32_t bytes, bool in_clear)
+{
+	struct grant *grant = &granter->grant;
+	uint8_t wire[GRANT_WIRE_LEN], opened[2 * GRANT_BYTES_MAX];
+	uint64_t records;
+	size_t len;
+
+	*grant = (struct grant){
+		first + bytes == SIZE, 3, grant->number + 1, in_clear ? 0 : granter->state.seq, first, bytes,
+		in_clear ? bytes : 1};
+	granting_encode(wire, grant, &granter->ticket, granter->state.proof_key);
+	assert_int_equal(send(granter->lab->client, wire, sizeof(wire), MSG_NOSIGNAL), sizeof(wire));
+	do
+		next_message(granter);
+	while (granter->message.type == 2);
+	assert_int_equal(granter->message.number, grant->number);
+	memcpy(granter->plain + first, granter->payload, grant->clear);
+	assert_true(open_records(&granter->state, granter->payload + grant->clear,
+				 granter->message.payload - grant->clear, opened, sizeof(opened), &len, &records));
+	for (size_t i = 0, from = 0; i < records; i++) {
+		size_t payload = (size_t)granting_get(opened + from, 3);
+
+		memcpy(granter->plain + first + grant->clear + i * 16375, opened + from + 9, payload);
+		from += 9 + payload;
+	}
+	granter->state.seq += records + 1;
+}
+
+/* As a client's windows might be: pieces of any size, and every third one void. */
+static void grant_all(struct granter *granter)
+{
+	uint64_t at = 0;
+
+	for (unsigned i = 1; at < SIZE; i++) {
+		uint64_t left = granter->message.ready - at;
+		uint32_t bytes = (uint32_t)(left < 20000 * i ? left : 20000 * i);
+
+		if (!left) {
+			next_message(granter);
+			continue;
+		}
+		if (i % 3 == 0 && at + bytes < SIZE)
+			run_grant(granter, at, bytes, false);
+		run_grant(granter, at, bytes, i % 3 == 0);
+		at += bytes;
+	}
+}
+
+/* A slow origin, and one that would send all at once: it is held back, and what a void grant named is kept. */
+static void body_of_an_origin_comes_by_grants(void **state)
+{
+	struct lab *lab = *state;
+	struct granter granter = {.lab = lab, .state = opening_state(0)};
+	const char *ready;
+
+	granter.state.use = TX_USE_GRANTS;
+	granter.plain = malloc(SIZE);
+	assert_non_null(granter.plain);
+	assert_true(ticket_parse(&granter.ticket, TICKET, TICKET_TEXT_LEN));
+	script(lab, PINNED, SIZE, false);
+	lab->origin.hold = 100;
+	offer_state(lab, 7, granter.state);
+	fetch(lab);
+	run_until(lab->loop, has_head, lab, "a response");
+	assert_true(has(lab,
+			"\r\nDisc-Body: grants; ticket=" TICKET "; length=716833; status=200; first=0; etag=; ready="));
+	assert_true(has(lab, "\r\nTransfer-Encoding: chunked\r\n"));
+	ready = memmem(lab->response, body_at(lab), "; ready=", 8);
+	granter.message.ready = strtoull(ready + 8, NULL, 10);
+	assert_true(granter.message.ready <= 100);
+	granter.state.seq = 9;
+	origin_release(&lab->origin);
+	grant_all(&granter);
+	assert_body(lab, granter.plain, SIZE, SIZE);
+	assert_true(granter.reports > 0);
+	run_until(lab->loop, has_last_chunk, lab, "the last chunk");
+	assert_result(lab, CONTROL_OUTCOME_SEALED, "");
+	assert_true(lab->result.bytes > SIZE / 2);
+	free(granter.plain);
+}
+
+/* Between two grants. */
+static void granted_body_of_an_answer_that_ends_early_breaks_off(void **state)
+{
+	struct lab *lab = *state;
+	struct tx_state grants = opening_state(0);
+
+	grants.use = TX_USE_GRANTS;
+	script(lab, PINNED, SIZE - 1, true);
+	lab->origin.hold = 100000;
+	offer_state(lab, 7, grants);
+	fetch(lab);
+	run_until(lab->loop, has_head, lab, "a response");
+	lab->origin.body_len = 100000;
+	origin_release(&lab->origin);
+	run_until(lab->loop, is_ended, lab, "the connection ends");
+	assert_result(lab, CONTROL_OUTCOME_FAILED, "it closed the connection early");
+	assert_int_equal(lab->result.records, 0);
+}
+
 #define LAB_TEST(name) cmocka_unit_test_setup_teardown(name, lab_open, lab_close)
 
 int main(void)
@@ -732,6 +882,8 @@ int main(void)
 		LAB_TEST(another_method_is_not_passed_on),
 		LAB_TEST(client_that_goes_away_takes_its_transfer_with_it),
 		LAB_TEST(pipelined_requests_are_answered_in_order),
+		LAB_TEST(body_of_an_origin_comes_by_grants),
+		LAB_TEST(granted_body_of_an_answer_that_ends_early_breaks_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
