@@ -55,6 +55,8 @@ path_is() {
 path_is_as_mode() {
 	if [ "$mode" = plain ]; then
 		path_is proxy "$@"
+	elif [ "$mode" = h2 ]; then
+		path_is splice "$@"
 	else
 		path_is "$mode" "$@"
 	fi
@@ -195,4 +197,34 @@ cut_complete_or_reset() {
 		return 0
 	fi
 	cut_or_complete "$1"
+}
+
+# streams_whole COUNT FILE [FIRST]: so many streams of h2_client, from the FIRST (1), ended whole, with exactly that file.
+streams_whole() {
+	local seen
+	seen=$(grep -cE "^stream [0-9]+ status 20[06] length $(stat -c %s "$SUITE/www/$2") body $(stat -c %s "$SUITE/www/$2") $(sum_of "$2") whole$" \
+		"$WORK/client" || :)
+	[ "$seen" = "$1" ] || not_seen "$1 streams with all of $2" "$seen: $(tail -n 3 "$WORK/client" "$WORK/client.errors" | paste -sd '|')"
+}
+
+# stream_cut_or_whole K FILE: what stream K of h2_client had of FILE is a true beginning, and if it is not all of it, the stream or the
+# connection ended visibly broken.
+stream_cut_or_whole() {
+	local body sum how
+	read -r body sum how < <(sed -nE "s/^stream $1 status [0-9]+ length -?[0-9]+ body ([0-9]+) ([0-9a-f]{64}) (.*)$/\\1 \\2 \\3/p" "$WORK/client") ||
+		{ not_seen "stream $1 of the client ended" "$(tail -n 3 "$WORK/client" | paste -sd '|')"; return 1; }
+	equal "SHA-256 of the first $body bytes" "$sum" "$(head -c "$body" "$SUITE/www/$2" | sha256sum | cut -d' ' -f1)"
+	if [ "$body" != "$(stat -c %s "$SUITE/www/$2")" ]; then
+		[[ $how == reset* || $how == unclean || $how == short || $how == close_notify ]] && [ "$how" != whole ] ||
+			not_seen "a cut stream ends visibly broken" "\"$how\""
+	fi
+}
+
+# h2_path_is COUNT: so many responses of $id went as the mode has it.
+h2_path_is() {
+	logged_times "$1" "path=$(h2_path) "
+}
+
+h2_path() {
+	if [ "$mode" = h2 ]; then echo splice; else echo proxy; fi
 }

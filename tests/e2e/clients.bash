@@ -24,9 +24,11 @@ connect_address() {
 	echo "$to"
 }
 
-# curl_site ARGUMENT...: curl with the lab's CA and address; bounded in time. HTTP/1.1 unless told otherwise.
+# curl_site ARGUMENT...: curl with the lab's CA and address; bounded in time. HTTP/2 in mode h2, else HTTP/1.1, unless told otherwise.
 curl_site() {
-	on client timeout 100 curl -sS --http1.1 --cacert "$SUITE/tls/lab-ca.crt" --max-time 90 \
+	local version=--http1.1
+	[ "$mode" != h2 ] || version=--http2
+	on client timeout 100 curl -sS $version --cacert "$SUITE/tls/lab-ca.crt" --max-time 90 \
 		--connect-to "::$(connect_address):" "$@"
 }
 
@@ -99,4 +101,39 @@ tls_client_wait() {
 	client_status=0
 	wait "$client_pid" || client_status=$?
 	cat "$WORK/client" "$WORK/client.errors"
+}
+
+# h2_client [OPTION]... STEP...: see tests/lab/h2_client.c. Output in $WORK/client, exit status in $client_status; $id is one of its own
+# for all its requests.
+h2_client() {
+	local - && set +T
+	local options=()
+	new_id
+	h2_options "$@"
+	shift ${#options[@]}
+	client_status=0
+	on client timeout 100 "$SUITE/bin/h2_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" "${options[@]}" "$(site)" \
+		"${address:-$LAB_ADDRESS}" "${port:-$SITE_PORT}" "$@" >"$WORK/client" 2>"$WORK/client.errors" || client_status=$?
+	cat "$WORK/client" "$WORK/client.errors"
+}
+
+# h2_options ARGUMENT...: sets $options to those before the steps.
+h2_options() {
+	while [[ ${1:-} == --* ]]; do
+		case $1 in
+		--no-keyupdate) options+=("$1"); shift ;;
+		*) options+=("$1" "$2"); shift 2 ;;
+		esac
+	done
+}
+
+# h2_client_in_background [OPTION]... STEP...: the same, for what is to happen in the middle; tls_client_wait waits for it.
+h2_client_in_background() {
+	local options=()
+	new_id
+	h2_options "$@"
+	shift ${#options[@]}
+	on client timeout 100 "$SUITE/bin/h2_client" --ca "$SUITE/tls/lab-ca.crt" --header "X-Id: $id" "${options[@]}" "$(site)" \
+		"${address:-$LAB_ADDRESS}" "${port:-$SITE_PORT}" "$@" >"$WORK/client" 2>"$WORK/client.errors" 3>&- &
+	client_pid=$!
 }

@@ -77,5 +77,6 @@ make_suite() {
 	make_file page.html 40000
 
 	gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$SUITE/bin/tls_client" "$LAB_TOOLS/tls_client.c" -lssl -lcrypto
+	gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$SUITE/bin/h2_client" "$LAB_TOOLS/h2_client.c" -lssl -lcrypto -lnghttp2
 	gcc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o "$SUITE/bin/lossy_wire" "$LAB_TOOLS/lossy_wire.c"
 }
