@@ -41,10 +41,10 @@ $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/*.c tests/unit/*/*.c)): CPPFLAGS
 
 # The lease code of the patched HAProxy depends on nothing of HAProxy, so that it can be tested alone: between wolfSSL and
 # OpenSSL, every seal being recorded. It is compiled with HAProxy's idea of warnings.
-LEASE_OBJECTS  := $(addprefix $(OUT)/haproxy-patches/src/,disc_lease.o disc_wolfssl.o)
+LEASE_OBJECTS  := $(addprefix $(OUT)/haproxy-patches/src/,disc_lease.o disc_slots.o disc_grant.o disc_wolfssl.o)
 LEASE_FIXTURE  := $(addprefix $(OUT)/tests/unit/haproxy/,wolfssl_server.o openssl_client.o)
 LEASE_RECORDED := $(addprefix $(OUT)/tests/unit/haproxy/,leased_line.o seal_log.o) $(RECORDER_OBJECT)
-LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_connection_test disc_lease_blocked_test disc_lease_model_test)
+LEASE_TESTS    := $(addprefix $(OUT)/tests/unit/haproxy/,disc_lease_test disc_lease_connection_test disc_lease_blocked_test disc_lease_model_test disc_slots_test)
 
 $(LEASE_OBJECTS): $(OUT)/haproxy-patches/src/%.o: haproxy-patches/src/%.c | $(HAPROXY_TREE) $(LIBWOLFSSL)
 	$(call say,CC,$@)

@@ -89,7 +89,7 @@ static void disc_ku_note(struct disc_lease *lease, uint32_t now)
 /* Returns the number of KeyUpdates sent during the last window, not counting
  * beyond DISC_KU_MAX.
  */
-static uint32_t disc_ku_recent(const struct disc_lease *lease, uint32_t now)
+uint32_t disc_ku_recent(const struct disc_lease *lease, uint32_t now)
 {
 	uint32_t i, n = 0;
 
@@ -100,19 +100,19 @@ static uint32_t disc_ku_recent(const struct disc_lease *lease, uint32_t now)
 	return n;
 }
 
-static int disc_gen_any_closed(const struct disc_lease *lease)
+int disc_gen_any_closed(const struct disc_lease *lease)
 {
 	return lease->closed_first <= lease->closed_last && lease->gen <= lease->closed_last;
 }
 
 /* true if the current generation is closed to our own data */
-static int disc_gen_closed(const struct disc_lease *lease)
+int disc_gen_closed(const struct disc_lease *lease)
 {
 	return lease->gen >= lease->closed_first && lease->gen <= lease->closed_last;
 }
 
 /* number of closed generations which are still ahead of us */
-static uint32_t disc_gen_tainted(const struct disc_lease *lease)
+uint32_t disc_gen_tainted(const struct disc_lease *lease)
 {
 	if (!disc_gen_any_closed(lease))
 		return 0;
@@ -124,7 +124,7 @@ static uint32_t disc_gen_tainted(const struct disc_lease *lease)
 /* Notes that <gen>, the current generation or one which follows the last closed one, is
  * closed from now on.
  */
-static void disc_gen_close(struct disc_lease *lease, uint32_t gen)
+void disc_gen_close(struct disc_lease *lease, uint32_t gen)
 {
 	if (!disc_gen_any_closed(lease))
 		lease->closed_first = lease->closed_last = gen;
@@ -146,7 +146,7 @@ static void disc_gen_entered(struct disc_lease *lease, uint32_t now)
  * closed one, so this fails if wolfSSL has already used up the slot that is left there,
  * for an alert of its own. Returns 1, or 0 with the lease poisoned.
  */
-static int disc_gen_leave(struct disc_lease *lease, uint32_t now)
+int disc_gen_leave(struct disc_lease *lease, uint32_t now)
 {
 	if (disc_gen_closed(lease) && disc_wolf_seq(lease->ssl) != lease->exit_seq) {
 		disc_lease_poison(lease);
@@ -163,7 +163,7 @@ static int disc_gen_leave(struct disc_lease *lease, uint32_t now)
 /* Leaves the current generation if it is closed, and all closed ones behind it. Returns
  * 1, or 0 with the lease poisoned.
  */
-static int disc_gen_leave_closed(struct disc_lease *lease, uint32_t now)
+int disc_gen_leave_closed(struct disc_lease *lease, uint32_t now)
 {
 	while (disc_gen_any_closed(lease)) {
 		if (!disc_gen_leave(lease, now))
@@ -178,7 +178,7 @@ static int disc_gen_leave_closed(struct disc_lease *lease, uint32_t now)
  * generation, closed or not. Returns 1, or 0 with the lease poisoned if the keys
  * are not recognized.
  */
-static int disc_lease_sync(struct disc_lease *lease, uint32_t now)
+int disc_lease_sync(struct disc_lease *lease, uint32_t now)
 {
 	uint8_t secret[DISC_SECRET_MAX];
 	int steps, same;
@@ -196,7 +196,7 @@ static int disc_lease_sync(struct disc_lease *lease, uint32_t now)
 }
 
 /* Writes <tx> to <wire> in wire form 2, but for the key of proofs. */
-static void disc_tx_encode(uint8_t wire[DISC_TX_WIRE_LEN], const struct disc_tx *tx)
+void disc_tx_encode(uint8_t wire[DISC_TX_WIRE_LEN], const struct disc_tx *tx)
 {
 	int i;
 
@@ -247,11 +247,11 @@ static const char *disc_lease_generation(struct disc_lease *lease, struct disc_t
 	return NULL;
 }
 
-/* Leases the slots behind the next one of the generation in use, <tx> being the current
- * write state and receiving the leased one. A closed generation is left first, and one in
- * use for long. Returns NULL, or the reason why not.
+/* Makes sure that slots of the generation in use may be given away, <tx> being the current
+ * write state, which is updated: a closed generation is left first, and one in use for long.
+ * Returns NULL, or the reason why not.
  */
-static const char *disc_lease_slots(struct disc_lease *lease, struct disc_tx *tx, uint32_t now)
+const char *disc_lease_generation_in_use(struct disc_lease *lease, struct disc_tx *tx, uint32_t now)
 {
 	uint32_t doubled = lease->unknowns <= DISC_BACKOFF_MAX ? lease->unknowns - 1 : DISC_BACKOFF_MAX;
 	uint32_t updates = 0;
@@ -271,6 +271,18 @@ static const char *disc_lease_slots(struct disc_lease *lease, struct disc_tx *tx
 		if (!disc_wolf_tx_get(lease->ssl, tx))
 			return "suite";
 	}
+	return NULL;
+}
+
+/* Leases the slots behind the next one of the generation in use, <tx> being the current
+ * write state and receiving the leased one. Returns NULL, or the reason why not.
+ */
+static const char *disc_lease_slots(struct disc_lease *lease, struct disc_tx *tx, uint32_t now)
+{
+	const char *why = disc_lease_generation_in_use(lease, tx, now);
+
+	if (why)
+		return why;
 	tx->seq++; /* the pivot is ours */
 	lease->lease_gen = lease->gen;
 	return NULL;
@@ -367,16 +379,16 @@ void disc_lease_unexport(struct disc_lease *lease)
 		lease->exported = 0;
 }
 
-/* Writes the proof of <len> bytes at <text> under the lease to <proof>, as hexadecimal
- * digits. Returns 1, or 0 on failure.
+/* Writes the proof of <len> bytes at <text> under <key> to <proof>, as hexadecimal digits.
+ * Returns 1, or 0 on failure.
  */
-int disc_lease_prove(const struct disc_lease *lease, const void *text, size_t len, char proof[DISC_PROOF_LEN + 1])
+int disc_proof_make(const uint8_t key[DISC_PROOF_BYTES], const void *text, size_t len, char proof[DISC_PROOF_LEN + 1])
 {
 	static const char digits[] = "0123456789abcdef";
 	uint8_t bytes[DISC_PROOF_BYTES];
 	int i;
 
-	if (!disc_wolf_proof(lease->proof_key, text, len, bytes))
+	if (!disc_wolf_proof(key, text, len, bytes))
 		return 0;
 	for (i = 0; i < DISC_PROOF_BYTES; i++) {
 		proof[2 * i] = digits[bytes[i] >> 4];
@@ -386,20 +398,31 @@ int disc_lease_prove(const struct disc_lease *lease, const void *text, size_t le
 	return 1;
 }
 
-/* Returns 1 if <proof> is that of <len> bytes at <text> under the lease, otherwise 0. How
- * long it takes does not depend on where it differs.
+/* Returns 1 if <proof> is that of <len> bytes at <text> under <key>, otherwise 0. How long it
+ * takes does not depend on where it differs.
  */
-int disc_lease_is_proven(const struct disc_lease *lease, const void *text, size_t len, const char proof[DISC_PROOF_LEN])
+int disc_proof_check(const uint8_t key[DISC_PROOF_BYTES], const void *text, size_t len, const char proof[DISC_PROOF_LEN])
 {
 	char right[DISC_PROOF_LEN + 1];
 	uint8_t differs = 0;
 	int i;
 
-	if (!disc_lease_prove(lease, text, len, right))
+	if (!disc_proof_make(key, text, len, right))
 		return 0;
 	for (i = 0; i < DISC_PROOF_LEN; i++)
 		differs |= right[i] ^ proof[i];
 	return !differs;
+}
+
+/* The same two under the key of the lease. */
+int disc_lease_prove(const struct disc_lease *lease, const void *text, size_t len, char proof[DISC_PROOF_LEN + 1])
+{
+	return disc_proof_make(lease->proof_key, text, len, proof);
+}
+
+int disc_lease_is_proven(const struct disc_lease *lease, const void *text, size_t len, const char proof[DISC_PROOF_LEN])
+{
+	return disc_proof_check(lease->proof_key, text, len, proof);
 }
 
 /* Ends the lease, its <fate> being known by now. */

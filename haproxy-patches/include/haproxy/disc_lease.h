@@ -31,6 +31,8 @@ void disc_lease_return(struct disc_lease *lease, uint32_t now);
 int disc_lease_usable(struct disc_lease *lease, uint32_t now);
 int disc_lease_survives_write(const struct disc_lease *lease);
 
+int disc_proof_make(const uint8_t key[DISC_PROOF_BYTES], const void *text, size_t len, char proof[DISC_PROOF_LEN + 1]);
+int disc_proof_check(const uint8_t key[DISC_PROOF_BYTES], const void *text, size_t len, const char proof[DISC_PROOF_LEN]);
 int disc_lease_prove(const struct disc_lease *lease, const void *text, size_t len, char proof[DISC_PROOF_LEN + 1]);
 int disc_lease_is_proven(const struct disc_lease *lease, const void *text, size_t len, const char proof[DISC_PROOF_LEN]);
 
@@ -45,6 +47,18 @@ void disc_lease_poison(struct disc_lease *lease);
 enum disc_write disc_lease_before_write(struct disc_lease *lease, size_t *count, uint32_t now);
 void disc_lease_after_write(struct disc_lease *lease, int blocked);
 int disc_lease_may_notify(struct disc_lease *lease, uint32_t now);
+
+/* generations, for disc_slots.c */
+int disc_lease_sync(struct disc_lease *lease, uint32_t now);
+int disc_gen_any_closed(const struct disc_lease *lease);
+int disc_gen_closed(const struct disc_lease *lease);
+uint32_t disc_gen_tainted(const struct disc_lease *lease);
+void disc_gen_close(struct disc_lease *lease, uint32_t gen);
+int disc_gen_leave(struct disc_lease *lease, uint32_t now);
+int disc_gen_leave_closed(struct disc_lease *lease, uint32_t now);
+const char *disc_lease_generation_in_use(struct disc_lease *lease, struct disc_tx *tx, uint32_t now);
+uint32_t disc_ku_recent(const struct disc_lease *lease, uint32_t now);
+void disc_tx_encode(uint8_t wire[DISC_TX_WIRE_LEN], const struct disc_tx *tx);
 
 const char *disc_lease_state_str(enum disc_lease_state state);
 const char *disc_lease_fate_str(enum disc_lease_fate fate);
