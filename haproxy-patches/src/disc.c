@@ -14,6 +14,7 @@
 #include <haproxy/chunk.h>
 #include <haproxy/cli.h>
 #include <haproxy/connection.h>
+#include <haproxy/disc_h2.h>
 #include <haproxy/disc_lease.h>
 #include <haproxy/disc_handoff.h>
 #include <haproxy/disc_stats.h>
@@ -130,8 +131,7 @@ static void disc_smp_set_str(struct sample *smp, const char *str)
 /* disc_lease: binary, the TX state leased for this request, once */
 static int disc_fetch_lease(const struct arg *args, struct sample *smp, const char *kw, void *private)
 {
-	struct disc_lease *lease = smp->strm ? http_disc_lease(smp->strm) : NULL;
-	const uint8_t *wire = lease ? disc_lease_export(lease) : NULL;
+	const uint8_t *wire = smp->strm ? http_disc_wire(smp->strm) : NULL;
 
 	if (!wire)
 		return 0;
@@ -164,7 +164,9 @@ static int disc_fetch_state(const struct arg *args, struct sample *smp, const ch
 	struct disc_lease *lease = disc_conn_lease(smp->sess ? objt_conn(smp->sess->origin) : NULL);
 	struct disc_txn *disc = disc_smp_txn(smp);
 
-	if (lease && lease->state != DISC_LS_NONE)
+	if (smp->strm && http_disc_holds(smp->strm))
+		disc_smp_set_str(smp, disc_lease_state_str(DISC_LS_LEASED));
+	else if (lease && lease->state != DISC_LS_NONE)
 		disc_smp_set_str(smp, disc_lease_state_str(lease->state));
 	else
 		disc_smp_set_str(smp, disc_lease_fate_str(disc ? disc->fate : DISC_LF_OPEN));
@@ -273,8 +275,20 @@ static int disc_fetch_records(const struct arg *args, struct sample *smp, const 
 	return 1;
 }
 
+/* disc_group: string, the trust group of the nodes that may have this connection's keys, empty
+ * if it is not bound to one
+ */
+static int disc_fetch_group(const struct arg *args, struct sample *smp, const char *kw, void *private)
+{
+	const struct disc_h2 *h2 = disc_conn_h2(smp->sess ? objt_conn(smp->sess->origin) : NULL);
+
+	disc_smp_set_str(smp, h2 ? h2->group : "");
+	return 1;
+}
+
 static struct sample_fetch_kw_list disc_fetches = {ILH, {
 	{ "disc_direct",   disc_fetch_direct,   0, NULL, SMP_T_BOOL, SMP_USE_L5CLI },
+	{ "disc_group",    disc_fetch_group,    0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
 	{ "disc_lease",    disc_fetch_lease,    0, NULL, SMP_T_BIN,  SMP_USE_L5CLI },
 	{ "disc_lease_id", disc_fetch_lease_id, 0, NULL, SMP_T_SINT, SMP_USE_L5CLI },
 	{ "disc_log",      disc_fetch_log,      0, NULL, SMP_T_STR,  SMP_USE_L5CLI },
@@ -320,9 +334,24 @@ static int disc_cli_switch_direct(char **args, char *payload, struct appctx *app
 	                                    : "The direct path is off: what is handed off is recalled, bodies take the splice path.\n");
 }
 
-/* "show disc": one "name: value" a line, then one line for each connection handed off */
+/* "disc h2 on" and "disc h2 off": streams under way are not affected. */
+static int disc_cli_switch_h2(char **args, char *payload, struct appctx *appctx, void *private)
+{
+	int on = strcmp(args[2], "on") == 0;
+
+	if (!cli_has_level(appctx, ACCESS_LVL_ADMIN))
+		return 1;
+	HA_ATOMIC_STORE(&disc_h2_enabled, on);
+	return cli_msg(appctx, LOG_INFO, on ? "Bodies for HTTP/2 clients may be made of nodes' records.\n"
+	                                    : "HTTP/2 clients are served by HAProxy alone; streams under way go on.\n");
+}
+
+/* "show disc": one "name: value" a line, then one line for each HTTP/2 stream whose body comes by
+ * grants, and for each connection handed off
+ */
 struct disc_show_ctx {
 	int counted;                    /* everything but the connections is out */
+	uint64_t body;                  /* the HTTP/2 stream to be listed next */
 	struct disc_handoff_place place;   /* the connection to be listed next */
 };
 
@@ -351,6 +380,11 @@ static void disc_cli_append_counters(void)
 	chunk_appendf(&trash, "records: %lld\n", HA_ATOMIC_LOAD(&c->records));
 	chunk_appendf(&trash, "bytes: %lld\n", HA_ATOMIC_LOAD(&c->bytes));
 	disc_stats_show(&trash);
+	chunk_appendf(&trash, "h2: %s\n", disc_h2_enabled ? "on" : "off");
+	chunk_appendf(&trash, "h2_streams: %lld\n", HA_ATOMIC_LOAD(&c->h2_streams));
+	chunk_appendf(&trash, "h2_bytes: %lld\n", HA_ATOMIC_LOAD(&c->h2_bytes));
+	chunk_appendf(&trash, "h2_grants: %lld\n", HA_ATOMIC_LOAD(&c->h2_grants));
+	chunk_appendf(&trash, "h2_void: %lld\n", HA_ATOMIC_LOAD(&c->h2_void));
 	disc_handoff_show(&trash);
 }
 
@@ -369,6 +403,16 @@ static int disc_cli_show(struct appctx *appctx)
 	}
 
 	while (1) {
+		uint64_t body = ctx->body;
+
+		chunk_reset(&trash);
+		if (!disc_h2_show_next(&trash, &body))
+			break;
+		if (applet_putchk(appctx, &trash) == -1)
+			return 0;
+		ctx->body = body;
+	}
+	while (1) {
 		next = ctx->place;
 		chunk_reset(&trash);
 		if (!disc_handoff_show_next(&trash, &next))
@@ -384,6 +428,8 @@ static struct cli_kw_list disc_cli_kws = {{ },{
 	{ { "disc", "off", NULL },  "disc off                                : take no new DiSC lease, responses under way go on", disc_cli_switch, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
 	{ { "disc", "direct", "on", NULL },  "disc direct on                          : let connections be handed off to DiSC's agent again", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
 	{ { "disc", "direct", "off", NULL }, "disc direct off                         : hand off no more connections, and recall those which are", disc_cli_switch_direct, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "disc", "h2", "on", NULL },  "disc h2 on                              : let nodes seal bodies for HTTP/2 clients again", disc_cli_switch_h2, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
+	{ { "disc", "h2", "off", NULL }, "disc h2 off                             : let no nodes seal bodies for HTTP/2 clients", disc_cli_switch_h2, NULL, NULL, NULL, ACCESS_LVL_ADMIN },
 	{ { "show", "disc", NULL }, "show disc                               : report DiSC's state and counters", disc_cli_parse_show, disc_cli_show, NULL },
 	{{},}
 }};

@@ -23,11 +23,14 @@
 #include <haproxy/channel.h>
 #include <haproxy/check.h>
 #include <haproxy/connection.h>
+#include <haproxy/disc_h1.h>
+#include <haproxy/disc_h2.h>
 #include <haproxy/disc_lease.h>
 #include <haproxy/disc_handoff.h>
 #include <haproxy/filters.h>
 #include <haproxy/flt_disc.h>
 #include <haproxy/global.h>
+#include <haproxy/h1_htx.h>
 #include <haproxy/http.h>
 #include <haproxy/http_ana-t.h>
 #include <haproxy/http_disc.h>
@@ -53,6 +56,7 @@ DECLARE_STATIC_POOL(pool_head_disc_txn, "disc_txn", sizeof(struct disc_txn));
 
 int disc_configured = 0;
 int disc_enabled = 1;
+int disc_h2_enabled = 1;
 struct disc_counters disc_counters;
 
 /*
@@ -68,6 +72,10 @@ enum {
 	DISC_ST_REJECTED,
 	DISC_ST_RECORDS,
 	DISC_ST_BYTES,
+	DISC_ST_H2_STREAMS,
+	DISC_ST_H2_BYTES,
+	DISC_ST_H2_GRANTS,
+	DISC_ST_H2_VOID,
 
 	DISC_ST_STATS_COUNT /* must be the last member of the enum */
 };
@@ -91,6 +99,14 @@ static struct stat_col disc_stats[] = {
 	                       .desc = "Total number of records passed through" },
 	[DISC_ST_BYTES]    = { .name = "disc_bytes",
 	                       .desc = "Total number of plaintext bytes in the records passed through" },
+	[DISC_ST_H2_STREAMS] = { .name = "disc_h2_streams",
+	                       .desc = "Total number of responses to HTTP/2 clients whose records another host emitted" },
+	[DISC_ST_H2_BYTES] = { .name = "disc_h2_bytes",
+	                       .desc = "Total number of plaintext bytes of these responses that were passed through" },
+	[DISC_ST_H2_GRANTS] = { .name = "disc_h2_grants",
+	                       .desc = "Total number of grants given for these responses" },
+	[DISC_ST_H2_VOID]  = { .name = "disc_h2_void",
+	                       .desc = "Total number of grants whose records were not used" },
 };
 
 static struct disc_counters disc_fe_counters;
@@ -113,6 +129,10 @@ static int disc_fill_stats(void *data, struct field *stats, unsigned int *select
 		case DISC_ST_REJECTED: metric = mkf_u64(FN_COUNTER, counters->rejected); break;
 		case DISC_ST_RECORDS:  metric = mkf_u64(FN_COUNTER, counters->records); break;
 		case DISC_ST_BYTES:    metric = mkf_u64(FN_COUNTER, counters->bytes); break;
+		case DISC_ST_H2_STREAMS: metric = mkf_u64(FN_COUNTER, counters->h2_streams); break;
+		case DISC_ST_H2_BYTES: metric = mkf_u64(FN_COUNTER, counters->h2_bytes); break;
+		case DISC_ST_H2_GRANTS: metric = mkf_u64(FN_COUNTER, counters->h2_grants); break;
+		case DISC_ST_H2_VOID:  metric = mkf_u64(FN_COUNTER, counters->h2_void); break;
 		}
 		stats[current_field] = metric;
 		if (selected_field != NULL)
@@ -147,12 +167,32 @@ INITCALL1(STG_REGISTER, stats_register_module, &disc_stats_module);
  * Leases
  */
 
-/* Returns the client connection of <s> if its mux is the HTTP/1 one, else NULL */
-static struct connection *http_disc_conn(const struct stream *s)
+/* Returns the client connection of <s> if its mux is <mux>, else NULL */
+static struct connection *http_disc_mux_conn(const struct stream *s, const char *mux)
 {
 	struct connection *conn = objt_conn(s->sess->origin);
 
-	return (conn && conn->mux && strcmp(conn->mux->name, "H1") == 0) ? conn : NULL;
+	return (conn && conn->mux && strcmp(conn->mux->name, mux) == 0) ? conn : NULL;
+}
+
+/* Returns the client connection of <s> if its mux is the HTTP/1 one, else NULL */
+static struct connection *http_disc_conn(const struct stream *s)
+{
+	return http_disc_mux_conn(s, "H1");
+}
+
+/* Returns the client connection of <s> if its mux is the HTTP/2 one, else NULL */
+static struct connection *http_disc_h2_conn(const struct stream *s)
+{
+	return http_disc_mux_conn(s, "H2");
+}
+
+/* Returns non-zero if <s> holds a TX state for grants, which costs nothing to give up. */
+static int http_disc_holds_state(const struct stream *s)
+{
+	const struct disc_txn *disc = http_disc_txn(s);
+
+	return disc && disc->lease_id && (disc->flags & (DISC_TF_H2|DISC_TF_PASSED)) == DISC_TF_H2;
 }
 
 /* Returns the lease that transaction of <s> holds, or NULL. */
@@ -165,6 +205,45 @@ struct disc_lease *http_disc_lease(struct stream *s)
 	if (!disc || !disc->lease_id || !lease)
 		return NULL;
 	return (lease->state == DISC_LS_LEASED && lease->id == disc->lease_id) ? lease : NULL;
+}
+
+/* Returns non-zero if <s> holds a lease, or a TX state for grants. */
+int http_disc_holds(struct stream *s)
+{
+	return http_disc_lease(s) || http_disc_holds_state(s);
+}
+
+/* Returns the TX state that the agent is to get for the request of <s>, DISC_TX_WIRE_LEN bytes
+ * that stay there until it has left, or NULL.
+ */
+const uint8_t *http_disc_wire(struct stream *s)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+	struct disc_lease *lease = http_disc_lease(s);
+
+	if (http_disc_holds_state(s))
+		return disc->wire[0] ? disc->wire : NULL;
+	return lease ? disc_lease_export(lease) : NULL;
+}
+
+/* Returns the key of proofs for <s>, which holds a lease or a TX state for grants. */
+static const uint8_t *http_disc_proof_key(struct stream *s)
+{
+	struct disc_lease *lease = http_disc_lease(s);
+
+	return lease ? lease->proof_key : http_disc_txn(s)->proof_key;
+}
+
+/* Returns non-zero if records sealed with what <s> holds could still be sent. */
+static int http_disc_is_usable(struct stream *s)
+{
+	struct disc_lease *lease = http_disc_lease(s);
+	struct connection *conn = http_disc_h2_conn(s);
+	struct disc_h2 *h2 = conn ? disc_conn_h2(conn) : NULL;
+
+	if (http_disc_holds_state(s))
+		return h2 && disc_slots_usable(&h2->slots, http_disc_txn(s)->gen, now_ms);
+	return lease && disc_lease_usable(lease, now_ms);
 }
 
 /* Sets the reason to be logged, one word. */
@@ -196,6 +275,20 @@ static int http_disc_has_body_filter(struct stream *s)
 
 	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
 		if (FLT_OPS(filter)->http_payload && !http_disc_is_bwlim(filter))
+			return 1;
+	}
+	return 0;
+}
+
+/* Returns non-zero if a filter of <s> limits the bandwidth: it would not see what goes past the
+ * stream.
+ */
+static int http_disc_has_bwlim(const struct stream *s)
+{
+	struct filter *filter;
+
+	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
+		if (http_disc_is_bwlim(filter))
 			return 1;
 	}
 	return 0;
@@ -237,13 +330,8 @@ static int http_disc_is_marked(const struct connection *conn)
 int http_disc_must_send(const struct stream *s)
 {
 	const struct connection *conn = http_disc_conn(s);
-	struct filter *filter;
 
-	list_for_each_entry(filter, &strm_flt(s)->filters, list) {
-		if (http_disc_is_bwlim(filter))
-			return 1;
-	}
-	return conn && conn_ctrl_ready(conn) && http_disc_is_marked(conn);
+	return http_disc_has_bwlim(s) || (conn && conn_ctrl_ready(conn) && http_disc_is_marked(conn));
 }
 
 /* Returns non-zero if what an agent has to know of the request of <s> fits into a frame of
@@ -266,13 +354,13 @@ static const char *http_disc_refusal(struct stream *s)
 {
 	if (!disc_enabled)
 		return "off";
-	if (!http_disc_conn(s))
+	if (!http_disc_conn(s) && !(disc_h2_enabled && http_disc_h2_conn(s)))
 		return "mux";
 	if (s->txn->meth != HTTP_METH_GET)
 		return "method";
 	if (!(s->txn->req.flags & HTTP_MSGF_BODYLESS) || (s->txn->req.flags & HTTP_MSGF_CONN_UPG))
 		return "body";
-	if (http_disc_has_body_filter(s))
+	if (http_disc_has_body_filter(s) || (http_disc_h2_conn(s) && http_disc_has_bwlim(s)))
 		return "filter";
 	if ((s->sess->fe->options2 | s->be->options2) & PR_O2_DISC_BODY)
 		return "wait-for-body";
@@ -299,13 +387,34 @@ static void http_disc_end(struct stream *s)
 	const struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
 
 	ALREADY_CHECKED(disc);
-	disc->fate = (lease && lease->id == disc->lease_id && lease->fate == DISC_LF_RETURNED) ? DISC_LF_RETURNED
-	                                                                                       : DISC_LF_UNKNOWN;
+	disc->fate = DISC_LF_UNKNOWN;
+	if ((disc->flags & DISC_TF_H2) || (lease && lease->id == disc->lease_id && lease->fate == DISC_LF_RETURNED))
+		disc->fate = DISC_LF_RETURNED;
+	if (disc->flags & DISC_TF_H2) {
+		disc_wolf_wipe(disc->wire, sizeof(disc->wire));
+		disc_wolf_wipe(disc->proof_key, sizeof(disc->proof_key));
+	}
 	disc->lease_id = 0;
 	if (disc->fate == DISC_LF_RETURNED)
 		DISC_COUNT(s, returned, 1);
 	else
 		DISC_COUNT(s, unknown, 1);
+}
+
+/* Takes a lease of <keys> for the current request of <s>, or a TX state for grants if its client
+ * speaks HTTP/2. Returns NULL, or the reason why there is none.
+ */
+static const char *http_disc_take(struct stream *s, struct disc_txn *disc, enum disc_keys keys)
+{
+	struct connection *conn = http_disc_h2_conn(s);
+
+	disc->flags &= ~DISC_TF_H2;
+	if (!conn)
+		return disc_conn_take_lease(http_disc_conn(s), keys, disc->lease_id);
+	if (keys != DISC_KEYS_CONNECTION)
+		return "keys"; /* streams share the keys in use */
+	disc->flags |= DISC_TF_H2;
+	return disc_conn_export(conn, disc->wire, disc->proof_key, &disc->gen);
 }
 
 /* Takes a lease of <keys> for the current request of stream <s>. Returns NULL, or the
@@ -323,7 +432,7 @@ const char *http_disc_take_lease(struct stream *s, enum disc_keys keys)
 	if (!ds || !ds->txn)
 		return "memory";
 	disc = ds->txn;
-	if (http_disc_lease(s))
+	if (http_disc_holds(s))
 		return NULL; /* rule evaluated twice */
 	if (disc->lease_id && !(disc->flags & DISC_TF_PASSED))
 		http_disc_end(s); /* something was sent meanwhile */
@@ -333,7 +442,7 @@ const char *http_disc_take_lease(struct stream *s, enum disc_keys keys)
 		why = "too-long";
 	if (!why) {
 		disc->lease_id = _HA_ATOMIC_ADD_FETCH(&last_id, 1);
-		why = disc_conn_take_lease(http_disc_conn(s), keys, disc->lease_id);
+		why = http_disc_take(s, disc, keys);
 	}
 	if (!why && http_disc_is_threatened(s)) {
 		disc_lease_return(http_disc_lease(s), now_ms); /* nobody saw it */
@@ -442,6 +551,9 @@ void http_disc_release(struct stream *s)
 	ALREADY_CHECKED(ds);
 	if (!(ds->txn->flags & DISC_TF_PASSED))
 		http_disc_give_up(s, ist("ended"));
+	if (ds->txn->body)
+		disc_h2s_release(ds->txn->body);
+	disc_wolf_wipe(ds->txn->proof_key, sizeof(ds->txn->proof_key));
 	b_free(&ds->txn->request);
 	ha_free(&ds->txn->claim);
 	pool_free(pool_head_disc_txn, ds->txn);
@@ -512,7 +624,7 @@ static int http_disc_request_text(struct buffer *text, const struct htx *htx, st
 	chunk_reset(text);
 	return chunk_strcat(text, "disc-request-2\n") && chunk_istcat(text, ticket) && chunk_strcat(text, "\n") &&
 	       chunk_istcat(text, htx_sl_req_meth(sl)) && chunk_strcat(text, "\n") &&
-	       chunk_istcat(text, htx_sl_req_uri(sl)) && chunk_strcat(text, "\n") &&
+	       chunk_istcat(text, h1_get_uri(sl)) && chunk_strcat(text, "\n") &&
 	       http_disc_add_field(text, htx, ist("range")) && http_disc_add_field(text, htx, ist("if-range")) &&
 	       http_disc_add_field(text, htx, ist("if-match"));
 }
@@ -520,7 +632,7 @@ static int http_disc_request_text(struct buffer *text, const struct htx *htx, st
 /* Adds the proof of the request <htx> to its <ticket>, the field at <ctx>. Returns NULL, or
  * why this was not possible.
  */
-static const char *http_disc_prove_request(const struct disc_lease *lease, struct htx *htx, struct http_hdr_ctx *ctx,
+static const char *http_disc_prove_request(const uint8_t *key, struct htx *htx, struct http_hdr_ctx *ctx,
                                            struct ist ticket)
 {
 	struct buffer *text = get_trash_chunk();
@@ -529,10 +641,28 @@ static const char *http_disc_prove_request(const struct disc_lease *lease, struc
 
 	if (!http_disc_request_text(text, htx, ticket))
 		return "headers";
-	if (!disc_lease_prove(lease, b_orig(text), b_data(text), proof))
+	if (!disc_proof_make(key, b_orig(text), b_data(text), proof))
 		return "crypto";
 	snprintf(proven, sizeof(proven), "%.*s; proof=%s", (int)ticket.len, ticket.ptr, proof);
 	return http_replace_header_value(htx, ctx, ist(proven)) ? NULL : "headers";
+}
+
+/* Binds the client connection of <s> to the trust group that the agent chose, unless it is bound
+ * already. Returns non-zero, or 0 if it is bound to another one.
+ */
+static int http_disc_bind_group(struct stream *s)
+{
+	struct disc_h2 *h2 = disc_conn_h2(http_disc_h2_conn(s));
+	struct sample smp;
+
+	if (!h2 || !http_disc_get_var(s, "txn.disc.group", SMP_T_STR, &smp) || !smp.data.u.str.data ||
+	    smp.data.u.str.data > DISC_GROUP_LEN)
+		return 0;
+	if (!h2->group[0]) {
+		memcpy(h2->group, smp.data.u.str.area, smp.data.u.str.data);
+		h2->group[smp.data.u.str.data] = 0;
+	}
+	return isteq(ist(h2->group), ist2(smp.data.u.str.area, smp.data.u.str.data));
 }
 
 /* Called when all request rules were applied to <htx>: the request keeps its
@@ -555,6 +685,8 @@ void http_disc_forward_request(struct stream *s, struct htx *htx)
 	}
 	if (lease)
 		disc_lease_wipe_wire(lease);
+	if (http_disc_holds_state(s))
+		disc_wolf_wipe(disc->wire, sizeof(disc->wire));
 
 	if (disc && disc->lease_id) {
 		if (!tickets) {
@@ -563,8 +695,10 @@ void http_disc_forward_request(struct stream *s, struct htx *htx)
 		}
 		else if (tickets > 1 || !http_disc_is_ticket(ticket))
 			why = "bad-ticket";
-		else if (!lease || !disc_lease_usable(lease, now_ms))
+		else if (!http_disc_is_usable(s))
 			why = "lost";
+		else if (http_disc_holds_state(s) && !http_disc_bind_group(s))
+			why = "group";
 		else if (http_disc_is_threatened(s))
 			why = "pending";
 		else
@@ -572,7 +706,7 @@ void http_disc_forward_request(struct stream *s, struct htx *htx)
 		if (tickets && !why) {
 			memcpy(disc->ticket, ticket.ptr, DISC_TICKET_LEN);
 			disc->ticket[DISC_TICKET_LEN] = 0;
-			why = http_disc_prove_request(lease, htx, &ctx, ist2(disc->ticket, DISC_TICKET_LEN));
+			why = http_disc_prove_request(http_disc_proof_key(s), htx, &ctx, ist2(disc->ticket, DISC_TICKET_LEN));
 		}
 		if (!why) {
 			disc->flags |= DISC_TF_REPLAY;
@@ -797,6 +931,8 @@ const char *http_disc_parse_announcement(struct ist value, struct disc_announcem
 		ann->body = DISC_BODY_SPLICE;
 	else if (http_disc_skip(&value, ist("direct")))
 		ann->body = DISC_BODY_DIRECT;
+	else if (http_disc_skip(&value, ist("grants")))
+		ann->body = DISC_BODY_GRANTS;
 	else if (http_disc_skip(&value, ist("none")))
 		ann->body = DISC_BODY_NONE;
 	else
@@ -809,11 +945,13 @@ const char *http_disc_parse_announcement(struct ist value, struct disc_announcem
 	if (!http_disc_is_ticket(ann->ticket))
 		return "ticket";
 
-	if (ann->body != DISC_BODY_NONE) {
+	if (ann->body == DISC_BODY_SPLICE || ann->body == DISC_BODY_DIRECT) {
 		if (!http_disc_skip(&value, ist("; seq=")) || !http_disc_read_number(&value, &ann->seq))
 			return "seq";
 		if (!http_disc_skip(&value, ist("; records=")) || !http_disc_read_number(&value, &ann->records))
 			return "records";
+	}
+	if (ann->body != DISC_BODY_NONE) {
 		if (!http_disc_skip(&value, ist("; length=")) || !http_disc_read_number(&value, &ann->length))
 			return "length";
 		if (!http_disc_skip(&value, ist("; status=")) || !http_disc_read_number(&value, &ann->status))
@@ -823,6 +961,9 @@ const char *http_disc_parse_announcement(struct ist value, struct disc_announcem
 		if (!http_disc_skip(&value, ist("; etag=")) || !http_disc_read_etag(&value, &ann->etag))
 			return "etag";
 	}
+	if (ann->body == DISC_BODY_GRANTS &&
+	    (!http_disc_skip(&value, ist("; ready=")) || !http_disc_read_number(&value, &ann->ready)))
+		return "ready";
 	ann->text = ist2(start, value.ptr - start);
 	if (http_disc_skip(&value, ist("; proof=")) && value.len == DISC_PROOF_LEN)
 		ann->proof = value;
@@ -831,13 +972,13 @@ const char *http_disc_parse_announcement(struct ist value, struct disc_announcem
 	return NULL;
 }
 
-/* Returns non-zero if the proof of <ann> under <lease> is right. */
-static int http_disc_is_proven(const struct disc_lease *lease, const struct disc_announcement *ann)
+/* Returns non-zero if the proof of <ann> under <key> is right. */
+static int http_disc_is_proven(const uint8_t *key, const struct disc_announcement *ann)
 {
 	struct buffer *text = get_trash_chunk();
 
 	return isttest(ann->proof) && chunk_strcat(text, "disc-body-2\n") && chunk_istcat(text, ann->text) &&
-	       disc_lease_is_proven(lease, b_orig(text), b_data(text), ann->proof.ptr);
+	       disc_proof_check(key, b_orig(text), b_data(text), ann->proof.ptr);
 }
 
 /* Checks that the server's headers in <htx> announce a body of exactly <size>
@@ -913,11 +1054,13 @@ static const char *http_disc_check_records(struct stream *s, struct htx *htx, co
 		return "unasked";
 	if (!isteq(ann->ticket, ist2(disc->ticket, DISC_TICKET_LEN)))
 		return "ticket";
-	if (!lease)
+	if (!http_disc_holds(s))
 		return "lease";
-	if (!http_disc_is_proven(lease, ann))
+	if (!http_disc_is_proven(http_disc_proof_key(s), ann))
 		return "proof";
-	if (!disc_lease_usable(lease, now_ms))
+	if (!!(disc->flags & DISC_TF_H2) != (ann->body == DISC_BODY_GRANTS))
+		return "kind";
+	if (!http_disc_is_usable(s))
 		return "lease";
 	wrong = http_disc_check_object(htx, ann);
 	if (wrong)
@@ -926,6 +1069,13 @@ static const char *http_disc_check_records(struct stream *s, struct htx *htx, co
 		return "method";
 	if (http_disc_has_body_filter(s))
 		return "filter";
+	if (ann->body == DISC_BODY_GRANTS) {
+		if (!ann->length || ann->ready > ann->length)
+			return ann->length ? "ready" : "length";
+		disc->length = ann->length;
+		disc->ready = ann->ready;
+		return http_disc_check_chunked(htx) ? NULL : "content-length";
+	}
 	if (ann->seq != lease->seq)
 		return "seq";
 	if (!disc_lease_layout(lease, ann->length, &disc->records, &disc->ciphertext))
@@ -1071,8 +1221,10 @@ int http_disc_check_response(struct stream *s, struct htx *htx)
 	else if (!wrong && disc && disc->ticket[0]) {
 		struct disc_lease *lease = http_disc_lease(s);
 
-		if (lease && isteq(ann.ticket, ist2(disc->ticket, DISC_TICKET_LEN)) && http_disc_is_proven(lease, &ann)) {
-			disc_lease_return(lease, now_ms);
+		if (http_disc_holds(s) && isteq(ann.ticket, ist2(disc->ticket, DISC_TICKET_LEN)) &&
+		    http_disc_is_proven(http_disc_proof_key(s), &ann)) {
+			if (lease)
+				disc_lease_return(lease, now_ms);
 			http_disc_set_reason(s, ist("declined"));
 		}
 		http_disc_give_up(s, ist("unproven"));
@@ -1115,6 +1267,68 @@ static size_t http_disc_headers_size(struct htx *htx)
 	return size + 64;
 }
 
+/* Moves the payload that is already in the response <htx> of <s>, messages of the node, and what
+ * the mux has of it to <hop>. Returns 1, or 0 if something is wrong.
+ */
+static int http_disc_hand_over(struct stream *s, struct htx *htx, struct disc_hop *hop)
+{
+	const struct connection *conn = sc_conn(s->scb);
+	struct disc_h1_received received;
+	struct htx_blk *blk;
+	int state;
+
+	if (conn->mux->sctl(s->scb, MUX_SCTL_DISC, &received) < 0)
+		return 0;
+	blk = htx_get_first_blk(htx);
+	while (blk) {
+		if (htx_get_blk_type(blk) != HTX_BLK_DATA) {
+			blk = htx_get_next_blk(htx, blk);
+			continue;
+		}
+		if (!disc_hop_early_payload(hop, htx_get_blk_ptr(htx, blk), htx_get_blksz(blk))) {
+			b_free(&received.raw);
+			return 0;
+		}
+		blk = htx_remove_blk(htx, blk);
+	}
+	state = received.state == H1_MSG_DATA ? DISC_HOP_HEAD :
+	        received.state == H1_MSG_CHUNK_CRLF ? DISC_HOP_CRLF : DISC_HOP_SIZE;
+	return disc_hop_early(hop, state, received.left, &received.raw);
+}
+
+/* The same as http_disc_accept_response() for a body that comes by grants. Returns NULL, or what
+ * is wrong.
+ */
+static const char *http_disc_accept_grants(struct stream *s, struct htx *htx)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+	struct connection *srv_conn = sc_conn(s->scb);
+	struct htx_sl *sl = http_get_stline(htx);
+	const int may_splice = (global.tune.options & GTUNE_USE_SPLICE) &&
+	                       ((s->sess->fe->options2 | s->be->options2) & PR_O2_SPLIC_RTR);
+
+	if (s->txn->status != sl->info.res.status || (s->txn->status != 200 && s->txn->status != 206))
+		return "status";
+	if (!http_disc_check_size(htx, disc->length))
+		return "content-length";
+	if (http_disc_has_body_filter(s) || http_disc_has_bwlim(s))
+		return "filter";
+	if (!http_disc_is_usable(s))
+		return "lease";
+	if ((htx->flags & HTX_FL_EOM) || !srv_conn || !srv_conn->mux || strcmp(srv_conn->mux->name, "H1") != 0)
+		return "hop";
+	disc->body_at = s->res.total - htx->data;
+	disc->body = disc_h2s_new(s, disc, srv_conn, disc->length, disc->ready, may_splice);
+	if (!disc->body)
+		return "hop";
+	if (!http_disc_hand_over(s, htx, disc->body->hop)) {
+		disc_hop_break(disc->body->hop, "early");
+		return "hop";
+	}
+	DISC_COUNT(s, h2_streams, 1);
+	return NULL;
+}
+
 /* Called when all response rules were applied to <htx> and records may follow:
  * last checks before the mux gets it. Returns 1, also if none follow, or 0 if the response
  * must not be forwarded.
@@ -1133,7 +1347,9 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	if (!disc || !(disc->flags & DISC_TF_ANNOUNCED))
 		return 1;
 	sl = http_get_stline(htx);
-	if (!lease || !conn || (conn->flags & CO_FL_SSL_WAIT_HS))
+	if (disc->flags & DISC_TF_H2)
+		wrong = http_disc_accept_grants(s, htx);
+	else if (!lease || !conn || (conn->flags & CO_FL_SSL_WAIT_HS))
 		wrong = "lease";
 	else if (s->txn->status != sl->info.res.status || (s->txn->status != 200 && s->txn->status != 206))
 		wrong = "status";
@@ -1148,6 +1364,10 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	if (wrong) {
 		http_disc_reject(s, wrong);
 		return 0;
+	}
+	if (disc->flags & DISC_TF_H2) {
+		disc->records = 0;
+		goto accepted;
 	}
 
 	for (pos = htx_get_first(htx); pos != -1; pos = htx_get_next(htx, pos)) {
@@ -1167,6 +1387,9 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	else if (srv_conn)
 		disc_conn_receive_from(conn, srv_conn, body);
 	disc->body_at = s->res.total - body;
+	DISC_COUNT(s, records, disc->records);
+	DISC_COUNT(s, bytes, disc->length);
+ accepted:
 	disc->ticket[0] = 0;
 	disc->flags &= ~DISC_TF_REPLAY;
 	disc->flags |= DISC_TF_PASSED;
@@ -1175,9 +1398,32 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	http_disc_set_reason(s, ist("-"));
 	sl->flags |= HTX_SL_F_DISC;
 	DISC_COUNT(s, accepted, 1);
-	DISC_COUNT(s, records, disc->records);
-	DISC_COUNT(s, bytes, disc->length);
 	return 1;
+}
+
+/* Counts a grant that was opened for the body of <s>. */
+void http_disc_count_grant(struct stream *s)
+{
+	DISC_COUNT(s, h2_grants, 1);
+}
+
+/* Counts a grant that was void. */
+void http_disc_count_void(struct stream *s)
+{
+	DISC_COUNT(s, h2_void, 1);
+}
+
+/* Counts <records> records which were committed, and the <bytes> of plaintext beside the stream. */
+void http_disc_count_records(struct stream *s, uint32_t bytes, uint32_t records)
+{
+	struct disc_txn *disc = http_disc_txn(s);
+
+	ALREADY_CHECKED(disc);
+	disc->bypassed += bytes;
+	disc->records += records;
+	DISC_COUNT(s, records, records);
+	DISC_COUNT(s, bytes, bytes);
+	DISC_COUNT(s, h2_bytes, bytes);
 }
 
 /* Counts the response of <s>, which can neither be forwarded nor be asked for again, as
@@ -1233,6 +1479,12 @@ void http_disc_shutdown(struct stream *s, int why)
 	const struct connection *conn = http_disc_conn(s);
 	const struct disc_lease *lease = conn ? disc_conn_lease(conn) : NULL;
 
+	if (disc && disc->body && disc->body->hop) {
+		if (!(s->flags & SF_ERR_MASK))
+			s->flags |= why;
+		s->scf->flags |= SC_FL_ERROR;
+		return;
+	}
 	if (!disc || !(disc->flags & DISC_TF_PASSED) || !lease || lease->id != disc->lease_id ||
 	    lease->state < DISC_LS_ACCEPTED)
 		return;
@@ -1303,6 +1555,8 @@ static unsigned long long http_disc_plain_total(const struct stream *s, const st
 	unsigned long long counted = s->logs.bytes_out;
 	unsigned long long body, rest;
 
+	if (disc->flags & DISC_TF_H2)
+		return MAX(total + disc->bypassed, counted);
 	if (!(disc->flags & DISC_TF_PASSED) || total <= disc->body_at)
 		return MAX(total, counted);
 	if (disc->flags & DISC_TF_DIRECT) {

@@ -32,6 +32,7 @@
 #include <haproxy/api.h>
 #include <haproxy/chunk.h>
 #include <haproxy/connection.h>
+#include <haproxy/disc_h2.h>
 #include <haproxy/disc_handoff.h>
 #include <haproxy/disc_lease.h>
 #include <haproxy/disc_lowat.h>
@@ -59,6 +60,7 @@ struct disc_xprt_ctx {
 	struct wait_event *subs;        /* what the mux waits for; NULL in mode OPEN, where the layer below knows it */
 	struct wait_event wait_event;   /* in mode PASSING, for sends below the TLS layer */
 	struct disc_lowat *lowat;       /* set while only large amounts of records are waited for */
+	struct disc_h2 *h2;             /* grants, once the keys of an HTTP/2 connection were given away, or NULL */
 	struct disc_lease lease;
 };
 
@@ -84,6 +86,14 @@ struct disc_lease *disc_conn_lease(const struct connection *conn)
 	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 
 	return ctx ? &ctx->lease : NULL;
+}
+
+/* Returns what belongs to the grants on <conn>, or NULL if there never were any. */
+struct disc_h2 *disc_conn_h2(const struct connection *conn)
+{
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+
+	return ctx ? ctx->h2 : NULL;
 }
 
 static void disc_xprt_set_mode(struct disc_xprt_ctx *ctx, enum disc_xprt_mode mode)
@@ -139,6 +149,7 @@ static struct disc_xprt_ctx *disc_xprt_stack(struct connection *conn)
 	ctx->wait_event.events = 0;
 	ctx->subs = NULL;
 	ctx->lowat = NULL;
+	ctx->h2 = NULL;
 	ctx->conn = conn;
 	ctx->tls = conn->xprt;
 	ctx->tls_ctx = conn->xprt_ctx;
@@ -148,10 +159,10 @@ static struct disc_xprt_ctx *disc_xprt_stack(struct connection *conn)
 	return ctx;
 }
 
-/* Takes a lease numbered <id> of <keys> on the TLS connection <conn>. Returns NULL, or
- * one word telling why there is none.
+/* Makes sure that the TLS connection <conn> has this layer and may seal with keys that others
+ * have, too. Returns NULL, or one word telling why not.
  */
-const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, uint64_t id)
+static const char *disc_conn_prepare(struct connection *conn, struct disc_xprt_ctx **ret)
 {
 	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
 	struct ssl_sock_ctx *tls_ctx;
@@ -166,18 +177,69 @@ const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, u
 		return "closed";
 	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS | CO_FL_EARLY_SSL_HS))
 		return "handshake";
-	tls_ctx = ctx ? ctx->tls_ctx : conn->xprt_ctx;
+	*ret = ctx;
+	if (ctx)
+		return NULL;
+	/* unsent output of a previous response, or one whose sender was just woken up? wolfSSL
+	 * has to know about it until then
+	 */
+	tls_ctx = conn->xprt_ctx;
+	if ((tls_ctx->subs && (tls_ctx->subs->events & SUB_RETRY_SEND)) || disc_wolf_unflushed(tls_ctx->ssl))
+		return "pending";
+	*ret = disc_xprt_stack(conn);
+	return *ret ? NULL : "memory";
+}
+
+/* Takes a lease numbered <id> of <keys> on the TLS connection <conn>. Returns NULL, or
+ * one word telling why there is none.
+ */
+const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, uint64_t id)
+{
+	struct disc_xprt_ctx *ctx;
+	const char *why = disc_conn_prepare(conn, &ctx);
+
+	if (why)
+		return why;
 	/* unsent output of a previous response? */
-	if (tls_ctx->subs && (tls_ctx->subs->events & SUB_RETRY_SEND))
+	if (ctx->tls_ctx->subs && (ctx->tls_ctx->subs->events & SUB_RETRY_SEND))
 		return "pending";
-	/* nor one whose sender was just woken up: wolfSSL has to know about it until then */
-	if (!ctx && disc_wolf_unflushed(tls_ctx->ssl))
-		return "pending";
-	if (!ctx)
-		ctx = disc_xprt_stack(conn);
-	if (!ctx)
-		return "memory";
 	return disc_lease_take(&ctx->lease, keys, id, now_ms);
+}
+
+/* Writes the TX state of the HTTP/2 connection <conn>, for grants, to <wire>, its key of proofs
+ * to <proof_key> as well, and the generation of its keys to <*gen>. Returns NULL, or one word
+ * telling why not.
+ */
+const char *disc_conn_export(struct connection *conn, uint8_t wire[DISC_TX_WIRE_LEN], uint8_t proof_key[DISC_PROOF_BYTES],
+                             uint32_t *gen)
+{
+	struct disc_xprt_ctx *ctx;
+	const char *why = disc_conn_prepare(conn, &ctx);
+
+	if (why)
+		return why;
+	if (!ctx->h2)
+		ctx->h2 = disc_h2_new(conn, &ctx->lease);
+	if (!ctx->h2)
+		return "memory";
+	why = disc_slots_export(&ctx->h2->slots, wire, proof_key, now_ms);
+	*gen = ctx->lease.gen;
+	return why;
+}
+
+/* Seals the <len> bytes at <plain> as one record, the pivot of a grant. Returns 1, or 0 if the
+ * session did not take them.
+ */
+int disc_conn_seal(struct connection *conn, const void *plain, size_t len)
+{
+	struct disc_xprt_ctx *ctx = disc_conn_ctx(conn);
+	int ret;
+
+	ALREADY_CHECKED(ctx);
+	ret = SSL_write(ctx->tls_ctx->ssl, plain, len);
+	ERR_clear_error();
+	disc_lease_after_write(&ctx->lease, 0);
+	return ret == (int)len && !(conn->flags & CO_FL_ERROR);
 }
 
 /*
@@ -227,6 +289,13 @@ static int disc_xprt_unsubscribe(struct connection *conn, void *xprt_ctx, int ev
 {
 	struct disc_xprt_ctx *ctx = xprt_ctx;
 
+	if (ctx->h2 && ctx->h2->gate) {
+		/* the TLS layer would unsubscribe from the socket, where the gate waits */
+		es->events &= ~event_type;
+		if (!es->events)
+			ctx->tls_ctx->subs = NULL;
+		return 0;
+	}
 	if (ctx->mode == DISC_XPRT_OPEN)
 		return ctx->tls->unsubscribe(conn, ctx->tls_ctx, event_type, es);
 
@@ -520,10 +589,17 @@ static size_t disc_xprt_from_buf(struct connection *conn, void *xprt_ctx, const 
 	struct disc_xprt_ctx *ctx = xprt_ctx;
 
 	switch (ctx->mode) {
-	case DISC_XPRT_OPEN:    return disc_xprt_seal(ctx, buf, count, flags);
+	case DISC_XPRT_OPEN:    break;
 	case DISC_XPRT_PASSING: return disc_xprt_pass(ctx, buf, count, flags);
 	default:                return 0;
 	}
+	if (!ctx->h2)
+		return disc_xprt_seal(ctx, buf, count, flags);
+	if (disc_h2_blocks(ctx->h2))
+		return 0;
+	count = disc_xprt_seal(ctx, buf, count, flags);
+	disc_h2_sent(ctx->h2, count);
+	return count;
 }
 
 #if defined(USE_LINUX_SPLICE)
@@ -586,6 +662,11 @@ static void disc_xprt_shutw(struct connection *conn, void *xprt_ctx, int clean)
 	}
 	if (conn->flags & (CO_FL_WAIT_XPRT | CO_FL_SSL_WAIT_HS))
 		return; /* as the TLS layer does */
+	if (ctx->h2 && disc_h2_shut(ctx->h2)) {
+		disc_lease_poison(&ctx->lease);
+		SSL_set_quiet_shutdown(ctx->tls_ctx->ssl, 1);
+		return;
+	}
 	ctx->tls->shutw(conn, ctx->tls_ctx, clean && disc_lease_may_notify(&ctx->lease, now_ms));
 }
 
@@ -594,10 +675,11 @@ static void disc_xprt_close(struct connection *conn, void *xprt_ctx)
 {
 	struct disc_xprt_ctx *ctx = xprt_ctx;
 
-	if (ctx->lease.state == DISC_LS_PASSING || ctx->lease.state == DISC_LS_POISONED)
+	if (ctx->lease.state == DISC_LS_PASSING || ctx->lease.state == DISC_LS_POISONED || (ctx->h2 && disc_h2_shut(ctx->h2)))
 		_HA_ATOMIC_INC(&disc_poisoned);
 	if (ctx->lease.handoff)
 		disc_handoff_abandon(&ctx->lease);
+	disc_h2_free(ctx->h2);
 	disc_lease_wipe(&ctx->lease);
 	disc_lowat_free(&ctx->lowat);
 	disc_xprt_forget_sends(ctx);

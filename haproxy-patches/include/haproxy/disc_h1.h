@@ -104,6 +104,31 @@ static inline int disc_h1_is_exceeded(const struct disc_lease *lease, const stru
 	return lease && count > h1m->curr_len;
 }
 
+/* what the mux of a server's connection has received of a body beyond what the stream got */
+struct disc_h1_received {
+	enum h1m_state state;   /* of the parser: in a chunk's size, its data, or behind it */
+	uint64_t left;          /* bytes of this chunk's data to come */
+	struct buffer raw;      /* bytes that were not parsed */
+};
+
+/* Hands over to <received> what the mux knows of the body of response <h1m>, some of which is in
+ * <ibuf>, because it comes by another way from now on. The mux gets the last chunk only.
+ * Returns 0, or -1 if the body is not chunked.
+ */
+static inline int disc_h1_hand_over(struct h1m *h1m, struct buffer *ibuf, struct disc_h1_received *received)
+{
+	if (!(h1m->flags & H1_MF_CHNK) ||
+	    (h1m->state != H1_MSG_CHUNK_SIZE && h1m->state != H1_MSG_DATA && h1m->state != H1_MSG_CHUNK_CRLF))
+		return -1;
+	received->state = h1m->state;
+	received->left = h1m->state == H1_MSG_DATA ? h1m->curr_len : 0;
+	received->raw = *ibuf;
+	*ibuf = BUF_NULL;
+	h1m->state = H1_MSG_CHUNK_SIZE;
+	h1m->curr_len = 0;
+	return 0;
+}
+
 /* Returns non-zero if the end of the message is told apart from the last of the records,
  * because these come in a chunk.
  */

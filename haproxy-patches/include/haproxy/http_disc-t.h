@@ -22,6 +22,7 @@
 #define DISC_TF_ANNOUNCED 0x00000001 /* the server announced records and they may follow */
 #define DISC_TF_PASSED    0x00000002 /* the response was handed to the mux as such */
 #define DISC_TF_DIRECT    0x00000008 /* the body announced takes the direct path */
+#define DISC_TF_H2        0x00000010 /* an HTTP/2 client: a TX state for grants in place of a lease */
 #define DISC_TF_REPLAY    0x00000004 /* if DiSC fails, the request may be sent again without ticket */
 
 /* what the header Disc-Body tells: is the body made of records, and which */
@@ -30,6 +31,7 @@ enum disc_body {
 	DISC_BODY_SPLICE,       /* records of the client's session */
 	DISC_BODY_DIRECT,       /* chunked: one byte, and the server sends the records to the client;
 	                         * or records, if no agent has moved the connection there */
+	DISC_BODY_GRANTS,       /* chunked: answers to grants, records of an HTTP/2 session among them */
 };
 
 struct disc_announcement {
@@ -40,10 +42,13 @@ struct disc_announcement {
 	uint64_t length;        /* bytes of plaintext */
 	uint64_t status;
 	uint64_t first;         /* byte of the object with which the body begins */
+	uint64_t ready;         /* DISC_BODY_GRANTS: bytes of plaintext that the node has at hand */
 	struct ist etag;        /* of the object, empty if nobody else may go on with this body */
 	struct ist text;        /* what is proven, */
 	struct ist proof;       /*   and by what; empty without proof */
 };
+
+struct disc_h2s;
 
 /* of a stream for which "disc-lease" was evaluated */
 struct disc_txn {
@@ -58,6 +63,12 @@ struct disc_txn {
 	unsigned int overhead;              /* bytes that a record adds */
 	uint64_t body_at;                   /* what the response channel had received before the body */
 	int64_t hidden;                     /* what it has received but does not count, see http_disc_count() */
+	uint64_t ready;                     /* DISC_TF_H2: announced, bytes that the node has at hand */
+	uint64_t bypassed;                  /* DISC_TF_H2: bytes of plaintext that the response channel did not see */
+	struct disc_h2s *body;             /* DISC_TF_H2: the body accepted, or NULL */
+	uint32_t gen;                       /* DISC_TF_H2: generation of the keys given away */
+	uint8_t wire[DISC_TX_WIRE_LEN];     /*   the TX state, until the request left */
+	uint8_t proof_key[DISC_PROOF_BYTES];
 	struct buffer request;              /* HTX message: the request, in case that announced records are refused */
 	char *claim;                        /* of a direct body, NULL if unknown: the announcement as proven, then the target asked for */
 	uint16_t claim_announcement;        /* bytes of the former, */
@@ -75,6 +86,10 @@ struct disc_counters {
 	long long rejected;     /* announcements which were wrong */
 	long long records;      /* records of the responses passed through */
 	long long bytes;        /* plaintext bytes of these responses */
+	long long h2_streams;   /* HTTP/2: responses accepted, */
+	long long h2_bytes;     /*   plaintext bytes committed, */
+	long long h2_grants;    /*   grants opened, */
+	long long h2_void;      /*   and of these, void */
 };
 
 #endif /* _HAPROXY_HTTP_DISC_T_H */

@@ -22,11 +22,17 @@ struct disc_lease;
 
 extern int disc_configured;             /* a "disc-lease" rule exists somewhere */
 extern int disc_enabled;                /* "disc on|off" */
+extern int disc_h2_enabled;             /* "disc h2 on|off" */
 extern struct disc_counters disc_counters;
 
 const char *http_disc_take_lease(struct stream *s, enum disc_keys keys);
 struct disc_lease *http_disc_lease(struct stream *s);
+const uint8_t *http_disc_wire(struct stream *s);
+int http_disc_holds(struct stream *s);
 int http_disc_is_rule(const struct act_rule *rule);
+void http_disc_count_grant(struct stream *s);
+void http_disc_count_void(struct stream *s);
+void http_disc_count_records(struct stream *s, uint32_t bytes, uint32_t records);
 int http_disc_check_proxy(const struct proxy *px);
 int http_disc_must_send(const struct stream *s);
 

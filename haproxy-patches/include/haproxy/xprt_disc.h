@@ -18,7 +18,13 @@
 
 extern unsigned int disc_poisoned;
 
+struct disc_h2;
+
 struct disc_lease *disc_conn_lease(const struct connection *conn);
+struct disc_h2 *disc_conn_h2(const struct connection *conn);
+const char *disc_conn_export(struct connection *conn, uint8_t wire[DISC_TX_WIRE_LEN], uint8_t proof_key[DISC_PROOF_BYTES],
+                             uint32_t *gen);
+int disc_conn_seal(struct connection *conn, const void *plain, size_t len);
 const char *disc_conn_take_lease(struct connection *conn, enum disc_keys keys, uint64_t id);
 void disc_conn_receive_from(struct connection *conn, const struct connection *srv_conn, uint64_t received);
 int disc_conn_pass_records(struct connection *conn, size_t clear);
