@@ -61,6 +61,7 @@ class Relay:
         self.key, self.ticket = key, ticket.encode()
         self.grants = self.messages = 0
         self.first = None  # the first grant
+        self.clear = 0  # bytes of the newest one that are not sealed
         self.input = b""
 
     def take_grants(self, data):
@@ -71,6 +72,7 @@ class Relay:
             grant, self.input = self.input[:64], self.input[64:]
             self.grants += 1
             self.first = self.first or grant
+            self.clear = int.from_bytes(grant[36:40], "big")
             out += b"".join(self.on_grant(grant, self) if self.on_grant else [grant])
         return out
 
@@ -211,7 +213,7 @@ def answers_twice(message, relay):
 def answers_garbage(message, relay):
     """Records that are none."""
     if relay.messages == 2:
-        message.payload = bytes(len(message.payload))
+        message.payload = message.payload[: relay.clear] + bytes(len(message.payload) - relay.clear)
     return [message.encode()]
 
 
