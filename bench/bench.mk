@@ -15,6 +15,10 @@ $(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
 bench-splice: test-packages all $(BUILD)/openssl/bin/haproxy $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU of a response on the splice path beside its peers; REPEAT= SIZES= TLS=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' TLS='$(TLS)' bench/splice
 
+.PHONY: bench-h2
+bench-h2: test-packages all $(OUT)/bench/load_client ## LB CPU of a response to an HTTP/2 client, by grants and relayed, and to one of HTTP/1.1; REPEAT= SIZES= STREAMS=
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' STREAMS='$(STREAMS)' bench/h2
+
 .PHONY: bench-mix
 bench-mix: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## a site with responses of all sizes, and one with short ones: LB CPU and times with and without DiSC; SEED= REPEAT= TLS= FILES= REQUESTS=
 	$(Q)BUILD='$(BUILD)' SEED='$(SEED)' REPEAT='$(REPEAT)' TLS='$(TLS)' FILES='$(FILES)' REQUESTS='$(REQUESTS)' bench/mix
