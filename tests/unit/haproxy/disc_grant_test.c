@@ -19,7 +19,8 @@ static const char hex[] = "00112233445566778899aabbccddeeff";
 
 static void sizes_are_those_of_the_node(void **unused)
 {
-	static const uint32_t sizes[][2] = {{1, 1}, {2, 1}, {1025, 1024}, {16376, 1}, {16377, 1}, {65536, 128}, {262144, 128}, {262144, 262144}};
+	static const uint32_t sizes[][2] = {{1, 1},     {2, 1},       {1025, 1024},  {16376, 1},
+					    {16377, 1}, {65536, 128}, {262144, 128}, {262144, 262144}};
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -44,15 +45,21 @@ static struct ticket the_ticket(void)
 static void the_node_reads_what_is_granted(void **unused)
 {
 	const struct ticket ticket = the_ticket();
-	const struct disc_grant ours = {
-		.number = 0x0102030405060708, .slot = 77, .first = 0x1122334455, .bytes = 200000, .clear = 128, .stream = 0x01020305, .last = 1};
+	const struct disc_grant ours = {.number = 0x0102030405060708,
+					.slot = 77,
+					.first = 0x1122334455,
+					.bytes = 200000,
+					.clear = 128,
+					.stream = 0x01020305,
+					.last = 1};
 	uint8_t wire[DISC_GRANT_LEN];
 	struct grant theirs;
 
 	(void)unused;
 	assert_int_equal(disc_grant_encode(&ours, key, hex, wire), 1);
 	assert_int_equal(grant_decode(&theirs, wire, &ticket, key), GRANT_OK);
-	assert_true(theirs.last && theirs.number == ours.number && theirs.slot == ours.slot && theirs.first == ours.first);
+	assert_true(theirs.last && theirs.number == ours.number && theirs.slot == ours.slot &&
+		    theirs.first == ours.first);
 	assert_true(theirs.bytes == ours.bytes && theirs.clear == ours.clear && theirs.stream == ours.stream);
 }
 
@@ -84,9 +91,11 @@ static void a_chunk_size_is_exact(void **unused)
 		int used;
 		uint32_t size;
 	} cases[] = {
-		{"28\r\n", 4, 0x28},   {"0\r\n", 3, 0},         {"FFFFFFFF\r\n", 10, 0xffffffff}, {"a1b\r\nx", 5, 0xa1b}, {"", 0, 0},
-		{"28", 0, 0},          {"28\r", 0, 0},          {"28\n", -1, 0},                  {"\r\n", -1, 0},        {"28 \r\n", -1, 0},
-		{"28;x\r\n", -1, 0},   {"123456789\r\n", -1, 0}, {"g\r\n", -1, 0},                 {"-1\r\n", -1, 0},      {"28\rx", -1, 0},
+		{"28\r\n", 4, 0x28},    {"0\r\n", 3, 0},     {"FFFFFFFF\r\n", 10, 0xffffffff},
+		{"a1b\r\nx", 5, 0xa1b}, {"", 0, 0},          {"28", 0, 0},
+		{"28\r", 0, 0},         {"28\n", -1, 0},     {"\r\n", -1, 0},
+		{"28 \r\n", -1, 0},     {"28;x\r\n", -1, 0}, {"123456789\r\n", -1, 0},
+		{"g\r\n", -1, 0},       {"-1\r\n", -1, 0},   {"28\rx", -1, 0},
 	};
 
 	(void)unused;
@@ -112,10 +121,8 @@ static void a_frame_has_the_head_of_data(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sizes_are_those_of_the_node),
-		cmocka_unit_test(the_node_reads_what_is_granted),
-		cmocka_unit_test(a_message_needs_its_proof),
-		cmocka_unit_test(a_chunk_size_is_exact),
+		cmocka_unit_test(sizes_are_those_of_the_node),  cmocka_unit_test(the_node_reads_what_is_granted),
+		cmocka_unit_test(a_message_needs_its_proof),    cmocka_unit_test(a_chunk_size_is_exact),
 		cmocka_unit_test(a_frame_has_the_head_of_data),
 	};
 

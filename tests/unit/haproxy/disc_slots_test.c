@@ -105,7 +105,8 @@ static bool grant(struct granting_line *g, uint64_t records)
 {
 	struct given *given = &g->given[g->count];
 
-	if (g->count == GRANTS_MAX || byte_queue_length(&g->line.own) > 0 || !disc_slots_open(&g->slots, g->gen, records, g->line.now))
+	if (g->count == GRANTS_MAX || byte_queue_length(&g->line.own) > 0 ||
+	    !disc_slots_open(&g->slots, g->gen, records, g->line.now))
 		return false;
 	*given = (struct given){.state = g->state, .slot = g->slots.pivot + 1, .records = records, .gen = g->gen};
 	for (size_t i = 0; i < g->count; i++) {
@@ -153,7 +154,8 @@ static void progress(struct granting_line *g)
 {
 	struct wolfssl_server *server = &g->line.server;
 
-	byte_queue_consume(&g->run, wolfssl_server_send_raw(server, byte_queue_head(&g->run), byte_queue_length(&g->run)));
+	byte_queue_consume(&g->run,
+			   wolfssl_server_send_raw(server, byte_queue_head(&g->run), byte_queue_length(&g->run)));
 	if (byte_queue_length(&g->run) > 0 || g->slots.open)
 		return;
 	if (g->waiting > 0)
