@@ -6,10 +6,10 @@
 
 #include "spoa_config_routes.h"
 
-/* From about these sizes on the paths cost this host less CPU: make bench-splice, make bench-direct */
+/* From about these sizes on the paths cost this host less CPU: make bench-splice, make bench-direct, make bench-h2 */
 #define DEFAULT_SPLICE_MIN 114688
 #define DEFAULT_DIRECT_MIN 2097152
-#define DEFAULT_H2_MIN 262144
+#define DEFAULT_H2_MIN 393216
 #define NAME_MAX_LEN 128 /* of nodes, servers and trust groups: bounds the size of an ACK */
 
 static cfg_opt_t spop_options[] = {

@@ -306,7 +306,7 @@ unasked() {
 	unasked --http2
 	unasked -I
 	mode=$asked
-	unasked --http2
+	unasked --http2 --tlsv1.2 --tls-max 1.2
 	unasked -I
 	site_serves
 }

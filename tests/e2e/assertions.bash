@@ -56,7 +56,8 @@ path_is_as_mode() {
 	if [ "$mode" = plain ]; then
 		path_is proxy "$@"
 	elif [ "$mode" = h2 ]; then
-		path_is splice "$@"
+		# HTTP/2 is offloaded over TLS 1.3 alone.
+		if [[ $(log_line "$@") == *" version=TLSv1.2 "* ]]; then path_is proxy "$@"; else path_is splice "$@"; fi
 	else
 		path_is "$mode" "$@"
 	fi

@@ -27,13 +27,14 @@ body_arrives() {
 	path_is_as_mode
 }
 
-# records_are COUNT: HAProxy counted that many on the splice path, none otherwise.
+# records_are COUNT: HAProxy counted that many on the splice path, none otherwise. Windows decide how many a grant has.
 records_are() {
+	[ "$mode" != h2 ] || return 0
 	[ "$mode" = plain ] && set -- 0
 	equal records "$(logged records)" "$1"
 }
 
-@test_each_mode "an empty body is never spliced" {
+@test_each_mode_h2 "an empty body is never spliced" {
 	local version
 	for version in --tlsv1.3 "$TLS12"; do
 		fetch /0 $version
@@ -45,42 +46,42 @@ records_are() {
 	done
 }
 
-@test_each_mode "a body of 1 byte" {
+@test_each_mode_h2 "a body of 1 byte" {
 	body_arrives 1
 	records_are 1
 	body_arrives 1 $TLS12
 	records_are 1
 }
 
-@test_each_mode "a body of 16383 bytes, one short of a record" {
+@test_each_mode_h2 "a body of 16383 bytes, one short of a record" {
 	body_arrives 16383
 	records_are 1
 	body_arrives 16383 $TLS12
 	records_are 1
 }
 
-@test_each_mode "a body of 16384 bytes, exactly one record" {
+@test_each_mode_h2 "a body of 16384 bytes, exactly one record" {
 	body_arrives 16384
 	records_are 1
 	body_arrives 16384 $TLS12
 	records_are 1
 }
 
-@test_each_mode "a body of 16385 bytes, one more than a record" {
+@test_each_mode_h2 "a body of 16385 bytes, one more than a record" {
 	body_arrives 16385
 	records_are 2
 	body_arrives 16385 $TLS12
 	records_are 2
 }
 
-@test_each_mode "a body of 100 KB" {
+@test_each_mode_h2 "a body of 100 KB" {
 	body_arrives 100k
 	records_are 7
 	body_arrives 100k $TLS12
 	records_are 7
 }
 
-@test_each_mode "a body of 10 MB" {
+@test_each_mode_h2 "a body of 10 MB" {
 	body_arrives 10m
 	records_are 640
 	body_arrives 10m $TLS12
@@ -115,7 +116,6 @@ range_goes() {
 # suite_serves PATH CURL-ARGUMENTS NAME: a body of 100 KB with this cipher suite takes this path.
 suite_serves() {
 	local path=$1 name=$3
-	[ "$path" = proxy ] || path=$mode
 	fetch /100k $2 -v --stderr "$WORK/curl.log"
 	equal status "$status" 200
 	body_is 100k
@@ -123,15 +123,15 @@ suite_serves() {
 	if [ "$path" = proxy ]; then path_is proxy; else path_is_as_mode; fi
 }
 
-@test_each_mode "suite TLS 1.3 AES-128-GCM" {
+@test_each_mode_h2 "suite TLS 1.3 AES-128-GCM" {
 	suite_serves splice "--tlsv1.3 --tls13-ciphers TLS_AES_128_GCM_SHA256" TLS_AES_128_GCM_SHA256
 }
 
-@test_each_mode "suite TLS 1.3 AES-256-GCM" {
+@test_each_mode_h2 "suite TLS 1.3 AES-256-GCM" {
 	suite_serves splice "--tlsv1.3 --tls13-ciphers TLS_AES_256_GCM_SHA384" TLS_AES_256_GCM_SHA384
 }
 
-@test_each_mode "suite TLS 1.3 ChaCha20-Poly1305" {
+@test_each_mode_h2 "suite TLS 1.3 ChaCha20-Poly1305" {
 	suite_serves splice "--tlsv1.3 --tls13-ciphers TLS_CHACHA20_POLY1305_SHA256" TLS_CHACHA20_POLY1305_SHA256
 }
 

@@ -99,6 +99,12 @@ understood() {
 	grep -E "define DEFAULT_SPLICE_MIN $size\$" "$ROOT/spoa/spoa_config.c"
 	grep -E "Default $size, " "$ROOT/doc/man/disc-spoa.conf.5"
 	grep -E "^spliced_from=$size " "$ROOT/tools/transfer-table"
+	size=$(sed -nE 's/^h2-min = ([0-9]+).*/\1/p' "$ROOT/config/disc-spoa.conf")
+	at_least "bytes for HTTP/2" "${size:-0}" 1
+	grep -E "presetenv DISC_SHORT_H2 +$size " "$ROOT/haproxy.cfg"
+	grep -E "define DEFAULT_H2_MIN $size\$" "$ROOT/spoa/spoa_config.c"
+	grep -E "Default $size, " "$ROOT/doc/man/disc-spoa.conf.5"
+	grep -E "^granted_from=$size " "$ROOT/tools/transfer-table"
 }
 
 @test "disc-backend: wrong fields" {

@@ -29,9 +29,9 @@ forged=(-H 'Disc-Ticket: 00112233445566778899aabbccddeeff' -H 'disc-body: none; 
 		equal status "$status" 200
 		body_is 100k
 		no_disc_header
-		if [ "$mode" != plain ] && [ "$protocol" != --http2 ]; then
-			# The answer of the direct path is chunked, which HTTP/1.0 does not know.
-			if [ "$protocol" = --http1.0 ]; then
+		if [ "$mode" != plain ]; then
+			# The answer of the direct path is chunked, which HTTP/1.0 does not know. It is not for HTTP/2.
+			if [ "$protocol" != --http1.1 ]; then
 				path_is splice
 			else
 				path_is_as_mode

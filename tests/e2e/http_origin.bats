@@ -52,7 +52,7 @@ relayed() {
 	done
 }
 
-@test_each_mode "an empty body" {
+@test_each_mode_h2 "an empty body" {
 	local target
 	for target in $(variants /0); do
 		body_arrives "$target" 0
@@ -60,29 +60,29 @@ relayed() {
 	done
 }
 
-@test_each_mode "bodies around one record" {
+@test_each_mode_h2 "bodies around one record" {
 	served 1
 	served 16383
 	served 16384
 	served 16385
 }
 
-@test_each_mode "a body of 100 KB" {
+@test_each_mode_h2 "a body of 100 KB" {
 	served 100k
 }
 
-@test_each_mode "a body of 10 MB" {
+@test_each_mode_h2 "a body of 10 MB" {
 	served 10m
 }
 
-@test_each_mode "a body of 100 MB" {
+@test_each_mode_h2 "a body of 100 MB" {
 	body_arrives /100m 100m
 	path_is_as_mode
 	body_arrives /v1/100m 100m
 	path_is_as_mode
 }
 
-@test_each_mode "a range" {
+@test_each_mode_h2 "a range" {
 	local target
 	for target in $(variants /100k); do
 		fetch "$target" -r 16000-65999
@@ -93,21 +93,21 @@ relayed() {
 	done
 }
 
-@test_each_mode "several ranges" {
+@test_each_mode_h2 "several ranges" {
 	fetch /100k -r 0-9,20-29
 	equal status "$status" 206
 	[[ $(header Content-Type) == multipart/byteranges* ]]
 	no_disc_header
 }
 
-@test_each_mode "a range behind the end is 416" {
+@test_each_mode_h2 "a range behind the end is 416" {
 	fetch /100k -r 102400-
 	equal status "$status" 416
 	equal Content-Range "$(header Content-Range)" "bytes */102400"
 	path_is proxy
 }
 
-@test_each_mode "If-None-Match with the origin's ETag is 304" {
+@test_each_mode_h2 "If-None-Match with the origin's ETag is 304" {
 	local etag
 	fetch /100k
 	etag=$(header ETag)
@@ -117,12 +117,12 @@ relayed() {
 	path_is proxy
 }
 
-@test_each_mode "If-Range with another ETag gets the whole body" {
+@test_each_mode_h2 "If-Range with another ETag gets the whole body" {
 	body_arrives /100k 100k -r 10-19 -H 'If-Range: "another"'
 	path_is_as_mode
 }
 
-@test_each_mode "HEAD has the headers and no body" {
+@test_each_mode_h2 "HEAD has the headers and no body" {
 	local target
 	for target in $(variants /100k); do
 		fetch "$target" -I
@@ -135,7 +135,7 @@ relayed() {
 	equal status "$status" 200
 }
 
-@test_each_mode "what does not exist is the origin's 404" {
+@test_each_mode_h2 "what does not exist is the origin's 404" {
 	local target
 	for target in $(variants /none); do
 		fetch "$target"
@@ -145,20 +145,20 @@ relayed() {
 	done
 }
 
-@test_each_mode "a redirect of the origin is passed on, not followed" {
+@test_each_mode_h2 "a redirect of the origin is passed on, not followed" {
 	fetch /moved
 	equal status "$status" 302
 	[[ $(header Location) == */elsewhere ]]
 }
 
-@test_each_mode "another method is 405" {
+@test_each_mode_h2 "another method is 405" {
 	fetch /100k -X DELETE
 	equal status "$status" 405
 	equal Allow "$(header Allow)" "GET, HEAD"
 	path_is proxy
 }
 
-@test_each_mode "a body of unknown length is relayed" {
+@test_each_mode_h2 "a body of unknown length is relayed" {
 	local target
 	for target in $(variants /chunked/10m); do
 		fetch "$target" --compressed
@@ -177,11 +177,11 @@ relayed() {
 	body_is 100k
 }
 
-@test_each_mode "a body with a weak validator is relayed" {
+@test_each_mode_h2 "a body with a weak validator is relayed" {
 	relayed /weak/10m 10m
 }
 
-@test_each_mode "a body without a validator is relayed" {
+@test_each_mode_h2 "a body without a validator is relayed" {
 	relayed /bare/100k 100k
 }
 
@@ -192,7 +192,7 @@ relayed() {
 	wait_for_line "$LAB/origin-access.log" "GET /16384\?seen=%2e%2e/a//b 206 host=splice.lab.test(:$SITE_PORT)? ticket=- range=bytes=0-99 encoding=br"
 }
 
-@test_each_mode "connections to the origin are kept" {
+@test_each_mode_h2 "connections to the origin are kept" {
 	local i before after
 	fetch /1
 	before=$(awk '{ print $1 }' "$LAB/origin-access.log" | sort -u | wc -l)
@@ -229,7 +229,7 @@ answers_more_than() {
 	done
 }
 
-@test_each_mode "an origin that is down is 502, and served again when it is back" {
+@test_each_mode_h2 "an origin that is down is 502, and served again when it is back" {
 	local target
 	process_stop origin QUIT
 	for target in $(variants /100k); do

@@ -21,25 +21,37 @@ ordinary() {
 	path_is proxy
 }
 
-@test_each_mode "an HTTP/2 client gets the body, not records" {
+@test_each_mode "an HTTP/2 client of TLS 1.2 gets the body, not records" {
 	local name
 	for name in 1 16384 16385 100k 10m; do
-		fetch "/$name" --http2
+		fetch "/$name" --http2 --tlsv1.2 --tls-max 1.2
 		equal protocol "$(sed -n '1s/ .*//p' "$headers")" HTTP/2
 		ordinary "$name"
-		[ "$mode" = plain ] || reason_is mux
+		[ "$mode" = plain ] || reason_is "suite|mux"
 	done
 }
 
-@test_each_mode "many HTTP/2 streams at once on one connection" {
+@test_each_mode "many HTTP/2 streams at once on one connection of TLS 1.2" {
 	local targets=() i
 	for ((i = 0; i < 32; i++)); do
 		targets+=("/100k?n=$i")
 	done
-	CURL_MANY="--http2 --parallel --parallel-max 32"
+	CURL_MANY="--http2 --tlsv1.2 --tls-max 1.2 --parallel --parallel-max 32"
 	fetch_many "${targets[@]}"
 	many_are "${targets[@]}"
 	logged_times 32 path=proxy
+}
+
+@test "with 'disc h2 off' an HTTP/2 client gets the body, not records; on again, records" {
+	mode=h2
+	haproxy_cli 'disc h2 off'
+	fetch /100k
+	ordinary 100k
+	reason_is mux
+	haproxy_cli 'disc h2 on'
+	fetch /100k
+	body_is 100k
+	path_is_as_mode
 }
 
 # filtered PORT [CURL ARGUMENT]...: through a frontend with a body filter.

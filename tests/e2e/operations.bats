@@ -170,7 +170,7 @@ transfer_goes_on() {
 	equal unknown "$(count unknown)" "$unknown"
 	local refused
 	refused=$(count refused)
-	fetch /100k --http2
+	fetch /100k --http2 --tlsv1.2 --tls-max 1.2
 	equal refused "$(count refused)" $((refused + 1))
 }
 

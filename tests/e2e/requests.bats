@@ -21,36 +21,36 @@ range_is() {
 	no_disc_header
 }
 
-@test_each_mode "a range in the middle" {
+@test_each_mode_h2 "a range in the middle" {
 	fetch /100k -r 16000-65999
 	range_is 16000 65999
 	path_is_as_mode
 }
 
-@test_each_mode "a range without an end" {
+@test_each_mode_h2 "a range without an end" {
 	fetch /100k -r 50000-
 	range_is 50000 102399
 	path_is_as_mode
 }
 
-@test_each_mode "a suffix range" {
+@test_each_mode_h2 "a suffix range" {
 	fetch /100k -r -20000
 	range_is 82400 102399
 	path_is_as_mode
 }
 
-@test_each_mode "a range that reaches behind the end is cut" {
+@test_each_mode_h2 "a range that reaches behind the end is cut" {
 	fetch /100k -r 102000-999999
 	range_is 102000 102399
 }
 
-@test_each_mode "a range of one byte" {
+@test_each_mode_h2 "a range of one byte" {
 	fetch /100k -r 0-0
 	range_is 0 0
 	path_is_as_mode
 }
 
-@test_each_mode "of an empty file every range is the whole: 200" {
+@test_each_mode_h2 "of an empty file every range is the whole: 200" {
 	local range
 	for range in 0- 0-0 0-99 -1 -0 5- 5-9; do
 		fetch /0 -H "Range: bytes=$range"
@@ -62,7 +62,7 @@ range_is() {
 	done
 }
 
-@test_each_mode "a range behind the end is 416" {
+@test_each_mode_h2 "a range behind the end is 416" {
 	fetch /100k -r 102400-
 	equal status "$status" 416
 	equal Content-Range "$(header Content-Range)" "bytes */102400"
@@ -70,7 +70,7 @@ range_is() {
 	no_disc_header
 }
 
-@test_each_mode "several ranges get the whole body or a multipart one, never a wrong one" {
+@test_each_mode_h2 "several ranges get the whole body or a multipart one, never a wrong one" {
 	fetch /100k -r 0-9,20-29
 	if [ "$status" = 206 ]; then
 		[[ $(header Content-Type) == multipart/byteranges* ]]
@@ -80,20 +80,20 @@ range_is() {
 	fi
 }
 
-@test_each_mode "If-Range with the true ETag gets the range" {
+@test_each_mode_h2 "If-Range with the true ETag gets the range" {
 	fetch /100k -I
 	fetch /100k -r 10-19 -H "If-Range: $(header ETag)"
 	range_is 10 19
 }
 
-@test_each_mode "If-Range with another ETag gets the whole body" {
+@test_each_mode_h2 "If-Range with another ETag gets the whole body" {
 	fetch /100k -r 10-19 -H 'If-Range: "another"'
 	equal status "$status" 200
 	body_is 100k
 	path_is_as_mode
 }
 
-@test_each_mode "HEAD announces the plain length and has no body" {
+@test_each_mode_h2 "HEAD announces the plain length and has no body" {
 	local version
 	for version in --tlsv1.3 "--tlsv1.2 --tls-max 1.2"; do
 		fetch /100k -I $version
@@ -113,7 +113,7 @@ range_is() {
 	client_said "^body 1 $(sum_of 1)$"
 }
 
-@test_each_mode "If-None-Match with the true ETag is 304 without a body" {
+@test_each_mode_h2 "If-None-Match with the true ETag is 304 without a body" {
 	fetch /100k -I
 	fetch /100k -H "If-None-Match: $(header ETag)"
 	equal status "$status" 304
@@ -122,7 +122,7 @@ range_is() {
 	path_is proxy
 }
 
-@test_each_mode "If-Modified-Since is 304, and an older date gets the body" {
+@test_each_mode_h2 "If-Modified-Since is 304, and an older date gets the body" {
 	fetch /100k -I
 	fetch /100k -H "If-Modified-Since: $(header Last-Modified)"
 	equal status "$status" 304
@@ -141,14 +141,14 @@ range_is() {
 	client_said "^body 10485760 $(sum_of 10m)$"
 }
 
-@test_each_mode "a missing file is an ordinary 404" {
+@test_each_mode_h2 "a missing file is an ordinary 404" {
 	fetch /no-such-file
 	equal status "$status" 404
 	no_disc_header
 	path_is proxy
 }
 
-@test_each_mode "a path that leaves the root is refused" {
+@test_each_mode_h2 "a path that leaves the root is refused" {
 	local path
 	for path in /../tls/lab-ca.key /%2e%2e/tls/lab-ca.key /./../tls/lab-ca.key //../tls/lab-ca.key; do
 		fetch "$path" --path-as-is
@@ -157,7 +157,7 @@ range_is() {
 	done
 }
 
-@test_each_mode "a method that files do not have is 405" {
+@test_each_mode_h2 "a method that files do not have is 405" {
 	fetch /100k -X POST --data-binary hello
 	equal status "$status" 405
 	no_disc_header
@@ -166,7 +166,7 @@ range_is() {
 	equal status "$status" 405
 }
 
-@test_each_mode "Content-Type and validators are those of the file" {
+@test_each_mode_h2 "Content-Type and validators are those of the file" {
 	fetch /page.html
 	equal status "$status" 200
 	[[ $(header Content-Type) == text/html* ]]

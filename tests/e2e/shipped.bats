@@ -5,7 +5,7 @@
 load "$E2E_DIR/helper"
 
 setup_file() {
-	export DISC_SHORT=16385
+	export DISC_SHORT=16385 DISC_SHORT_H2=16385
 	lab_start config="$ROOT/haproxy.cfg" splice_min=65536
 }
 
@@ -202,11 +202,17 @@ line_long() {
 	equal "fetches with a ticket" "$(cat "$LAB"/n[12].log | grep -c 'fetch /16384?ticket with a ticket')" 1
 }
 
-@test "HTTP/2 clients are served, and the log says why not by records" {
+@test "HTTP/2 clients get records; what is short for them is remembered apart" {
 	mode=splice
 	fetch '/100k?h2' --http2
 	body_is 100k
-	wait_for_line "$LAB/haproxy.log" '/100k\?h2 HTTP/2.0" tls=.* path=proxy .*reason=mux'
+	wait_for_line "$LAB/haproxy.log" '/100k\?h2 HTTP/2.0" tls=.* path=splice .*reason=-'
+	fetch '/1?h2' --http2
+	wait_for_line "$LAB/haproxy.log" '/1\?h2 HTTP/2.0" tls=.* path=proxy .*reason=declined'
+	fetch '/1?h2' --http2
+	wait_for_line "$LAB/haproxy.log" '/1\?h2 HTTP/2.0" tls=.* path=proxy .*reason=not-asked'
+	fetch '/1?h2' --http1.1
+	wait_for_line "$LAB/haproxy.log" '/1\?h2 HTTP/1.1" tls=.* path=proxy .*reason=declined'
 }
 
 # Six spellings of one file are six paths.

@@ -11,7 +11,7 @@ setup_file() {
 	apps_prepare
 	mkdir "$LAB/www/public"
 	ln "$SUITE/www/100k" "$LAB/www/public/"
-	export DISC_APPLICATION=$MIDDLE_BIND DISC_APPLICATION_PATH=/flask/ DISC_SHORT=65536
+	export DISC_APPLICATION=$MIDDLE_BIND DISC_APPLICATION_PATH=/flask/ DISC_SHORT=65536 DISC_SHORT_H2=65536
 	node_start n1
 	node_start n2
 	apps_start
