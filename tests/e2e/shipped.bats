@@ -222,7 +222,7 @@ line_long() {
 	for target in /100k //100k ///100k /./100k /.//100k /././100k; do
 		fetch "$target?records" --path-as-is
 		body_is 100k
-		fetch "$target?proxied" --path-as-is --http2
+		fetch "$target?proxied" --path-as-is --http2 --tlsv1.2 --tls-max 1.2
 		body_is 100k
 		offloaded=$(line_of "${target//./\\.}\\?records" | sed -n 's/.* path=splice node=\(n[12]\) .*/\1/p')
 		proxied=$(wait_for_line "$LAB/haproxy.log" "${target//./\\.}\\?proxied HTTP/2" &&

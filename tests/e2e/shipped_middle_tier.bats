@@ -56,7 +56,7 @@ logged_as() {
 		body_is "$name"
 		logged_as "/flask/file/$name\\?records" 'path=splice node=n[12] '
 		node=$(grep -F "/flask/file/$name?records" "$LAB/haproxy.log" | sed -n 's/.* node=\(n[12]\) .*/\1/p')
-		fetch "/flask/file/$name?proxied" --http2
+		fetch "/flask/file/$name?proxied" --http2 --tlsv1.2 --tls-max 1.2
 		body_is "$name"
 		wait_for_line "$LAB/haproxy.log" " bodies/$node .*/flask/file/$name\\?proxied HTTP/2"
 	done
@@ -91,7 +91,7 @@ leases() {
 	logged_as /flask/report/100k 'path=splice .*reason=-'
 	fetch '/flask/file/100k?h2' --http2
 	body_is 100k
-	logged_as '/flask/file/100k\?h2' 'path=proxy .*reason=mux'
+	logged_as '/flask/file/100k\?h2' 'path=splice .*reason=-'
 	fetch /public/100k
 	body_is 100k
 	logged_as /public/100k 'path=splice .*reason=-'
