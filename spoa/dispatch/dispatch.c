@@ -221,13 +221,6 @@ static bool read_lease(struct dispatch *dispatch, const struct request *request,
 	return false;
 }
 
-/* Whether <group>, which may be empty, excludes <pool>: who holds the key of a connection reads all of it. */
-static bool is_foreign(struct control_text group, const struct node_pool *pool)
-{
-	return group.len &&
-	       (group.len != strlen(pool->trust_group) || memcmp(group.data, pool->trust_group, group.len) != 0);
-}
-
 /* Adds <node> to the sets of node_pool_judge(), if it knows what <use> needs. */
 static void add_standing(const struct dispatch *dispatch, const struct node *node, enum tx_use use, node_set *up,
 			 node_set *taking)
@@ -392,7 +385,7 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 	if (!decision.offload)
 		return pass(decision.reason);
 	pool = &dispatch->config->pools[decision.route->pool];
-	if (is_foreign(request->group, pool))
+	if (node_pool_is_foreign(pool, request->group))
 		return pass(PASS_GROUP);
 	if (changed_paths_hold(dispatch->owner.changed_paths, request->path, changed_paths_clock()))
 		return pass(PASS_CHANGING);
@@ -497,8 +490,11 @@ char *dispatch_explain(struct dispatch *dispatch, const struct explain_question 
 		.context = direct ? direct->context : NULL,
 	};
 
-	for (size_t i = 0; i < config->node_count; i++)
+	for (size_t i = 0; i < config->node_count; i++) {
 		add_standing(dispatch, config->nodes[i], TX_USE_RANGE, &state.up, &state.taking);
+		if (!node_link_takes_grants(dispatch->links[config->nodes[i]->index]))
+			state.no_grants |= node_bit(config->nodes[i]);
+	}
 	return explain(&config->policy, config->pools, question, &state);
 }
 

@@ -58,9 +58,12 @@ static int read_protocol(struct explain_question *question, const char *value, c
 	}
 	if (strcasecmp(value, "h2") != 0 && strcasecmp(value, "h3") != 0)
 		return fault(error, "is none of http/1.1, h2, h3: proto", value);
-	question->protocol = value[1] == '2' ? "HTTP/2" : "HTTP/3";
-	question->refusal = "mux";
-	question->refusal_why = "it leases to HTTP/1.1 clients only";
+	question->grants = value[1] == '2';
+	question->protocol = question->grants ? "HTTP/2" : "HTTP/3";
+	if (!question->grants) {
+		question->refusal = "mux";
+		question->refusal_why = "it leases to clients of HTTP/1.1 and HTTP/2 only";
+	}
 	return 0;
 }
 
@@ -193,6 +196,10 @@ int explain_read(struct explain_question *question, const char *request, const c
 		return fault(error, "is neither true nor false: direct", known.direct);
 	if (others > 200)
 		return fault(error, "has too many arguments", request);
+	if (question->grants && strcmp(question->tls, "TLS 1.3") != 0) {
+		question->refusal = "mux";
+		question->refusal_why = "it leases to HTTP/2 clients on TLS 1.3 only";
+	}
 	if (line.method_len != 3 || memcmp(line.method, "GET", 3) != 0) {
 		question->refusal = "method";
 		question->refusal_why = "it leases for GET only";
@@ -360,6 +367,8 @@ static void put_node(FILE *out, const struct node *node, const struct explain_st
 	(void)fprintf(out, "    %-3s %s: ", members->ready & bit ? "yes" : "no", node->name);
 	if (!(state->up & bit))
 		(void)fputs("it is down\n", out);
+	else if (state->no_grants & bit)
+		(void)fputs("it knows no grants, so it serves no HTTP/2 clients\n", out);
 	else if (!(state->taking & bit))
 		(void)fputs("it drains\n", out);
 	else if (!node->weight)
@@ -396,6 +405,14 @@ static void put_pass(FILE *out, enum pass_reason reason)
 	put_log(out, "proxy", "-", pass_reason_word(reason));
 }
 
+/* The same for a client of HTTP/2, which knows the splice path alone. */
+static void put_granted(FILE *out, const struct policy_route *route, const struct node *node)
+{
+	(void)fprintf(out, "HTTP/2: bodies from %" PRIu64 " bytes on are offloaded by the splice path\n",
+		      route->sizes.h2_min);
+	put_log(out, "splice", node->name, "-");
+}
+
 /* The paths by sizes of bodies, and the log's line for each. */
 static void put_paths(FILE *out, const struct policy_route *route, const struct node *node,
 		      const struct request *request, const struct explain_state *state)
@@ -423,12 +440,12 @@ static void put_paths(FILE *out, const struct policy_route *route, const struct 
 		put_log(out, "direct", node->name, "-");
 	else
 		put_log(out, "splice or direct", node->name, "-");
-	(void)fprintf(out, "    and of a shorter body, or one that the node cannot seal: path=proxy reason=declined\n");
 }
 
 static void put_offload(FILE *out, const struct node_pool *pools, const struct policy_route *route,
-			const struct request *request, const struct explain_state *known)
+			const struct explain_question *question, const struct explain_state *known)
 {
+	const struct request *request = &question->request;
 	const struct node_pool *pool = &pools[route->pool];
 	struct explain_state state = *known;
 	struct node_pool_state members;
@@ -436,33 +453,46 @@ static void put_offload(FILE *out, const struct node_pool *pools, const struct p
 
 	if (!state.running)
 		state.up = state.taking = node_pool_members(pool);
+	if (!state.running || !question->grants)
+		state.no_grants = 0;
+	if (node_pool_is_foreign(pool, request->group)) {
+		(void)fprintf(out, "pool \"%s\" is of trust group \"%s\", the connection is bound to \"%.*s\"\n",
+			      pool->name, pool->trust_group, (int)request->group.len, request->group.data);
+		put_pass(out, PASS_GROUP);
+		return;
+	}
 	if (state.changing) {
 		(void)fputs("its file was written while it was sent, a short time ago\n", out);
 		put_pass(out, PASS_CHANGING);
 		return;
 	}
-	members = node_pool_judge(pool, state.up, state.taking);
+	members = node_pool_judge(pool, state.up & ~state.no_grants, state.taking & ~state.no_grants);
 	node = put_pool(out, pool, request, &state, &members);
-	if (node)
-		put_paths(out, route, node, request, &state);
-	else
+	if (!node) {
 		put_pass(out, members.otherwise);
+		return;
+	}
+	if (question->grants)
+		put_granted(out, route, node);
+	else
+		put_paths(out, route, node, request, &state);
+	(void)fprintf(out, "    and of a shorter body, or one that the node cannot seal: path=proxy reason=declined\n");
 }
 
 static void put_decision(FILE *out, const struct policy *policy, const struct node_pool *pools,
-			 const struct request *request, const struct explain_state *state)
+			 const struct explain_question *question, const struct explain_state *state)
 {
-	struct policy_decision decision = policy_decide(policy, request, 0);
+	struct policy_decision decision = policy_decide(policy, &question->request, 0);
 
 	if (!decision.route || !decision.route->offload) {
 		(void)fputs(decision.route ? "action \"pass\"\n" : "no route matches\n", out);
 		put_pass(out, decision.reason);
 		return;
 	}
-	put_share(out, decision.route, request);
+	put_share(out, decision.route, &question->request);
 	(void)fprintf(out, "action \"offload\"\n");
 	if (decision.offload)
-		put_offload(out, pools, decision.route, request, state);
+		put_offload(out, pools, decision.route, question, state);
 	else
 		put_pass(out, decision.reason);
 }
@@ -494,7 +524,7 @@ static void put_answer(FILE *out, const struct policy *policy, const struct node
 		if (policy_route_matches(&policy->routes[i], request))
 			break;
 	}
-	put_decision(out, policy, pools, request, state);
+	put_decision(out, policy, pools, question, state);
 }
 
 char *explain(const struct policy *policy, const struct node_pool *pools, const struct explain_question *question,

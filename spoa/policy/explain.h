@@ -21,6 +21,7 @@ struct explain_question {
 	const char *refusal; /* HAProxy's reason not to take a lease, and so not to ask, in one word; NULL: it asks */
 	const char *refusal_why; /* the same in words */
 	const char *protocol;    /* what the client speaks */
+	bool grants;             /* HTTP/2: its TX state is for grants */
 	const char *tls;
 	uint8_t message[EXPLAIN_MESSAGE_MAX]; /* what <request> was read from */
 };
@@ -29,6 +30,7 @@ struct explain_question {
 struct explain_state {
 	bool running;        /* false: only the configuration is known; all nodes are taken to be alive and idle */
 	node_set up, taking; /* as node_pool_judge() has them; only with <running> */
+	node_set no_grants;  /* nodes that know no grants; only with <running> */
 	bool changing;       /* the path's object was written while it was sent, a short time ago */
 	/* Returns why a body of <route> cannot take the direct path from <node> to <peer> now, or NULL if it can; NULL: not
 	 * known. */

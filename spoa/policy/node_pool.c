@@ -92,6 +92,12 @@ void node_pool_release(struct node_pool *pool)
 	hash_ring_release(&pool->ring);
 }
 
+bool node_pool_is_foreign(const struct node_pool *pool, struct control_text group)
+{
+	return group.len &&
+	       (group.len != strlen(pool->trust_group) || memcmp(group.data, pool->trust_group, group.len) != 0);
+}
+
 struct node_pool_state node_pool_judge(const struct node_pool *pool, node_set up, node_set taking)
 {
 	struct node_pool_state state = {.ready = 0};

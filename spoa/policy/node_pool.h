@@ -96,6 +96,10 @@ struct node_pool_state {
 /* Sorts the members of <pool>: of the nodes whose control channel is up those in <taking> take new offloads. */
 struct node_pool_state node_pool_judge(const struct node_pool *pool, node_set up, node_set taking);
 
+/* Whether a client connection that is bound to the trust group <group>, which may be empty, excludes <pool>: the key of a
+ * connection opens all that it carries. */
+bool node_pool_is_foreign(const struct node_pool *pool, struct control_text group);
+
 /* Chooses for <path> one of the members that are in <usable>: by its hash, or the one with the fewest active offloads
  * for its weight, and by the hash among equals. Returns NULL if there is none. */
 struct node *node_pool_choose(const struct node_pool *pool, struct control_text path, node_set usable);

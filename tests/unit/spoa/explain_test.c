@@ -19,7 +19,7 @@ static const char *const suffixes[] = {".iso"}, *const names[] = {"secret.exampl
 static struct policy_argument argument = {.name = "hdr_class", .is = values, .is_count = 1, .any_case = true};
 static struct client_network network;
 static struct node nodes[2];
-static struct node_pool pool = {.name = "files"};
+static struct node_pool pool = {.name = "files", .trust_group = "inner"};
 static struct policy_route routes[4];
 static const struct policy policy = {routes, 4};
 
@@ -53,7 +53,7 @@ static int make_policy(void **state)
 	routes[2].path_prefix_count = 1;
 	routes[2].offload = true;
 	routes[2].path = POLICY_PATH_AUTO;
-	routes[2].sizes = (struct policy_sizes){.splice_min = 1000, .direct_min = 2000};
+	routes[2].sizes = (struct policy_sizes){.splice_min = 1000, .direct_min = 2000, .h2_min = 3000};
 	routes[3].name = "rest";
 	routes[3].hosts = names;
 	routes[3].host_count = 1;
@@ -133,7 +133,12 @@ static void the_reason_is_the_one_that_is_logged(void **state)
 		{"GET https://www.example/x.iso", "client=192.0.2.9", NULL, "path=proxy node=- reason=policy\n"},
 		{"https://h/x", "sni=secret.example", "hdr_class=INTERNAL", "path=proxy node=- reason=policy\n"},
 		{"https://h/x", NULL, NULL, "no route matches\nHAProxy would log: path=proxy node=- reason=no-route\n"},
-		{"https://www.example/iso/", "proto=h2", NULL, "path=proxy node=- reason=mux\n"},
+		{"https://www.example/iso/", "proto=h2", "tls=1.2", "path=proxy node=- reason=mux\n"},
+		{"https://www.example/iso/", "proto=h2", NULL,
+		 "offloaded by the splice path\nHAProxy would log: path=splice node=n"},
+		{"https://www.example/iso/", "proto=h2", "group=inner", "path=splice node=n"},
+		{"https://www.example/iso/", "proto=h2", "group=other", "path=proxy node=- reason=group\n"},
+		{"https://www.example/iso/", "tls=1.2", "proto=h2", "path=proxy node=- reason=mux\n"},
 		{"https://www.example/iso/", "proto=h3", "tls=1.3", "path=proxy node=- reason=mux\n"},
 		{"HEAD https://www.example/iso/", NULL, NULL, "path=proxy node=- reason=method\n"},
 		{"http://www.example/iso/", NULL, NULL, "path=proxy node=- reason=tls\n"},
@@ -219,6 +224,16 @@ static void what_is_known_of_a_running_agent_counts(void **state)
 	text = answer(&known, request, client, NULL);
 	expect(text, "by the splice path; the direct path is not taken: its breaker is open\n");
 	expect(text, "path=splice node=n2 reason=-\n");
+	known.no_grants = 2;
+	expect(answer(&known, request, client, NULL), "path=splice node=n2 reason=-\n");
+	text = answer(&known, request, client, "proto=h2");
+	expect(text, "no  n2: it knows no grants, so it serves no HTTP/2 clients\n");
+	expect(text, "path=proxy node=- reason=draining\n");
+	known.no_grants = 0;
+	text = answer(&known, request, client, "proto=h2");
+	expect(text, "HTTP/2: bodies from 3000 bytes on are offloaded by the splice path\n");
+	expect(text, "path=splice node=n2 reason=-\n");
+	expect_not(text, "direct");
 	known.changing = true;
 	expect(answer(&known, request, client, NULL), "reason=changing\n");
 	nodes[1].weight = 0;
