@@ -38,22 +38,25 @@ shows() { # EXPRESSION VALUE
 }
 
 @test_each_path "the page has every response by its path, and why the others have another" {
-	local before responses proxied declined other
+	local before responses proxied declined other granted
 	before=$(shown "paths['$mode']['h1']")
 	proxied=$(shown 'paths["proxy"]["h1"]') declined=$(shown 'reasons.get("declined", 0)') responses=$(shown 's["offload"]["all_responses"]')
-	other=$(shown 'paths["not asked"]["responses"]')
+	other=$(shown 'paths["not asked"]["responses"]') granted=$(shown 'paths["splice"]["h2"]')
 	fetch '/10m?page'
 	fetch '/10m?page-again'
 	fetch '/16385?page'
 	fetch '/100k?page' --http2
+	fetch '/16385?page' --http2
 	fetch '/100k?page' -X DELETE
 	# HAProxy counts when a response has ended, a moment after its client.
-	wait_until shows 's["offload"]["all_responses"]' $((responses + 5))
+	wait_until shows 's["offload"]["all_responses"]' $((responses + 6))
 	shows "paths['$mode']['h1']" $((before + 2))
 	shows 'paths["proxy"]["h1"]' $((proxied + 1))
 	shows 'paths["not asked"]["responses"]' $((other + 1))
-	shows 'paths["proxy"]["h2"] >= 1 and paths["splice"]["h2"] == 0' True
-	shows 'reasons["declined"]' $((declined + 1))
+	# HTTP/2 has the splice path alone.
+	shows 'paths["proxy"]["h2"] >= 1 and paths["direct"]["h2"] == 0' True
+	shows 'paths["splice"]["h2"]' $((granted + 1))
+	shows 'reasons["declined"]' $((declined + 2))
 	shows 'reasons["not-asked"] >= 1' True
 	shows 'sorted(reasons.values(), reverse=True) == list(reasons.values())' True
 	shows 'sum(reasons.values()) + s["offload"]["responses"] == s["offload"]["all_responses"]' True
