@@ -15,9 +15,14 @@ $(BUILD)/unpatched/bin/haproxy: $(BUILD)/bin/haproxy bench/build-unpatched
 bench-splice: test-packages all $(BUILD)/openssl/bin/haproxy $(OUT)/bench/load_client $(OUT)/bench/copying_origin ## LB CPU of a response on the splice path beside its peers; REPEAT= SIZES= TLS=
 	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' TLS='$(TLS)' bench/splice
 
+$(OUT)/bench/h2_client: tests/lab/h2_client.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -o $@ $< -lssl -lcrypto -lnghttp2
+
 .PHONY: bench-h2
-bench-h2: test-packages all $(OUT)/bench/load_client ## LB CPU of a response to an HTTP/2 client, by grants and relayed, and to one of HTTP/1.1; REPEAT= SIZES= STREAMS=
-	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' STREAMS='$(STREAMS)' bench/h2
+bench-h2: test-packages all $(OUT)/bench/load_client $(OUT)/bench/h2_client ## LB CPU of a response to an HTTP/2 client, by grants and relayed, and to one of HTTP/1.1; how fast answers are beside large bodies; REPEAT= SIZES= STREAMS= ROUNDS= SERIES="costs lively"
+	$(Q)BUILD='$(BUILD)' REPEAT='$(REPEAT)' SIZES='$(SIZES)' STREAMS='$(STREAMS)' ROUNDS='$(ROUNDS)' SERIES='$(SERIES)' bench/h2
 
 .PHONY: bench-mix
 bench-mix: test-packages all $(OUT)/bench/load_client $(BUILD)/unpatched/bin/haproxy ## a site with responses of all sizes, and one with short ones: LB CPU and times with and without DiSC; SEED= REPEAT= TLS= FILES= REQUESTS=
