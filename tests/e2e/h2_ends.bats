@@ -127,17 +127,40 @@ no_clients() {
 	site_serves
 }
 
-@test_h2 "the node dies in the middle of a body: its stream goes on or breaks alone, another node's is whole" {
-	h2_client_in_background --rcvbuf 8192 --window 65535 get:/100m get:/10m data:300000 "touch:$WORK/reading" "wait:$WORK/go" all get:/16385 all
+# node_of PATH: by which it is served.
+node_of() {
+	fetch "$1" -r 0-9
+	logged server
+}
+
+# dies_during PATH NODE [SIGNAL]: NODE dies, after SIGNAL, while stream 1 of the client reads PATH; stream 2 reads what another node has.
+dies_during() {
+	h2_client_in_background --rcvbuf 8192 --window 65535 "get:$1" "get:$other" data:300000 "touch:$WORK/reading" "wait:$WORK/go" all get:/16385 all
 	wait_until test -e "$WORK/reading"
-	process_stop n1 KILL
+	[ -z "${3:-}" ] || process_signal "$2" "$3"
 	: >"$WORK/go"
+	process_stop "$2" KILL
 	tls_client_wait
-	stream_cut_or_whole 1 100m
-	stream_cut_or_whole 2 10m
-	node_start n1
+	rm "$WORK/reading" "$WORK/go"
+	node_start "$2"
 	nodes_alive
-	site_serves
+}
+
+@test "the node dies, between grants or inside one: its stream breaks alone, another node's is whole" {
+	mode=h2
+	local node signal other=/2m
+	node=$(node_of /100m)
+	[ "$(node_of "$other")" != "$node" ] || not_seen "another node serves $other" "$node"
+	# A node that stands still answers no grant any more: one is open when it dies.
+	for signal in "" STOP; do
+		dies_during /100m "$node" "$signal"
+		equal "exit status" "$client_status" 0
+		stream_cut_or_whole 1 100m
+		client_said '^stream 1 .* reset [0-9]+$'
+		streams_whole 1 "${other##*/}"
+		streams_whole 1 16385
+		site_serves
+	done
 }
 
 @test "disc off in the middle of bodies: they end, later ones are ordinary; on again, they are offloaded" {
