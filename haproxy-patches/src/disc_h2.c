@@ -27,6 +27,7 @@
 #include <haproxy/connection.h>
 #include <haproxy/disc_h2.h>
 #include <haproxy/disc_lease.h>
+#include <haproxy/disc_rest.h>
 #include <haproxy/global.h>
 #include <haproxy/http_disc.h>
 #include <haproxy/list.h>
@@ -511,10 +512,50 @@ static void disc_h2s_closed(void *owner, const char *why)
 	disc_h2s_free(body);
 }
 
+/* The hop of <body> fails because of <why>, with <unsent> bytes of what was forwarded on the way.
+ * Returns where the rest of the body comes from, or NULL if nothing can take the node's place.
+ */
+static struct disc_rest *disc_h2s_replace(void *owner, uint32_t unsent, const char *why)
+{
+	struct disc_h2s *body = owner;
+	struct disc_hop *hop = body->hop;
+	const struct disc_txn *txn = body->txn;
+	const struct server *srv = body->s ? objt_server(body->s->target) : NULL;
+	const uint64_t from = body->done - unsent;
+	struct disc_rest *rest;
+
+	if (!body->s || !txn || !srv || from >= body->length)
+		return NULL;
+	rest = disc_rest_new(body->s, &txn->request, txn->etag, txn->first + from, txn->first + body->length - 1);
+	if (!rest)
+		return NULL;
+	if (body->h2 && body->h2->open == body) {
+		body->hop = NULL;
+		disc_h2_void(body->h2);
+		body->hop = hop;
+	}
+	disc_h2s_leave(body);
+	body->clear = 1;
+	body->done = body->asked = body->length;
+	send_log(body->s->be, LOG_WARNING, "DiSC: the body of HTTP/2 stream %u from server %s/%s broke off after %llu of %llu bytes: %s. Another server is asked for the rest.\n",
+	         body->id, body->s->be->id, srv->id, (unsigned long long)from, (unsigned long long)body->length, why);
+	return rest;
+}
+
+static void disc_h2s_rest_came(void *owner)
+{
+	const struct disc_h2s *body = owner;
+
+	if (body->s)
+		sc_ep_report_read_activity(body->s->scb);
+}
+
 static const struct disc_hop_ops disc_h2s_hop_ops = {
 	.message = disc_h2s_message,
 	.gathered = disc_h2s_gathered,
 	.ended = disc_h2s_ended,
+	.replace = disc_h2s_replace,
+	.rest_came = disc_h2s_rest_came,
 	.closed = disc_h2s_closed,
 };
 

@@ -7,6 +7,7 @@
  * It takes these out of the connection, so that the mux waits for a body whose bytes go past
  * it, and only gets the end of it: the last chunk, with which this layer disappears. A body
  * that goes on in clear is the exception: the mux gets the payload of its messages as chunks.
+ * If the node is gone, or is wrong, the rest of the body may come from elsewhere, as chunks too.
  *
  *         +------------------------------------------------------------------+
  *         v                                                                  |
@@ -28,6 +29,7 @@
 #include <haproxy/buf.h>
 #include <haproxy/connection.h>
 #include <haproxy/disc_hop.h>
+#include <haproxy/disc_rest.h>
 #include <haproxy/dynbuf.h>
 #include <haproxy/fd.h>
 #include <haproxy/pool.h>
@@ -77,9 +79,40 @@ static void disc_hop_remove(struct disc_hop *hop)
 		tasklet_wakeup(es->tasklet);
 	}
 	disc_run_release(&hop->run);
+	disc_rest_free(hop->rest);
 	b_free(&hop->early);
 	tasklet_free(hop->wait_event.tasklet);
 	pool_free(pool_head_disc_hop, hop);
+}
+
+/* The rest of the body comes from elsewhere if it can, since this hop fails because of <why>: the
+ * mux gets it as if it came from here. Returns 1 if so, 0 if not.
+ */
+static int disc_hop_replace(struct disc_hop *hop, const char *why)
+{
+	const int forwards = hop->state == DISC_HOP_FORWARD;
+	const uint32_t unsent = forwards && hop->left > 2 ? hop->left - 2 : 0;
+	struct disc_rest *rest;
+
+	if (hop->rest || !conn_ctrl_ready(hop->conn))
+		return 0;
+	rest = hop->ops->replace(hop->owner, unsent, why);
+	if (!rest)
+		return 0;
+	hop->rest = rest;
+	hop->end_due = forwards ? MIN(hop->left, 2) : 0;
+	hop->left = unsent;
+	if (!forwards)
+		hop->line_at = hop->line_len = hop->kept_at = hop->kept_len = 0;
+	hop->state = DISC_HOP_REST;
+	hop->broken = NULL;
+	b_free(&hop->early);
+	if (hop->wait_event.events)
+		hop->raw->unsubscribe(hop->conn, hop->raw_ctx, hop->wait_event.events, &hop->wait_event);
+	fd_stop_both(disc_hop_fd(hop));
+	hop->conn->flags &= ~(CO_FL_ERROR|CO_FL_SOCK_RD_SH);
+	disc_rest_start(rest, hop);
+	return 1;
 }
 
 /* Ends the body on this hop because of <why>: the connection is of no use any more, which the
@@ -88,10 +121,14 @@ static void disc_hop_remove(struct disc_hop *hop)
  */
 static void disc_hop_fail(struct disc_hop *hop, const char *why)
 {
-	if (hop->taken && !disc_run_rescue(hop->taken, disc_hop_fd(hop)))
-		why = "lost";
+	const int lost = hop->taken && !disc_run_rescue(hop->taken, disc_hop_fd(hop));
+
 	hop->taken = NULL;
 	disc_run_release(&hop->run);
+	if (lost)
+		why = "lost";
+	else if (disc_hop_replace(hop, why))
+		return;
 	hop->conn->flags |= CO_FL_ERROR;
 	hop->state = DISC_HOP_FAILED;
 	hop->ops->closed(hop->owner, why);
@@ -315,6 +352,7 @@ static int disc_hop_receive(struct disc_hop *hop)
 		case DISC_HOP_RUN:
 			return 1; /* what the socket holds is not for us */
 		case DISC_HOP_FORWARD:
+		case DISC_HOP_REST:
 			disc_hop_wake(hop, SUB_RETRY_RECV);
 			return 1;
 		case DISC_HOP_GATHER:
@@ -488,6 +526,13 @@ void disc_hop_break(struct disc_hop *hop, const char *why)
 	disc_hop_go(hop);
 }
 
+/* Called when some of the rest of the body is there. */
+void disc_hop_rest_came(struct disc_hop *hop)
+{
+	hop->ops->rest_came(hop->owner);
+	disc_hop_wake(hop, SUB_RETRY_RECV);
+}
+
 /* Sends <len> bytes at <bytes> to the node. Returns 1, or 0 if not all of them could be sent. */
 int disc_hop_send(struct disc_hop *hop, const void *bytes, size_t len)
 {
@@ -573,27 +618,86 @@ void disc_hop_abandon(struct disc_hop *hop)
  * What the mux calls
  */
 
+/* Moves up to <count> bytes of what is to be given before the payload to <buf>. Returns how many. */
+static size_t disc_hop_line_to_buf(struct disc_hop *hop, struct buffer *buf, size_t count)
+{
+	size_t ret;
+
+	if (hop->line_at < hop->line_len) {
+		ret = b_putblk(buf, hop->line + hop->line_at, MIN(MIN(count, hop->line_len - hop->line_at), b_room(buf)));
+		hop->line_at += ret;
+		return ret;
+	}
+	ret = b_putblk(buf, hop->clear + hop->kept_at, MIN(MIN(count, hop->kept_len - hop->kept_at), b_room(buf)));
+	hop->kept_at += ret;
+	return ret;
+}
+
+static void disc_hop_set_line(struct disc_hop *hop, const char *line, size_t at)
+{
+	hop->line_len = strlcpy2(hop->line, line, sizeof(hop->line));
+	hop->line_at = at;
+}
+
+/* Gives up to <count> bytes of the rest of a body whose node is gone, in chunks. <hop> may not be
+ * valid afterwards.
+ */
+static size_t disc_hop_rest_to_buf(struct disc_hop *hop, struct buffer *buf, size_t count)
+{
+	struct connection *conn = hop->conn;
+	size_t done = 0, ret;
+
+	while (done < count && b_room(buf)) {
+		if (hop->line_at < hop->line_len || hop->kept_at < hop->kept_len) {
+			done += disc_hop_line_to_buf(hop, buf, count - done);
+		}
+		else if (hop->left) {
+			ret = disc_rest_take(hop->rest, buf, MIN(count - done, hop->left));
+			if (!ret)
+				break;
+			hop->left -= ret;
+			done += ret;
+		}
+		else if (hop->end_due) {
+			disc_hop_set_line(hop, "\r\n", 2 - hop->end_due);
+			hop->end_due = 0;
+		}
+		else if (hop->ended) {
+			/* the connection is none to be used again */
+			hop->ops->closed(hop->owner, NULL);
+			disc_hop_remove(hop);
+			conn->flags |= CO_FL_SOCK_RD_SH;
+			break;
+		}
+		else if (!hop->rest->left) {
+			disc_hop_set_line(hop, "0\r\n\r\n", 0);
+			hop->ended = 1;
+		}
+		else {
+			hop->left = disc_rest_ready(hop->rest);
+			if (!hop->left)
+				break;
+			hop->line_at = 0;
+			hop->line_len = snprintf(hop->line, sizeof(hop->line), "%x\r\n", hop->left);
+			hop->end_due = 2;
+		}
+	}
+	return done;
+}
+
 /* Gives up to <count> bytes of a body that goes on in clear. */
 static size_t disc_hop_to_buf(struct connection *conn, void *xprt_ctx, struct buffer *buf, size_t count, int flags)
 {
 	struct disc_hop *hop = xprt_ctx;
-	size_t done = 0, part, ret;
+	size_t done = 0, ret;
 
 	if (hop->state == DISC_HOP_FAILED)
 		conn->flags |= CO_FL_ERROR;
+	if (hop->state == DISC_HOP_REST)
+		return disc_hop_rest_to_buf(hop, buf, count);
 	while (done < count && hop->state == DISC_HOP_FORWARD && b_room(buf)) {
-		if (hop->line_at < hop->line_len) {
-			part = MIN(count - done, hop->line_len - hop->line_at);
-			ret = b_putblk(buf, hop->line + hop->line_at, MIN(part, b_room(buf)));
-			hop->line_at += ret;
-			done += ret;
-			continue;
-		}
-		if (hop->kept_at < hop->kept_len) {
-			part = MIN(count - done, hop->kept_len - hop->kept_at);
-			ret = b_putblk(buf, hop->clear + hop->kept_at, MIN(part, b_room(buf)));
-			hop->kept_at += ret;
-			done += ret;
+		if (hop->line_at < hop->line_len || hop->kept_at < hop->kept_len) {
+			done += disc_hop_line_to_buf(hop, buf, count - done);
 			continue;
 		}
 		ret = hop->raw->rcv_buf(conn, hop->raw_ctx, buf, MIN(count - done, hop->left), flags);
@@ -604,6 +708,10 @@ static size_t disc_hop_to_buf(struct connection *conn, void *xprt_ctx, struct bu
 			hop->state = DISC_HOP_SIZE;
 			if (!disc_hop_receive(hop))
 				break; /* it is gone */
+		}
+		else if (conn->flags & (CO_FL_ERROR|CO_FL_SOCK_RD_SH)) {
+			disc_hop_fail(hop, "closed");
+			break;
 		}
 		else if (!ret)
 			break;
@@ -631,6 +739,8 @@ static int disc_hop_subscribe(struct connection *conn, void *xprt_ctx, int event
 	es->events |= event_type;
 	if (event_type & SUB_RETRY_SEND)
 		disc_hop_wake(hop, SUB_RETRY_SEND);
+	if (hop->state == DISC_HOP_REST && disc_rest_ready(hop->rest))
+		disc_hop_wake(hop, SUB_RETRY_RECV);
 	if (hop->state == DISC_HOP_FORWARD && (event_type & SUB_RETRY_RECV) && !(hop->wait_event.events & SUB_RETRY_RECV))
 		hop->raw->subscribe(conn, hop->raw_ctx, SUB_RETRY_RECV, &hop->wait_event);
 	return 0;

@@ -556,6 +556,7 @@ void http_disc_release(struct stream *s)
 	disc_wolf_wipe(ds->txn->proof_key, sizeof(ds->txn->proof_key));
 	b_free(&ds->txn->request);
 	ha_free(&ds->txn->claim);
+	ha_free(&ds->txn->etag);
 	pool_free(pool_head_disc_txn, ds->txn);
 	ds->txn = NULL;
 }
@@ -1073,6 +1074,9 @@ static const char *http_disc_check_records(struct stream *s, struct htx *htx, co
 		if (!ann->length || ann->ready > ann->length)
 			return ann->length ? "ready" : "length";
 		disc->length = ann->length;
+		disc->first = ann->first;
+		free(disc->etag);
+		disc->etag = istlen(ann->etag) ? my_strndup(ann->etag.ptr, istlen(ann->etag)) : NULL;
 		disc->ready = ann->ready;
 		return http_disc_check_chunked(htx) ? NULL : "content-length";
 	}
@@ -1394,7 +1398,8 @@ int http_disc_accept_response(struct stream *s, struct htx *htx)
 	disc->flags &= ~DISC_TF_REPLAY;
 	disc->flags |= DISC_TF_PASSED;
 	disc->fate = DISC_LF_ACCEPTED;
-	b_free(&disc->request);
+	if (!disc->etag) /* else the rest of the body may be asked for anew */
+		b_free(&disc->request);
 	http_disc_set_reason(s, ist("-"));
 	sl->flags |= HTX_SL_F_DISC;
 	DISC_COUNT(s, accepted, 1);

@@ -26,6 +26,9 @@ struct disc_hop_ops {
 	enum disc_payload (*message)(void *owner, const uint8_t head[DISC_MESSAGE_LEN], uint32_t payload, uint32_t *clear);
 	void (*gathered)(void *owner);          /* all of the payload is there */
 	int (*ended)(void *owner);              /* the last chunk came: is that right? */
+	/* it fails because of <why>, with <unsent> bytes of a piece which the mux did not get: returns what has them and the rest of the body, or NULL */
+	struct disc_rest *(*replace)(void *owner, uint32_t unsent, const char *why);
+	void (*rest_came)(void *owner);         /* some of that is there */
 	void (*closed)(void *owner, const char *why); /* the hop is no more; <why> is set if it failed */
 };
 
@@ -38,6 +41,7 @@ enum disc_hop_state {
 	DISC_HOP_DISCARD,       /*   what nobody wants, */
 	DISC_HOP_FORWARD,       /*   what the mux gets */
 	DISC_HOP_CRLF,          /* end of a chunk */
+	DISC_HOP_REST,          /* the node is gone: the mux gets the rest of the body, from elsewhere */
 	DISC_HOP_FAILED,        /* nothing of it is used any more */
 };
 
@@ -53,7 +57,10 @@ struct disc_hop {
 	const char *broken;             /* why the body ends here, or NULL */
 	int may_splice;
 	int mark;                       /* SO_RCVLOWAT */
-	uint32_t left;                  /* bytes of payload still to come in states CLEAR, DISCARD and FORWARD */
+	uint32_t left;                  /* bytes of payload still to come in states CLEAR, DISCARD, FORWARD, and of a piece in REST */
+	struct disc_rest *rest;         /* state REST: where it comes from, */
+	uint8_t end_due;                /*   bytes of the end of a chunk that are due, */
+	uint8_t ended;                  /*   the last chunk was made */
 	uint32_t fill;                  /* bytes of <head>, or of <clear> */
 	uint32_t clear_len;             /* bytes of <clear> when it is complete */
 	size_t line_at, line_len;       /* state FORWARD: what the mux gets of <line>, */
@@ -78,6 +85,7 @@ void disc_hop_take(struct disc_hop *hop, struct disc_run *run);
 void disc_hop_pulled(struct disc_hop *hop);
 void disc_hop_abandon(struct disc_hop *hop);
 void disc_hop_break(struct disc_hop *hop, const char *why);
+void disc_hop_rest_came(struct disc_hop *hop);
 
 /* Returns the descriptor of the hop's socket. */
 static inline int disc_hop_fd(const struct disc_hop *hop)

@@ -66,6 +66,8 @@ struct disc_txn {
 	uint64_t ready;                     /* DISC_TF_H2: announced, bytes that the node has at hand */
 	uint64_t bypassed;                  /* DISC_TF_H2: bytes of plaintext that the response channel did not see */
 	struct disc_h2s *body;             /* DISC_TF_H2: the body accepted, or NULL */
+	char *etag;                         /* DISC_TF_H2: announced, the object's; NULL if nobody else may go on with the body */
+	uint64_t first;                     /* DISC_TF_H2: announced, byte of the object with which the body begins */
 	uint32_t gen;                       /* DISC_TF_H2: generation of the keys given away */
 	uint8_t wire[DISC_TX_WIRE_LEN];     /*   the TX state, until the request left */
 	uint8_t proof_key[DISC_PROOF_BYTES];
