@@ -28,7 +28,9 @@ CFLAGS_FLAVOUR_fuzz     := -O1 $(SANITIZERS) -fsanitize=fuzzer-no-link -Wno-erro
 WARNINGS  := -Wall -Wextra -Wshadow -Wconversion -Werror
 CPPFLAGS  += -D_GNU_SOURCE -I$(WOLFSSL)/include
 CFLAGS    ?= -O2 -g
-ALL_CFLAGS = -std=c11 -pthread -fstack-protector-strong -fPIE $(WARNINGS) $(CFLAGS) $(CFLAGS_FLAVOUR_$(FLAVOUR))
+# Two builds in two folders give the same bytes: no path of the machine is in them.
+NO_PATHS  := -ffile-prefix-map=$(abspath $(BUILD))=build -ffile-prefix-map=$(CURDIR)=.
+ALL_CFLAGS = $(NO_PATHS) -std=c11 -pthread -fstack-protector-strong -fPIE $(WARNINGS) $(CFLAGS) $(CFLAGS_FLAVOUR_$(FLAVOUR))
 LDLIBS     = -lev -lconfuse -lprotobuf-c -lmicrohttpd -lbpf -lcap -lm -Wl,--as-needed $(IPSEC_MB)
 
 # ipsec-mb, where it is: looked for when a program is linked, as lib/wire/aead_ipsec_mb.c does when it is compiled.
@@ -127,7 +129,7 @@ $(SPOA_OBJECTS) $(NODE_OBJECTS): | $(BPF_SKELETONS)
 $(OUT)/%.bpf.o: %.bpf.c | build-packages
 	$(call say,BPF,$@)
 	@mkdir -p $(@D)
-	$(Q)$(BPF_CC) -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Wshadow -Werror -Ilib/net \
+	$(Q)$(BPF_CC) $(NO_PATHS) -g -O2 -target bpf -mcpu=v3 -std=gnu11 -Wall -Wextra -Wshadow -Werror -Ilib/net \
 		-isystem /usr/include/$(shell $(CC) -print-multiarch) -MMD -MP -c -o $@ $<
 # A system header to the compiler: generated code is not ours to warn about.
 $(BPF_SKELETONS): $(OUT)/generated/%.skel.h:
