@@ -162,17 +162,28 @@ endef
 SAMPLES := haproxy.cfg config/spoe.conf config/disc.lua config/disc-status.lua config/middle-tier.cfg config/disc-spoa.conf config/disc-backend.conf
 
 .PHONY: install
-install: all ## install below PREFIX (/usr/local); samples to /etc/disc; DESTDIR= for packagers
+install: all install-files ## install below PREFIX (/usr/local); samples to /etc/disc; DESTDIR= for packagers
+
+.PHONY: install-files
+install-files:
 	$(call say,INSTALL,'$(DESTDIR)$(PREFIX) $(DESTDIR)$(SYSCONFDIR)/disc')
 	$(Q)install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(SYSCONFDIR)/disc
 	$(Q)install -m 755 $(BIN)/disc-spoa $(BIN)/disc-backend $(DESTDIR)$(PREFIX)/sbin
 	$(Q)install -m 755 $(BIN)/haproxy $(DESTDIR)$(PREFIX)/sbin/haproxy-disc
 	$(foreach unit,$(wildcard config/systemd/*.service),$(call install-unit,$(unit)))
 	$(Q)install -D -m 644 config/systemd/disc.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/disc.conf
+	$(Q)install -D -m 644 config/systemd/disc.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/disc.conf
+	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/disc/systemd $(wildcard config/systemd/direct/*.conf)
+	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/disc/observability $(wildcard config/observability/*)
 	$(foreach sample,$(wildcard $(SAMPLES)),$(call install-sample,$(sample),$(DESTDIR)$(SYSCONFDIR)/disc/$(notdir $(sample))))
 	$(Q)for page in $(wildcard doc/man/*.[1-8]); do \
 		install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man$${page##*.} $$page; done
 	$(Q)install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/disc $(wildcard *.md doc/*.md LICENSE)
+
+.PHONY: deb
+deb: all ## make Debian packages haproxy-disc, disc-spoa and disc-backend in build/deb
+	$(Q)[ "$$(id -u)" -ne 0 ] || tools/install-packages deb
+	$(Q)tools/build-debs $(BUILD)
 
 .PHONY: clean
 clean: ## remove everything that was built

@@ -141,7 +141,7 @@ test-long: ## the same with all cases whole and every end-to-end file in both fl
 	$(Q)printf 'Whole in make test-long, short in make test:\n'
 	$(Q)grep -rhE '^[[:space:]]*# long: ' tests | sed -E 's/^[[:space:]]*# long: /  /'
 	$(Q)[ "$$(id -u)" -ne 0 ] || tools/install-packages long
-	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build lint unit e2e regress docker
+	$(Q)DISC_LONG=1 BUILD='$(BUILD)' tests/run build lint unit e2e regress docker packages
 
 # tests/fuzz/<name>_fuzz.c, with its corpus in tests/fuzz/corpus/<name>.
 FUZZ_SOURCES := $(wildcard tests/fuzz/*_fuzz.c)
