@@ -9,13 +9,13 @@ make_certificate() {
 	openssl ecparam -name prime256v1 -genkey -noout -out "$SUITE/tls/$name.key" 2>>"$SUITE/openssl.log"
 	openssl req -new -key "$SUITE/tls/$name.key" -subj "/CN=$name" -out "$SUITE/tls/$name.csr" 2>>"$SUITE/openssl.log"
 	openssl x509 -req -in "$SUITE/tls/$name.csr" -CA "$SUITE/tls/$ca.crt" -CAkey "$SUITE/tls/$ca.key" -CAcreateserial \
-		-days 2 -extfile <(printf 'subjectAltName=DNS:%s,DNS:*.%s\n' "$name" "$name") \
+		-days 30 -extfile <(printf 'subjectAltName=DNS:%s,DNS:*.%s\n' "$name" "$name") \
 		-out "$SUITE/tls/$name.crt" 2>>"$SUITE/openssl.log"
 	cat "$SUITE/tls/$name.crt" "$SUITE/tls/$name.key" >"$SUITE/tls/$name.pem"
 }
 
 make_ca() {
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=$1" \
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=$1" \
 		-keyout "$SUITE/tls/$1.key" -out "$SUITE/tls/$1.crt" 2>>"$SUITE/openssl.log"
 }
 
@@ -28,7 +28,7 @@ make_chain() {
 		openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$name" -keyout "$SUITE/tls/$name.key" \
 			-out "$SUITE/tls/$name.csr" 2>>"$SUITE/openssl.log"
 		openssl x509 -req -in "$SUITE/tls/$name.csr" -CA "$SUITE/tls/$issuer.crt" -CAkey "$SUITE/tls/$issuer.key" -CAcreateserial \
-			-days 2 -out "$SUITE/tls/$name.crt" 2>>"$SUITE/openssl.log" -extfile <(
+			-days 30 -out "$SUITE/tls/$name.crt" 2>>"$SUITE/openssl.log" -extfile <(
 				[ "$name" = "$1" ] || printf 'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n'
 				printf 'subjectAltName=DNS:%s\nnsComment=%s\n' "$name" "$filler"
 			)
