@@ -266,6 +266,8 @@ static int read_pools(struct spoa_config *config, cfg_t *root)
 		return config_fault(root, "pool", "out of memory");
 	for (size_t i = 0; i < config->pool_count; i++)
 		result |= read_pool(config, &config->pools[i], cfg_getnsec(root, "pool", (unsigned)i));
+	for (size_t i = 1; i < config->pool_count; i++)
+		config->groups_differ |= strcmp(config->pools[0].trust_group, config->pools[i].trust_group) != 0;
 	return result;
 }
 
@@ -311,8 +313,11 @@ int spoa_config_load(struct spoa_config *config, const char *file)
 	if (!config->tree)
 		return -1;
 	config->changed_paths = calloc(1, sizeof(*config->changed_paths));
+	config->key_groups = key_groups_new();
 	if (!config->changed_paths)
 		(void)config_fault(config->tree, "changed-hold", "out of memory");
+	else if (!config->key_groups)
+		(void)config_fault(config->tree, "pool", "out of memory");
 	else if (read_root(config, config->tree) == 0)
 		return 0;
 	spoa_config_release(config);
@@ -331,6 +336,7 @@ void spoa_config_release(struct spoa_config *config)
 	free(config->nodes);
 	free(config->listen);
 	free(config->changed_paths);
+	key_groups_free(config->key_groups);
 	if (config->tls)
 		channel_tls_free(config->tls);
 	if (config->tree)
@@ -406,6 +412,9 @@ int spoa_config_adopt(struct spoa_config *config, struct spoa_config *before, st
 			free(config->changed_paths);
 			config->changed_paths = before->changed_paths;
 			before->changed_paths = NULL;
+			key_groups_free(config->key_groups);
+			config->key_groups = before->key_groups;
+			before->key_groups = NULL;
 		}
 	}
 	free(places);

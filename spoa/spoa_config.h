@@ -13,6 +13,7 @@
 #include "changed_paths.h"
 #include "channel.h"
 #include "config.h"
+#include "key_groups.h"
 #include "node_pool.h"
 #include "node_roster.h"
 #include "policy.h"
@@ -29,7 +30,8 @@ struct spoa_config {
 	unsigned max_connections;
 	unsigned changed_hold; /* seconds for which a path is not offloaded after its object changed under a lease */
 	struct changed_paths
-		*changed_paths; /* not constant: of all workers; of the configuration that was adopted last */
+		*changed_paths;        /* not constant: of all workers; of the configuration that was adopted last */
+	struct key_groups *key_groups; /* the same */
 	bool has_admin;
 	struct address admin;
 	struct channel_tls *tls; /* NULL without nodes */
@@ -37,6 +39,7 @@ struct spoa_config {
 	size_t node_count;
 	struct node_pool *pools;
 	size_t pool_count;
+	bool groups_differ; /* there is more than one trust group */
 	struct policy policy;
 	struct spoa_config_direct direct;
 	size_t breaker_count; /* of the routes' breakers, all that were ever used: see struct policy_route */

@@ -17,6 +17,7 @@ struct dispatch {
 	struct spoa_config *config; /* held */
 	struct spoa_config *next;   /* held: waits for its nodes; NULL: none */
 	struct spoa_metrics *metrics;
+	struct key_groups *key_groups; /* of all workers */
 	struct node_link_owner owner;
 	struct node_link *links[NODE_MAX];    /* by the nodes' index; NULL: none */
 	const struct dispatch_direct *direct; /* NULL: every body takes the splice path */
@@ -161,6 +162,7 @@ struct dispatch *dispatch_new(struct ev_loop *loop, unsigned index, struct spoa_
 	spoa_config_hold(config);
 	dispatch->config = config;
 	dispatch->metrics = metrics;
+	dispatch->key_groups = config->key_groups;
 	dispatch->owner = (struct node_link_owner){
 		.loop = loop,
 		.tls = config->tls,
@@ -389,6 +391,10 @@ static struct dispatch_answer decide(struct dispatch *dispatch, const struct req
 		return pass(PASS_GROUP);
 	if (changed_paths_hold(dispatch->owner.changed_paths, request->path, changed_paths_clock()))
 		return pass(PASS_CHANGING);
+	/* Last of all: the key is that group's from here on, also if none of its nodes can take the offer. */
+	if (state->use == TX_USE_GRANTS && dispatch->config->groups_differ &&
+	    !key_groups_claim(dispatch->key_groups, state, pool->trust_group))
+		return pass(PASS_GROUP);
 	offer = (struct control_offer){
 		.ticket = answer.ticket,
 		.state = *state,
