@@ -157,6 +157,8 @@ static void disc_h2_opened(void *owner)
 	}
 	if (h2->open) {
 		disc_gate_watch(h2->gate, 1);
+		h2->since = now_ms;
+		task_schedule(h2->task, tick_add(now_ms, DISC_H2_STALL));
 		if (br_data(h2->mux.mbuf))
 			disc_h2_start_waiting(h2);
 	}
@@ -186,9 +188,9 @@ static struct task *disc_h2_expire(struct task *t, void *context, unsigned int s
 	struct disc_h2 *h2 = context;
 
 	t->expire = TICK_ETERNITY;
-	if (!h2->open || h2->gathered)
-		return t;
-	t->expire = tick_add(h2->open->date, DISC_H2_STALL);
+	if (!h2->open || h2->gathered || disc_gate_holds(h2->gate))
+		return t; /* in the last case the answer may wait behind records that the client does not take */
+	t->expire = tick_add(h2->since, DISC_H2_STALL);
 	if (tick_isset(h2->waiting))
 		t->expire = tick_first(t->expire, tick_add(h2->waiting, DISC_H2_WAIT));
 	if (tick_is_expired(t->expire, now_ms)) {
@@ -316,6 +318,7 @@ static int disc_h2_open(struct disc_h2 *h2, struct disc_h2s *body, uint32_t byte
 	h2->open = body;
 	h2->gathered = 0;
 	h2->waiting = TICK_ETERNITY;
+	h2->since = now_ms;
 	*h2->mux.window -= bytes;
 	*body->window -= bytes;
 	disc_gate_watch(h2->gate, 1);

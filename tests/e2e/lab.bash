@@ -44,6 +44,8 @@ lab_prepare() {
 		[retries]=2             # HAProxy's retries
 		[redispatch]=1          # HAProxy's option redispatch
 		[maxrewrite]=1024       # HAProxy's tune.maxrewrite
+		[pipesize]=1048576      # HAProxy's tune.pipesize
+		[sndbuf]=0              # HAProxy's tune.sndbuf.client; 0: the kernel's choice
 		[maxrecord]=0           # HAProxy's tune.ssl.maxrecord
 		[hard_maxrecord]=       # and tune.ssl.hard-maxrecord
 		[hard_stop]=60s         # HAProxy's hard-stop-after
@@ -81,7 +83,7 @@ lab_prepare() {
 		N1_SERVER=$N1_FAKE N2_SERVER=$N2_FAKE N1_SERVER_ADDRESS=$LAB_ADDRESS N2_SERVER_ADDRESS=$LAB_ADDRESS
 	fi
 	export N1_SERVER_ADDRESS N2_SERVER_ADDRESS
-	SERVER_TIMEOUT=${set[server_timeout]} CLIENT_TIMEOUT=${set[client_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} MAXRECORD=${set[maxrecord]} HARD_STOP_AFTER=${set[hard_stop]}
+	SERVER_TIMEOUT=${set[server_timeout]} CLIENT_TIMEOUT=${set[client_timeout]} BUFSIZE=${set[bufsize]} MAXREWRITE=${set[maxrewrite]} PIPESIZE=${set[pipesize]} SNDBUF=${set[sndbuf]} MAXRECORD=${set[maxrecord]} HARD_STOP_AFTER=${set[hard_stop]}
 	AGENT_TIMEOUT=${set[agent_timeout]} RETRIES=${set[retries]} REDISPATCH=${set[redispatch]}
 	LAB_KEYS=${set[keys]}
 	LAB_WORKERS=${set[workers]} LAB_ABORTONCLOSE=${set[abortonclose]} LAB_HARD_MAXRECORD=${set[hard_maxrecord]}
@@ -91,7 +93,7 @@ lab_prepare() {
 	[ -z "$LAB_ABORTONCLOSE" ] || export LAB_ABORTONCLOSE
 	[ -z "${set[hash]}" ] || export LAB_HASH=1
 	[ -z "$LAB_HARD_MAXRECORD" ] || export LAB_HARD_MAXRECORD
-	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE MAXRECORD HARD_STOP_AFTER RETRIES REDISPATCH AGENT_TIMEOUT
+	export SERVER_TIMEOUT CLIENT_TIMEOUT BUFSIZE MAXREWRITE PIPESIZE SNDBUF MAXRECORD HARD_STOP_AFTER RETRIES REDISPATCH AGENT_TIMEOUT
 	export LAB LAB_ADDRESS LAB_FAKE LAB_THREADS N1_SERVER N2_SERVER HAPROXY_CONFIG AGENT_CERTIFICATE N1_CERTIFICATE N2_CERTIFICATE SPLICE_MIN DIRECT_MIN
 	export DISC_SEAL_LOG=$SUITE/seals/$(basename "$BATS_TEST_FILENAME" .bats)${DISC_FLAVOUR:+.$DISC_FLAVOUR}
 	export DISC_PROOF_LOG=$LAB/proofs

@@ -43,6 +43,7 @@ struct disc_h2 {
 	int ended;                  /* records have gone out, which the mux was not told yet */
 	struct task *task;          /* ends a grant for which own frames wait for long */
 	unsigned int waiting;       /* since when they do, TICK_ETERNITY if not */
+	unsigned int since;         /* since when the node of the open grant could be answering */
 	uint32_t own;               /* bytes of own frames since the last grant */
 	char group[DISC_GROUP_LEN + 1]; /* nodes that may have the keys; empty at first */
 };
