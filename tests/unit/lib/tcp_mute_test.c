@@ -118,7 +118,7 @@ static void a_live_socket_speaks(void **state)
 
 /* --- mute --- */
 
-/* What comes for it is held or sent on by the steering program: no socket here is found for it. */
+/* By itself: no timer, no close(). */
 static void placeholder_is_mute(void **state)
 {
 	(void)state;
@@ -132,6 +132,27 @@ static void placeholder_is_mute(void **state)
 		assert_int_equal(close(line.server), 0);
 		line.server = -1;
 		silent(watch, 100);
+		line_close(&line);
+		close(watch);
+	}
+}
+
+/* Why nothing may come for it: it is closed, so the kernel answers a packet of its connection as one of no connection. That
+ * none comes, and that no such answer would leave, is up to the steering program: steering_tcp_test. */
+static void nothing_may_come_for_a_placeholder(void **state)
+{
+	(void)state;
+	for (enum family family = IPV4; family < FAMILIES; family++) {
+		struct segment segment;
+		int watch = watch_open(HOST_A);
+
+		line_open(&line, family);
+		succeeds(tcp_freeze(line.server, &frozen, &fault));
+		succeeds(tcp_disconnect(line.server, &fault));
+		forget(watch);
+		provoke();
+		assert_true(watch_next(watch, &segment, SOON_MS));
+		assert_true(segment.flags & 0x04 /* RST, RFC 9293 3.1 */);
 		line_close(&line);
 		close(watch);
 	}
@@ -630,6 +651,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_live_socket_speaks, close_line),
 		cmocka_unit_test_teardown(placeholder_is_mute, close_line),
+		cmocka_unit_test_teardown(nothing_may_come_for_a_placeholder, close_line),
 		cmocka_unit_test_teardown(placeholder_keeps_nothing_alive, close_line),
 		cmocka_unit_test_teardown(frozen_socket_hears_nothing, close_line),
 		cmocka_unit_test_teardown(close_of_a_frozen_socket_with_unacknowledged_bytes_is_mute, close_line),

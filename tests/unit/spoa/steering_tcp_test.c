@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "steering_lab.h"
+#include "tcp_freeze.h"
 
 #define BULK 12000 /* fits the initial window, is sent as one */
 #define PATIENCE_MS 10000
@@ -289,12 +290,68 @@ static void our_own_stack_is_mute_while_a_flow_is_away(void **state)
 	steering_lab_close(lab);
 }
 
+/* What our stack says to a packet that finds no socket. */
+static void say_reset(struct steering_lab *lab, const struct tcp_state *connection, uint64_t muted)
+{
+	struct tcp_fault fault;
+	int said;
+
+	assert_int_equal(netns_enter(&lab->lb), 0);
+	said = tcp_reset(connection, connection->send_next, &fault);
+	assert_int_equal(netns_leave(), 0);
+	if (said < 0)
+		fail_msg("%s: %s", fault.call, strerror(fault.error));
+	steering_lab_wait(lab, steering_lab_muted, muted);
+}
+
+static void leave_a_placeholder(struct steering_lab *lab, unsigned family)
+{
+	static struct tcp_frozen frozen; /* too large for a stack */
+	struct connection connection = connect_to_lb(lab, family);
+	struct steering_counters before;
+	struct tcp_fault fault;
+
+	steering_count(lab->steering, &before);
+	assert_int_equal(steering_hold(lab->steering, &connection.flow), 0);
+	assert_int_equal(tcp_freeze(connection.lb, &frozen, &fault), 0);
+	assert_int_equal(tcp_disconnect(connection.lb, &fault), 0);
+	assert_int_equal(
+		steering_redirect(lab->steering, &connection.flow, family == 4 ? &lab->route4 : &lab->route6, NULL), 0);
+	say_reset(lab, &frozen.state, before.muted + 1);
+	assert_int_equal(steering_hold(lab->steering, &connection.flow), 0);
+	assert_int_equal(write(connection.client, "request", 7), 7);
+	steering_lab_wait(lab, steering_lab_held, before.held + 1);
+	say_reset(lab, &frozen.state, before.muted + 2);
+	(void)close(connection.lb);
+	connection.lb = -1;
+	say_reset(lab, &frozen.state, before.muted + 3);
+	/* A reset would have made it so; it comes when the flow is steered no more. */
+	assert_false(is_readable(connection.client));
+	steering_drop(lab->steering, &connection.flow);
+	assert_int_equal(netns_enter(&lab->lb), 0);
+	assert_int_equal(tcp_reset(&frozen.state, frozen.state.send_next, &fault), 0);
+	assert_int_equal(netns_leave(), 0);
+	assert_int_equal(poll(&(struct pollfd){.fd = connection.client, .events = POLLIN}, 1, PATIENCE_MS), 1);
+	(void)close(connection.client);
+}
+
+/* A placeholder is a closed socket, for which the kernel would answer with resets. */
+static void nobody_answers_for_a_placeholder(void **state)
+{
+	LAB(state)
+	steering_lab_open(lab, 1024, 0);
+	leave_a_placeholder(lab, 4);
+	leave_a_placeholder(lab, 6);
+	steering_lab_close(lab);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes_that_were_held_reach_our_own_socket),
 		cmocka_unit_test(checksums_are_right_at_the_node),
 		cmocka_unit_test(our_own_stack_is_mute_while_a_flow_is_away),
+		cmocka_unit_test(nobody_answers_for_a_placeholder),
 	};
 
 	return cmocka_run_group_tests(tests, steering_lab_make, steering_lab_remove);
