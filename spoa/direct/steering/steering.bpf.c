@@ -202,12 +202,14 @@ static __always_inline int copy_to_ring(struct __sk_buff *skb, struct flow_slot 
 					__u32 len, const __u32 capacity)
 {
 	struct held_packet *record = bpf_ringbuf_reserve(&held, sizeof(*record) + capacity, 0);
+	__u32 last = len - 1;
 
 	if (!record)
 		return -1;
-	/* The compiler knows that it is below, the verifier sees it only if asked again here. */
-	asm volatile("" : "+r"(len));
-	if (len < 1 || len > capacity || bpf_skb_load_bytes(skb, 0, record->data, len) < 0) {
+	/* The compiler knows that it is below, the verifier sees it only if asked again here; that of Linux 6.1 learns both
+	 * bounds from one comparison only. */
+	asm volatile("" : "+r"(last));
+	if (last >= capacity || bpf_skb_load_bytes(skb, 0, record->data, last + 1) < 0) {
 		bpf_ringbuf_discard(record, 0);
 		return -1;
 	}
