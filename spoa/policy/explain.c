@@ -197,7 +197,7 @@ int explain_read(struct explain_question *question, const char *request, const c
 	if (others > 200)
 		return fault(error, "has too many arguments", request);
 	if (question->grants && strcmp(question->tls, "TLS 1.3") != 0) {
-		question->refusal = "mux";
+		question->refusal = "suite";
 		question->refusal_why = "it leases to HTTP/2 clients on TLS 1.3 only";
 	}
 	if (line.method_len != 3 || memcmp(line.method, "GET", 3) != 0) {

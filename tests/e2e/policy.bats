@@ -163,6 +163,8 @@ foretells() {
 	foretells "GET $(url /10m)"
 	fetch /10m --http2
 	foretells "GET $(url /10m)" proto=h2
+	fetch /10m --http2 --tlsv1.2 --tls-max 1.2
+	foretells "GET $(url /10m)" proto=h2 tls=1.2
 	explained 'no URL'
 	says '"URL" is no URL that begins with https:// or http://'
 
