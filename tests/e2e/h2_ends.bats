@@ -181,6 +181,73 @@ node_of() {
 	site_serves
 }
 
+# asked_again: HAProxy asked another server for the rest of a body since the test began.
+asked_again() {
+	tail -n "+$((logged_before + 1))" "$LAB/haproxy.log" | grep -qa 'Another server is asked for the rest'
+}
+
+@test "the node dies and another one has another object by this name: its stream breaks alone" {
+	mode=h2
+	local node logged_before file=$SUITE/www/h2-ends-$BATS_TEST_NUMBER
+	logged_before=$(wc -l <"$LAB/haproxy.log")
+	cp "$SUITE/www/10m" "$file"
+	node=$(node_of "/${file##*/}")
+	h2_client_in_background --rcvbuf 8192 --window 65535 "get:/${file##*/}" data:300000 "touch:$WORK/reading" "wait:$WORK/go" all get:/16385 all
+	wait_until test -e "$WORK/reading"
+	cp "$SUITE/www/10m" "$file.new"
+	mv "$file.new" "$file"
+	process_stop "$node" KILL
+	: >"$WORK/go"
+	tls_client_wait
+	rm "$file"
+	asked_again
+	equal "exit status" "$client_status" 0
+	stream_cut_or_whole 1 10m
+	client_said '^stream 1 .* reset [0-9]+$'
+	client_said '^stream 2 .* whole$'
+	node_start "$node"
+	nodes_alive
+	site_serves
+}
+
+@test "the server that has the rest of a body dies, too: its stream breaks" {
+	mode=h2
+	local node logged_before other
+	logged_before=$(wc -l <"$LAB/haproxy.log")
+	node=$(node_of /100m)
+	other=n$((3 - ${node#n}))
+	h2_client_in_background --rcvbuf 8192 --window 65535 get:/100m data:300000 "touch:$WORK/reading" "wait:$WORK/go" all
+	wait_until test -e "$WORK/reading"
+	process_stop "$node" KILL
+	: >"$WORK/go"
+	wait_until asked_again
+	process_stop "$other" KILL
+	tls_client_wait
+	stream_cut_or_whole 1 100m
+	node_start "$node"
+	node_start "$other"
+	nodes_alive
+	site_serves
+}
+
+@test "a client resets a stream whose rest comes from another server, and its connection works on" {
+	mode=h2
+	local node logged_before
+	logged_before=$(wc -l <"$LAB/haproxy.log")
+	node=$(node_of /100m)
+	h2_client_in_background --rcvbuf 8192 --window 65535 get:/100m data:300000 "touch:$WORK/reading" "wait:$WORK/go" data:2000000 rst:1:8 get:/16385 all
+	wait_until test -e "$WORK/reading"
+	process_stop "$node" KILL
+	: >"$WORK/go"
+	tls_client_wait
+	asked_again
+	equal "exit status" "$client_status" 0
+	streams_whole 1 16385
+	node_start "$node"
+	nodes_alive
+	site_serves
+}
+
 @test "disc off in the middle of bodies: they end, later ones are ordinary; on again, they are offloaded" {
 	mode=h2
 	h2_client_in_background --rcvbuf 8192 get:/10m get:/2m data:100000 "touch:$WORK/reading" "wait:$WORK/go" all get:/100k all
