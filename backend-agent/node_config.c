@@ -196,7 +196,9 @@ static int check_root(struct node_config *config, cfg_t *files)
 	config->files = file_source_new(root);
 	if (!config->files) {
 		config_fault(files, "root", "%s: %s", root,
-			     errno == ENOSYS ? "this kernel has no openat2(2): Linux 5.6 is needed" : strerror(errno));
+			     errno == ENOSYS
+				     ? "openat2(2) is missing: it needs Linux 5.6, and a unit without RestrictSUIDSGID="
+				     : strerror(errno));
 		return 1;
 	}
 	return 0;
