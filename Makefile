@@ -53,10 +53,11 @@ USES_lib/net  := lib/base lib/wire
 USES_spoa/spop            := $(LIB) spoa
 USES_spoa/policy          := $(LIB) spoa spoa/spop
 USES_spoa/dispatch        := $(LIB) spoa spoa/spop spoa/policy
+USES_spoa/discovery       := $(LIB) spoa spoa/policy spoa/spop
 USES_spoa/direct/steering := $(LIB) $(OUT)/generated
 USES_spoa/direct/handoff  := $(LIB) spoa spoa/spop spoa/policy spoa/dispatch spoa/direct/steering
 USES_spoa/direct          := $(USES_spoa/direct/handoff) spoa/direct/handoff
-USES_spoa                 := $(USES_spoa/direct) spoa/direct
+USES_spoa                 := $(USES_spoa/direct) spoa/direct spoa/discovery
 USES_backend-agent/http    := $(LIB)
 USES_backend-agent/content := $(LIB) backend-agent backend-agent/http
 USES_backend-agent/seal    := $(LIB) backend-agent/http backend-agent/content
@@ -95,7 +96,7 @@ include tools/third-party.mk
 # --- our programs ---
 
 $(BIN)/disc-spoa: $(SPOA_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link,-lhttp_parser)
+	$(call link,-lhttp_parser -lcares)
 $(BIN)/disc-backend: $(NODE_OBJECTS) $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lhttp_parser -lcurl)
 

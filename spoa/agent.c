@@ -31,6 +31,7 @@ struct agent_worker {
 	unsigned index;
 	struct certificate_watch certificate; /* the first worker's */
 	uint64_t generation;                  /* of the configuration in use */
+	const struct spoa_config *origin;     /* of the configuration in use, only to compare it */
 	ev_async called;                      /* there is a query, or another configuration */
 	struct dispatch *dispatch;
 	struct direct_path *direct; /* NULL: every body takes the splice path */
@@ -105,8 +106,13 @@ static void watch_certificate(struct agent_worker *self, const struct spoa_confi
 
 static void change_config(struct agent_worker *self, struct spoa_config *config)
 {
+	bool others = config->origin ? config->origin != self->origin : true;
+
 	dispatch_change(self->dispatch, config);
-	watch_certificate(self, config);
+	self->origin = config->origin;
+	/* Else only the nodes that DNS has are other ones. */
+	if (others)
+		watch_certificate(self, config);
 }
 
 static void on_called(struct ev_loop *loop, ev_async *async, int events)
@@ -124,6 +130,13 @@ static void on_called(struct ev_loop *loop, ev_async *async, int events)
 	answer_query(self);
 }
 
+/* Under the lock. */
+static void call_worker(struct agent_worker *worker)
+{
+	if (worker)
+		ev_async_send(worker->loop, &worker->called);
+}
+
 /* Others can call this worker from now on, or not any more. */
 static void set_callable(struct agent_worker *self, bool callable)
 {
@@ -135,14 +148,9 @@ static void set_callable(struct agent_worker *self, bool callable)
 	else
 		ev_async_stop(self->loop, &self->called);
 	agent->workers[self->index] = callable ? self : NULL;
+	/* DNS may have had nodes since this worker got its configuration. */
+	call_worker(agent->workers[self->index]);
 	(void)pthread_mutex_unlock(&agent->lock);
-}
-
-/* Under the lock. */
-static void call_worker(struct agent_worker *worker)
-{
-	if (worker)
-		ev_async_send(worker->loop, &worker->called);
 }
 
 static void worker_close(struct agent_worker *self)
@@ -210,13 +218,15 @@ static int worker_start(struct worker *worker, void *shared)
 	struct spoa_config *config = hold_config(agent, &generation);
 	struct agent_worker *self = worker_open(worker, agent, config);
 
-	spoa_config_drop(config);
 	if (!self) {
 		log_error("cannot start worker %u: out of memory", worker->index);
+		spoa_config_drop(config);
 		return -1;
 	}
 	worker->context = self;
 	self->generation = generation;
+	self->origin = config->origin;
+	spoa_config_drop(config);
 	set_callable(self, true);
 	return 0;
 }
@@ -424,13 +434,32 @@ static void drop_capabilities(const char *kept)
 		log_warning("the capabilities that are not needed any more cannot be given up: %s", error);
 }
 
+static void records_changed(void *context);
+
+/* Names are resolved from here on, on this thread's loop. */
+static int start_resolver(struct agent *agent)
+{
+	const struct resolver_owner owner = {
+		.loop = ev_default_loop(0),
+		.metrics = &agent->metrics,
+		.changed = records_changed,
+		.context = agent,
+	};
+
+	agent->resolver = resolver_new(&owner);
+	if (agent->resolver)
+		return resolver_change(agent->resolver, agent->loaded);
+	log_error("cannot start: out of memory");
+	return -1;
+}
+
 static int agent_started(void *shared)
 {
 	struct agent *agent = shared;
 
 	if (agent->config->direct.enabled)
 		drop_capabilities("cap_net_bind_service");
-	if (start_admin(agent) < 0)
+	if (start_admin(agent) < 0 || start_resolver(agent) < 0)
 		return -1;
 	if (agent->config->direct.enabled)
 		drop_capabilities("");
@@ -450,14 +479,40 @@ static const char *const fixed_fields[] = {
 	"direct.max-flows", "direct.grace",  "direct.connection-tracking",
 };
 
-/* Operators see no node any more that has left for good. */
+/* Operators see no node any more that has left for good; and what DNS has, and was too much, may fit now. */
 static void on_sweep(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	struct agent *agent = timer->data;
+	size_t nodes = node_roster_sweep(&agent->roster);
 
 	(void)events;
-	if (node_roster_sweep(&agent->roster) <= agent->config->node_count)
+	if (agent->behind)
+		records_changed(agent);
+	else if (nodes <= agent->config->node_count)
 		ev_timer_stop(loop, timer);
+}
+
+/* Returns <loaded> with the nodes that DNS has now, held, or NULL when memory is exhausted. */
+static struct spoa_config *with_records(struct agent *agent, struct spoa_config *loaded)
+{
+	const struct node_record *(*records)[NODE_MAX];
+	struct spoa_config *config = NULL;
+	size_t *counts;
+
+	if (!loaded->template_count) {
+		spoa_config_hold(loaded);
+		return loaded;
+	}
+	records = calloc(loaded->pool_count, sizeof(*records));
+	counts = calloc(loaded->pool_count, sizeof(*counts));
+	for (size_t i = 0; records && counts && agent->resolver && i < loaded->pool_count; i++)
+		counts[i] = resolver_members(agent->resolver, i, records[i]);
+	if (records && counts)
+		config =
+			spoa_config_with_records(loaded, (const struct node_record *const(*)[NODE_MAX])records, counts);
+	free(records);
+	free(counts);
+	return config;
 }
 
 /* Has all workers use <config>. */
@@ -465,7 +520,6 @@ static void use_config(struct agent *agent, struct spoa_config *config)
 {
 	struct spoa_config *before = agent->config;
 
-	spoa_config_apply_log(config);
 	atomic_store(&agent->spop.max_connections, config->max_connections);
 	(void)pthread_mutex_lock(&agent->lock);
 	agent->config = config;
@@ -477,27 +531,68 @@ static void use_config(struct agent *agent, struct spoa_config *config)
 	ev_timer_again(ev_default_loop(0), &agent->sweep);
 }
 
+/* DNS has other nodes. */
+static void records_changed(void *context)
+{
+	struct agent *agent = context;
+	struct spoa_config *config = with_records(agent, agent->loaded);
+	bool behind = agent->behind;
+
+	agent->behind = !config || spoa_config_adopt(config, agent->config, &agent->roster) < 0;
+	if (!agent->behind) {
+		use_config(agent, config);
+		return;
+	}
+	if (config)
+		spoa_config_drop(config);
+	if (!behind)
+		log_error("the nodes that are in use go on: those that DNS has are too many, together with those that "
+			  "left and still have bodies under way");
+	ev_timer_again(ev_default_loop(0), &agent->sweep);
+}
+
+/* Has all that was read from the file, <loaded>, be used. Returns 0, or -1 after a log line: what was in use goes on. */
+static int use_loaded(struct agent *agent, struct spoa_config *loaded)
+{
+	struct spoa_config *config;
+
+	if (resolver_change(agent->resolver, loaded) < 0)
+		return -1;
+	config = with_records(agent, loaded);
+	if (!config || spoa_config_adopt(config, agent->config, &agent->roster) < 0) {
+		log_error("the configuration that is in use goes on: too many nodes, together with those that left and "
+			  "still have bodies under way");
+		if (config)
+			spoa_config_drop(config);
+		(void)resolver_change(agent->resolver, agent->loaded);
+		return -1;
+	}
+	agent->behind = false;
+	(void)config_fixed_compare(&agent->fixed, loaded->tree, agent->file);
+	spoa_config_apply_log(loaded);
+	use_config(agent, config);
+	return 0;
+}
+
 static void agent_reload(void *shared)
 {
 	struct agent *agent = shared;
-	struct spoa_config *config;
+	struct spoa_config *loaded;
 	struct config_faults faults;
 
 	config_collect_faults(&faults);
-	config = spoa_config_new(agent->file);
+	loaded = spoa_config_new(agent->file);
 	config_collect_faults(NULL);
-	if (!config) {
+	if (!loaded) {
 		config_log_refusal(&faults, "disc-spoa", agent->file);
 		return;
 	}
-	if (spoa_config_adopt(config, agent->config, &agent->roster) < 0) {
-		log_error("the configuration that is in use goes on: too many nodes, together with those that left and "
-			  "still have bodies under way");
-		spoa_config_drop(config);
+	if (use_loaded(agent, loaded) < 0) {
+		spoa_config_drop(loaded);
 		return;
 	}
-	(void)config_fixed_compare(&agent->fixed, config->tree, agent->file);
-	use_config(agent, config);
+	spoa_config_drop(agent->loaded);
+	agent->loaded = loaded;
 	log_info("%s was read", agent->file);
 }
 
@@ -514,6 +609,13 @@ static int run_workers(struct agent *agent)
 	return result;
 }
 
+/* Without the nodes of DNS, which come when there are answers. Returns 0, or -1 when memory is exhausted. */
+static int use_first(struct agent *agent)
+{
+	agent->config = with_records(agent, agent->loaded);
+	return agent->config ? spoa_config_adopt(agent->config, NULL, &agent->roster) : -1;
+}
+
 /* Returns 0, or -1 after a log line. */
 static int prepare(struct agent *agent)
 {
@@ -521,9 +623,9 @@ static int prepare(struct agent *agent)
 	agent->sweep.data = agent;
 	agent->roster.events = (struct node_roster_events){node_joins, node_left, agent};
 	if (spoa_metrics_init(&agent->metrics, NULL, 0) < 0 ||
-	    config_fixed_note(&agent->fixed, agent->config->tree, fixed_fields,
+	    config_fixed_note(&agent->fixed, agent->loaded->tree, fixed_fields,
 			      sizeof(fixed_fields) / sizeof(fixed_fields[0])) < 0 ||
-	    spoa_config_adopt(agent->config, NULL, &agent->roster) < 0) {
+	    use_first(agent) < 0) {
 		log_error("cannot start: out of memory");
 		return -1;
 	}
@@ -533,7 +635,7 @@ static int prepare(struct agent *agent)
 int agent_run(const char *file, struct spoa_config *config)
 {
 	struct agent agent = {.file = file,
-			      .config = config,
+			      .loaded = config,
 			      .lock = PTHREAD_MUTEX_INITIALIZER,
 			      .answered = PTHREAD_COND_INITIALIZER};
 	int result = prepare(&agent);
@@ -541,7 +643,11 @@ int agent_run(const char *file, struct spoa_config *config)
 	if (result == 0)
 		result = run_workers(&agent);
 	close_listeners(&agent);
-	spoa_config_drop(agent.config);
+	resolver_free(agent.resolver);
+	ev_timer_stop(ev_default_loop(0), &agent.sweep);
+	if (agent.config)
+		spoa_config_drop(agent.config);
+	spoa_config_drop(agent.loaded);
 	node_roster_clear(&agent.roster);
 	config_fixed_release(&agent.fixed);
 	spoa_metrics_release(&agent.metrics);

@@ -10,6 +10,7 @@
 
 #include "admin.h"
 #include "config_fixed.h"
+#include "resolver.h"
 #include "spoa_config.h"
 #include "spoa_metrics.h"
 #include "spop_server.h"
@@ -23,6 +24,9 @@ struct agent_query;
 struct agent {
 	const char *file;           /* of the configuration */
 	struct spoa_config *config; /* in use; the main thread changes it, under <lock> */
+	struct spoa_config *loaded; /* as the file has it: <config>, or its origin; held */
+	struct resolver *resolver;  /* of the names in <loaded>, on the main thread's loop; NULL before that runs */
+	bool behind;                /* <config> has not the nodes that DNS has: the roster was full */
 	struct node_roster roster;
 	ev_timer sweep; /* on the main thread's loop, while nodes that left have users */
 	struct config_fixed fixed;

@@ -65,6 +65,14 @@ static size_t count_direct(const struct policy *policy)
 	return count;
 }
 
+/* Nodes that only DNS knows. */
+static void print_templates(const struct spoa_config *config)
+{
+	for (size_t i = 0; i < config->template_count; i++)
+		(void)printf(", and up to %zu that DNS has for %s", config->templates[i].max_nodes,
+			     config->templates[i].dns);
+}
+
 /* What the program understood of a valid configuration, in one line. */
 static void print_summary(const struct spoa_config *config)
 {
@@ -73,14 +81,16 @@ static void print_summary(const struct spoa_config *config)
 
 	for (size_t i = 0; i < policy->count; i++)
 		offloading += policy->routes[i].offload;
-	(void)printf("disc-spoa: %zu routes, %zu of them offload; %zu nodes in %zu pools; ", policy->count, offloading,
+	(void)printf("disc-spoa: %zu routes, %zu of them offload; %zu nodes in %zu pools", policy->count, offloading,
 		     config->node_count, config->pool_count);
+	print_templates(config);
 	if (direct)
-		(void)printf("direct path: on %zu routes, up to %zu connections at a time\n", direct,
+		(void)printf("; direct path: on %zu routes, up to %zu connections at a time\n", direct,
 			     config->direct.max_flows);
 	else
-		(void)printf("no direct path: %s\n", config->direct.enabled ? "no route has path \"direct\" or \"auto\""
-									    : "there is no section direct");
+		(void)printf("; no direct path: %s\n", config->direct.enabled
+							       ? "no route has path \"direct\" or \"auto\""
+							       : "there is no section direct");
 }
 
 struct command_line {

@@ -47,6 +47,7 @@ static cfg_opt_t node_options[] = {
 };
 
 static cfg_opt_t pool_options[] = {
+	CFG_SEC("template", template_options, CFGF_NODEFAULT),
 	CFG_STR_LIST("nodes", "{}", CFGF_NONE),
 	CFG_STR("balance", "path-hash", CFGF_NONE),
 	CFG_STR("trust-group", "default", CFGF_NONE),
@@ -63,6 +64,7 @@ static cfg_opt_t root_options[] = {
 	CFG_SEC("admin", admin_options, CFGF_NONE),
 	CFG_SEC("log", config_log_options, CFGF_NONE),
 	CFG_SEC("tls", tls_options, CFGF_NONE),
+	CFG_SEC("dns", dns_options, CFGF_NONE),
 	CFG_SEC("direct", direct_options, CFGF_NODEFAULT),
 	CFG_SEC("node", node_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	CFG_SEC("pool", pool_options, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -225,6 +227,24 @@ static int check_server_ids(cfg_t *section, const struct node_pool *pool)
 	return result;
 }
 
+static int read_template(struct spoa_config *config, struct node_pool *pool, cfg_t *section)
+{
+	struct node_template *template = &config->templates[config->template_count++];
+	size_t total = config->node_count;
+	int result = 0;
+
+	pool->template = template;
+	if (cfg_size(section, "nodes"))
+		result = config_fault(section, "nodes", "a pool has either nodes or a template");
+	result |= spoa_config_template_read(template, cfg_getsec(section, "template"));
+	for (size_t i = 0; i < config->template_count; i++)
+		total += config->templates[i].max_nodes;
+	if (total > NODE_MAX)
+		result = config_fault(cfg_getsec(section, "template"), "max-nodes",
+				      "up to %zu nodes in all; at most %u are possible", total, NODE_MAX);
+	return result;
+}
+
 static int read_pool(struct spoa_config *config, struct node_pool *pool, cfg_t *section)
 {
 	const char *balance = cfg_getstr(section, "balance");
@@ -237,6 +257,8 @@ static int read_pool(struct spoa_config *config, struct node_pool *pool, cfg_t *
 		pool->balance = BALANCE_LEAST_ACTIVE;
 	else if (strcmp(balance, "path-hash") != 0)
 		result = config_fault(section, "balance", "\"%s\" is neither path-hash nor least-active", balance);
+	if (cfg_size(section, "template"))
+		return result | read_template(config, pool, section);
 	if (!cfg_size(section, "nodes"))
 		return config_fault(section, "nodes", "must name at least one node");
 	for (unsigned i = 0; i < cfg_size(section, "nodes"); i++) {
@@ -262,7 +284,8 @@ static int read_pools(struct spoa_config *config, cfg_t *root)
 
 	config->pool_count = cfg_size(root, "pool");
 	config->pools = new_array(config->pool_count, sizeof(*config->pools));
-	if (!config->pools)
+	config->templates = new_array(config->pool_count, sizeof(*config->templates));
+	if (!config->pools || !config->templates)
 		return config_fault(root, "pool", "out of memory");
 	for (size_t i = 0; i < config->pool_count; i++)
 		result |= read_pool(config, &config->pools[i], cfg_getnsec(root, "pool", (unsigned)i));
@@ -301,7 +324,10 @@ static int read_root(struct spoa_config *config, cfg_t *root)
 	result |= read_nodes(config, root);
 	if (config->node_count)
 		result |= read_tls(config, cfg_getsec(root, "tls"));
+	result |= spoa_config_dns_read(&config->dns, root);
 	result |= read_pools(config, root);
+	if (config->template_count && !config->node_count)
+		result |= read_tls(config, cfg_getsec(root, "tls"));
 	result |= read_routes(config, root);
 	return result;
 }
@@ -324,19 +350,29 @@ int spoa_config_load(struct spoa_config *config, const char *file)
 	return -1;
 }
 
-void spoa_config_release(struct spoa_config *config)
+static void release_nodes(struct spoa_config *config)
 {
-	spoa_config_routes_release(&config->policy);
-	spoa_config_direct_release(&config->direct);
 	for (size_t i = 0; config->pools && i < config->pool_count; i++)
 		node_pool_release(&config->pools[i]);
 	free(config->pools);
 	for (size_t i = 0; i < config->node_count; i++)
 		node_drop(config->nodes[i]);
 	free(config->nodes);
-	free(config->listen);
 	free(config->changed_paths);
 	key_groups_free(config->key_groups);
+}
+
+void spoa_config_release(struct spoa_config *config)
+{
+	release_nodes(config);
+	if (config->origin) {
+		spoa_config_drop(config->origin);
+		return;
+	}
+	spoa_config_routes_release(&config->policy);
+	spoa_config_direct_release(&config->direct);
+	free(config->templates);
+	free(config->listen);
 	if (config->tls)
 		channel_tls_free(config->tls);
 	if (config->tree)
@@ -370,6 +406,8 @@ void spoa_config_drop(struct spoa_config *config)
 static void adopt_breakers(struct spoa_config *config, const struct spoa_config *before)
 {
 	config->breaker_count = before->breaker_count;
+	if (config->policy.routes == before->policy.routes)
+		return;
 	for (size_t i = 0; i < config->policy.count; i++) {
 		struct policy_route *route = &config->policy.routes[i];
 		const struct policy_route *same = NULL;
@@ -381,12 +419,20 @@ static void adopt_breakers(struct spoa_config *config, const struct spoa_config 
 	}
 }
 
-/* Until it is adopted a node's number is its place in <config>; pools have them by this. */
+static uint8_t place_of(const struct spoa_config *config, const struct node *node)
+{
+	size_t place = 0;
+
+	while (config->nodes[place] != node)
+		place++;
+	return (uint8_t)place;
+}
+
 static void note_places(const struct spoa_config *config, uint8_t (*places)[NODE_MAX])
 {
 	for (size_t i = 0; i < config->pool_count; i++)
 		for (size_t k = 0; k < config->pools[i].count; k++)
-			places[i][k] = (uint8_t)config->pools[i].members[k]->index;
+			places[i][k] = place_of(config, config->pools[i].members[k]);
 }
 
 static void set_members(struct spoa_config *config, uint8_t (*places)[NODE_MAX])
@@ -394,6 +440,82 @@ static void set_members(struct spoa_config *config, uint8_t (*places)[NODE_MAX])
 	for (size_t i = 0; i < config->pool_count; i++)
 		for (size_t k = 0; k < config->pools[i].count; k++)
 			config->pools[i].members[k] = config->nodes[places[i][k]];
+}
+
+/* The node of <record>: one that another pool has, too, or another one. Returns NULL when memory is exhausted. */
+static struct node *add_record(struct spoa_config *config, const struct node_template *template,
+			       const struct node_record *record)
+{
+	struct node *node = node_template_make(template, record, config->node_count);
+
+	for (size_t i = 0; node && i < config->node_count; i++) {
+		if (node_is_same(config->nodes[i], node)) {
+			node_drop(node);
+			return config->nodes[i];
+		}
+	}
+	if (node)
+		config->nodes[config->node_count++] = node;
+	return node;
+}
+
+static int add_records(struct spoa_config *config, struct node_pool *pool, const struct node_record *const *records,
+		       size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		pool->members[i] = add_record(config, pool->template, records[i]);
+		if (!pool->members[i])
+			return -1;
+		pool->count++;
+	}
+	return 0;
+}
+
+/* Makes the nodes and pools of <config>, whose arrays are there. */
+static int add_pools(struct spoa_config *config, const struct node_record *const (*records)[NODE_MAX],
+		     const size_t *record_counts)
+{
+	const struct spoa_config *origin = config->origin;
+	int result = 0;
+
+	for (; config->node_count < origin->node_count; config->node_count++) {
+		config->nodes[config->node_count] = origin->nodes[config->node_count];
+		node_hold(config->nodes[config->node_count]);
+	}
+	for (size_t i = 0; i < config->pool_count; i++) {
+		struct node_pool *pool = &config->pools[i];
+
+		*pool = origin->pools[i];
+		pool->ring = (struct hash_ring){NULL, 0};
+		if (pool->template)
+			result |= add_records(config, pool, records[i], record_counts[i]);
+		result |= node_pool_prepare(pool);
+	}
+	return result;
+}
+
+struct spoa_config *spoa_config_with_records(struct spoa_config *origin,
+					     const struct node_record *const (*records)[NODE_MAX],
+					     const size_t *record_counts)
+{
+	struct spoa_config *config = malloc(sizeof(*config));
+
+	if (!config)
+		return NULL;
+	*config = *origin;
+	atomic_init(&config->others, 0);
+	spoa_config_hold(origin);
+	config->origin = origin;
+	/* The one that is used has them. */
+	origin->changed_paths = NULL;
+	origin->key_groups = NULL;
+	config->node_count = 0;
+	config->nodes = new_array(NODE_MAX, sizeof(struct node *));
+	config->pools = new_array(config->pool_count, sizeof(*config->pools));
+	if (config->nodes && config->pools && add_pools(config, records, record_counts) == 0)
+		return config;
+	spoa_config_drop(config);
+	return NULL;
 }
 
 int spoa_config_adopt(struct spoa_config *config, struct spoa_config *before, struct node_roster *roster)

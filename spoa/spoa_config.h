@@ -18,6 +18,7 @@
 #include "node_roster.h"
 #include "policy.h"
 #include "spoa_config_direct.h"
+#include "spoa_config_dns.h"
 
 #define SPOA_WORKERS_MAX 64
 
@@ -35,6 +36,9 @@ struct spoa_config {
 	bool has_admin;
 	struct address admin;
 	struct channel_tls *tls; /* NULL without nodes */
+	struct spoa_config_dns dns;
+	struct node_template *templates; /* of the pools that have one, <template_count> of them */
+	size_t template_count;
 	struct node **nodes;
 	size_t node_count;
 	struct node_pool *pools;
@@ -42,9 +46,10 @@ struct spoa_config {
 	bool groups_differ; /* there is more than one trust group */
 	struct policy policy;
 	struct spoa_config_direct direct;
-	size_t breaker_count; /* of the routes' breakers, all that were ever used: see struct policy_route */
-	cfg_t *tree;          /* what the texts above point into */
-	_Atomic int others;   /* who uses it, beside its first user */
+	size_t breaker_count;       /* of the routes' breakers, all that were ever used: see struct policy_route */
+	cfg_t *tree;                /* what the texts above point into */
+	struct spoa_config *origin; /* held: all above but nodes, pools and changed paths is its; NULL: it was loaded */
+	_Atomic int others;         /* who uses it, beside its first user */
 };
 
 /* Loads and checks <file>, certificates and keys included. Returns 0 with <config> filled, to be given to
@@ -58,6 +63,13 @@ struct spoa_config *spoa_config_new(const char *file);
 /* One user more, and one less: the last one frees a configuration of spoa_config_new(). From any thread. */
 void spoa_config_hold(struct spoa_config *config);
 void spoa_config_drop(struct spoa_config *config);
+
+/* Returns what a running agent uses of <origin>, which was loaded and is held by it: the same, but with nodes of <records>, those of
+ * its pool 0, 1, ... (<record_counts> each, for pools with a template only), for which it makes nodes. To be adopted before it is used.
+ * NULL when memory is exhausted. */
+struct spoa_config *spoa_config_with_records(struct spoa_config *origin,
+					     const struct node_record *const (*records)[NODE_MAX],
+					     const size_t *record_counts);
 
 /* Gives the nodes of <config>, which was just loaded, their numbers in <roster>: those that it has in common with <before>, the one
  * in use (NULL: none), stay the same nodes, and the breakers of routes of the same name the same breakers. Takes the changed

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node_template.h"
+
 #define BYTES_MAX (1L << 40)
 
 static cfg_opt_t argument_options[] = {
@@ -187,6 +189,9 @@ static int check_pool(cfg_t *section, const char *path, const struct node_pool *
 {
 	int result = 0;
 
+	if (pool->template && !pool->template->direct)
+		result = config_fault(section, "path", "\"%s\" needs direct = true of the template of pool \"%s\"",
+				      path, pool->name);
 	for (size_t i = 0; i < pool->count; i++) {
 		const struct node *node = pool->members[i];
 

@@ -59,6 +59,12 @@
 	  "connections that connection tracking was told not to judge, because they were handed off")                  \
 	X(CERTIFICATE_END, GAUGE, "disc_spoa_certificate_expiry_timestamp_seconds",                                    \
 	  "when the certificate of the control channels, or its CA's, ends; 0: there is none")                         \
+	X(DNS_LOOKUPS, COUNTER, "disc_spoa_dns_lookups_total", "names of pools that were resolved, or tried to be")    \
+	X(DNS_FAILURES, COUNTER, "disc_spoa_dns_failures_total",                                                       \
+	  "of these, those without an answer that can be used: the nodes known before stay")                           \
+	X(DNS_STALE, GAUGE, "disc_spoa_dns_stale", "names of pools whose last lookup had no answer that can be used")  \
+	X(DNS_IGNORED, GAUGE, "disc_spoa_dns_records_ignored",                                                         \
+	  "records that get no offloads, because their pools have max-nodes")                                          \
 	X(NODES_UNREACHABLE, GAUGE, "disc_spoa_nodes_unreachable",                                                     \
 	  "nodes with an address that clients' packets cannot be sent to")                                             \
 	X(LEFTOVERS, COUNTER, "disc_spoa_leftovers_total", "flows of an earlier process, whose clients were reset")    \

@@ -33,7 +33,7 @@ $(addprefix $(OUT)/tests/unit/lib/,record_test aead_test): LDLIBS += -lssl -lcry
 $(OUT)/tests/unit/lib/%_test: $(OUT)/tests/unit/lib/%_test.o $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka)
 $(OUT)/tests/unit/spoa/%_test: $(OUT)/tests/unit/spoa/%_test.o $(OUT)/libspoa.a $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link,-lcmocka -lhttp_parser)
+	$(call link,-lcmocka -lhttp_parser -lcares)
 $(OUT)/tests/unit/backend-agent/%_test: $(OUT)/tests/unit/backend-agent/%_test.o $(OUT)/libnode.a $(OUT)/libdisc.a $(LIBWOLFSSL)
 	$(call link,-lcmocka -lhttp_parser -lcurl)
 $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/unit/*.c tests/unit/*/*.c)): CPPFLAGS += $(ALL_LAYERS) -Itests/unit
@@ -149,7 +149,7 @@ FUZZ_TARGETS := $(FUZZ_SOURCES:tests/fuzz/%.c=$(OUT)/bin/%)
 TIME ?= 60
 
 $(OUT)/bin/%_fuzz: $(OUT)/tests/fuzz/%_fuzz.o $(OUT)/libspoa.a $(OUT)/libnode.a $(OUT)/libdisc.a $(LIBWOLFSSL)
-	$(call link,-lhttp_parser -lcurl -fsanitize=fuzzer)
+	$(call link,-lhttp_parser -lcurl -lcares -fsanitize=fuzzer)
 $(FUZZ_SOURCES:%.c=$(OUT)/%.o): CPPFLAGS += $(ALL_LAYERS) -Itests/unit
 
 .PHONY: fuzz-targets

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,9 @@ static bool all_up(const struct dispatch *dispatch, const struct spoa_config *co
 /* Returns false if the direct path could not follow for want of memory. */
 static bool use_next(struct dispatch *dispatch)
 {
+	/* Else nothing but the nodes of templates are other ones. */
+	bool others = dispatch->next->policy.routes != dispatch->config->policy.routes;
+
 	if (dispatch->direct && !dispatch->direct->change(dispatch->direct->context, dispatch->next))
 		return false;
 	spoa_config_drop(dispatch->config);
@@ -71,9 +75,13 @@ static bool use_next(struct dispatch *dispatch)
 	dispatch->next = NULL;
 	dispatch->compared = false;
 	dispatch->owner.changed_hold = dispatch->config->changed_hold;
-	if (dispatch->owner.reports)
+	if (!dispatch->owner.reports)
+		return true;
+	if (others)
 		log_notice("the new configuration is in use: %zu nodes, %zu routes", dispatch->config->node_count,
 			   dispatch->config->policy.count);
+	else
+		log_notice("the nodes that DNS has are in use: %zu nodes", dispatch->config->node_count);
 	return true;
 }
 
@@ -140,13 +148,15 @@ void dispatch_change(struct dispatch *dispatch, struct spoa_config *config)
 	if (config == dispatch->config && !dispatch->next)
 		return;
 	spoa_config_hold(config);
+	/* One that comes while another one waits puts nothing off. */
 	if (dispatch->next)
 		spoa_config_drop(dispatch->next);
+	else
+		dispatch->deadline = ev_now(dispatch->owner.loop) + DISPATCH_CHANGE_S;
 	dispatch->next = config;
 	dispatch->owner.tls = config->tls;
 	if (!make_links(dispatch, config) && log_limit_allow(&dispatch->faults, ev_now(dispatch->owner.loop), note))
 		log_error("a node of the configuration gets no offloads: out of memory%s", note);
-	dispatch->deadline = ev_now(dispatch->owner.loop) + DISPATCH_CHANGE_S;
 	ev_feed_event(dispatch->owner.loop, &dispatch->look, EV_TIMER);
 }
 
@@ -437,6 +447,24 @@ static void set_variable(struct spop_writer *ack, const char *name, const char *
 	spop_ack_set_text(ack, SPOP_SCOPE_TRANSACTION, name, text);
 }
 
+/* The address that HAProxy is to connect to, for its set-dst and set-dst-port. Not a server's name too: without these rules HAProxy
+ * would take a server that has no address. */
+static void set_address(struct spop_writer *ack, const struct address *address)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&address->storage;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&address->storage;
+
+	if (address->storage.ss_family == AF_INET6) {
+		spop_ack_set_address(ack, SPOP_SCOPE_TRANSACTION, "address", (const uint8_t *)&v6->sin6_addr,
+				     sizeof(v6->sin6_addr));
+		spop_ack_set_number(ack, SPOP_SCOPE_TRANSACTION, "port", ntohs(v6->sin6_port));
+	} else {
+		spop_ack_set_address(ack, SPOP_SCOPE_TRANSACTION, "address", (const uint8_t *)&v4->sin_addr,
+				     sizeof(v4->sin_addr));
+		spop_ack_set_number(ack, SPOP_SCOPE_TRANSACTION, "port", ntohs(v4->sin_port));
+	}
+}
+
 /* Without a node nothing was queued under the lease, and nothing will be: HAProxy goes on using its slots. */
 static void answer_pass(struct dispatch *dispatch, const struct request *request, enum pass_reason reason,
 			struct spop_writer *ack)
@@ -465,7 +493,10 @@ enum spop_status dispatch_notify(struct dispatch *dispatch, const struct spop_fr
 	}
 	ticket_format(ticket, &answer.ticket);
 	set_variable(ack, "action", "offload");
-	set_variable(ack, "server", answer.node->server);
+	if (answer.node->by_address)
+		set_address(ack, &answer.node->fetch);
+	else
+		set_variable(ack, "server", answer.node->server);
 	set_variable(ack, "ticket", ticket);
 	set_variable(ack, "node", answer.node->name);
 	if (answer.group)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "node_template.h"
 #include "text_stream.h"
 
 /* --- the question --- */
@@ -388,9 +389,14 @@ static const struct node *put_pool(FILE *out, const struct node_pool *pool, cons
 	(void)fprintf(out, "pool \"%s\", by %s%s\n", pool->name,
 		      pool->balance == BALANCE_LEAST_ACTIVE ? "least-active" : "path-hash",
 		      state->running ? "" : ": all nodes are taken to be alive and idle");
+	if (pool->template)
+		(void)fprintf(out, "its nodes are those that DNS has for \"%s\", at most %zu; now %zu\n",
+			      pool->template->dns, pool->template->max_nodes, pool->count);
 	for (size_t i = 0; i < pool->count; i++)
 		put_node(out, pool->members[i], state, members);
-	if (node)
+	if (node && node->by_address)
+		(void)fprintf(out, "node %s is chosen, HAProxy connects to this address\n", node->name);
+	else if (node)
 		(void)fprintf(out, "node %s is chosen, HAProxy's server %s\n", node->name, node->server);
 	return node;
 }
@@ -464,6 +470,12 @@ static void put_offload(FILE *out, const struct node_pool *pools, const struct p
 	if (state.changing) {
 		(void)fputs("its file was written while it was sent, a short time ago\n", out);
 		put_pass(out, PASS_CHANGING);
+		return;
+	}
+	if (!state.running && pool->template) {
+		(void)fprintf(out, "pool \"%s\": its nodes are those that DNS has for \"%s\", at most %zu\n",
+			      pool->name, pool->template->dns, pool->template->max_nodes);
+		(void)fputs("which one is chosen a running agent says: its admin address, /explain\n", out);
 		return;
 	}
 	members = node_pool_judge(pool, state.up & ~state.no_grants, state.taking & ~state.no_grants);

@@ -2,6 +2,7 @@
 #include "hash_ring.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define POINTS_PER_WEIGHT 16u
 
@@ -32,6 +33,45 @@ uint32_t hash_ring_place(const char *path, size_t len)
 	return mix(sdbm(path, len));
 }
 
+uint32_t hash_ring_key_of_id(uint32_t id)
+{
+	return mix(id);
+}
+
+static uint32_t rotate(uint32_t n, unsigned bits)
+{
+	return n << bits | n >> (32 - bits);
+}
+
+/* XXH32 of 16 bytes, which is one round of its four lanes. */
+static uint32_t xxh32(const uint8_t bytes[static 16], uint32_t seed)
+{
+	const uint32_t p1 = 0x9e3779b1u, p2 = 0x85ebca77u, p3 = 0xc2b2ae3du;
+	uint32_t lanes[4] = {seed + p1 + p2, seed + p2, seed, seed - p1}, hash;
+
+	for (size_t i = 0; i < 4; i++) {
+		const uint8_t *b = bytes + 4 * i;
+		uint32_t word = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+
+		lanes[i] = rotate(lanes[i] + word * p2, 13) * p1;
+	}
+	hash = rotate(lanes[0], 1) + rotate(lanes[1], 7) + rotate(lanes[2], 12) + rotate(lanes[3], 18) + 16;
+	hash = (hash ^ hash >> 15) * p2;
+	hash = (hash ^ hash >> 13) * p3;
+	return hash ^ hash >> 16;
+}
+
+uint32_t hash_ring_key_of_address(const uint8_t *address, size_t len, uint16_t port)
+{
+	uint32_t v4;
+
+	if (len == 16)
+		return xxh32(address, mix(port));
+	/* As it is in memory, whatever the byte order of the machine: HAProxy does so. */
+	memcpy(&v4, address, sizeof(v4));
+	return mix(mix(port) + v4);
+}
+
 /* Points at one place are in the order of the servers, as HAProxy has them unless one of them was down. */
 static int compare(const void *left, const void *right)
 {
@@ -54,8 +94,7 @@ int hash_ring_init(struct hash_ring *ring, const struct hash_ring_server *server
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		for (uint32_t k = 0; k < servers[i].weight * POINTS_PER_WEIGHT; k++)
-			ring->points[ring->count++] =
-				(struct hash_ring_point){mix(mix(servers[i].id) + k), (uint32_t)i};
+			ring->points[ring->count++] = (struct hash_ring_point){mix(servers[i].key + k), (uint32_t)i};
 	qsort(ring->points, ring->count, sizeof(*ring->points), compare);
 	return 0;
 }

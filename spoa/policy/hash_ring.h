@@ -7,11 +7,12 @@
  * so that what disc-spoa offloads and what HAProxy proxies by itself comes from the same node. Pure; constant once it is
  * made.
  *
- * Each server has 16 points per unit of weight on a ring of 2^32: point k of the server with `id` I is at mix(mix(I)+k).
+ * Each server has 16 points per unit of weight on a ring of 2^32: point k of the server with the key K is at mix(K+k). K is
+ * mix(I) of the server with `id` I, or, with HAProxy's `hash-key addr-port`, a hash of its address.
  * A path is at mix(sdbm(path)), and goes to the server of the nearest point, the one before it at equal distances. A
  * server that is down has no points: the neighbours of each inherit. mix() is Bob Jenkins' 32-bit integer hash times
- * 3 * 2^30 + 1. That is HAProxy's default `hash-key id`, with its default function and modifier for `consistent`; with a
- * `hash-balance-factor`, another `hash-key` or while a server starts slowly, it chooses otherwise.
+ * 3 * 2^30 + 1. That is HAProxy's with its default function and modifier for `consistent`; with a `hash-balance-factor`,
+ * another `hash-key` or while a server starts slowly, it chooses otherwise.
  */
 #ifndef DISC_HASH_RING_H
 #define DISC_HASH_RING_H
@@ -23,7 +24,7 @@
 #define HASH_RING_WEIGHT_MAX 256u /* HAProxy's */
 
 struct hash_ring_server {
-	uint32_t id;     /* HAProxy's: `id`, or the number of its line in the backend, from 1 on */
+	uint32_t key;    /* by one of the functions below */
 	unsigned weight; /* HAProxy's `weight`, at most HASH_RING_WEIGHT_MAX; 0: it has no points */
 };
 
@@ -37,6 +38,13 @@ struct hash_ring {
 	struct hash_ring_point *points; /* owned; in the order of their places */
 	size_t count;
 };
+
+/* The key of HAProxy's server with <id>: its `id`, or the number of its line in the backend, from 1 on. */
+uint32_t hash_ring_key_of_id(uint32_t id);
+
+/* The key of HAProxy's server with `hash-key addr-port`, this <port>, and the IPv4 address in 4 bytes or IPv6 address in 16 bytes
+ * <address>. */
+uint32_t hash_ring_key_of_address(const uint8_t *address, size_t len, uint16_t port);
 
 /* Makes <ring> for <count> (at most HASH_RING_SERVERS_MAX) <servers>, in the order in which HAProxy has them; nothing of
  * them is kept. Returns 0, or -1 when memory is exhausted; <ring> is empty then. To be given to hash_ring_release(). */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "node_pool.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,19 @@ bool node_is_full(const struct node *node)
 	return node->max_offloads > 0 && node_load(node) >= node->max_offloads;
 }
 
+static bool same_address(const struct address *a, const struct address *b)
+{
+	return a->len == b->len && memcmp(&a->storage, &b->storage, a->len) == 0;
+}
+
+bool node_is_same(const struct node *a, const struct node *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->certificate_name, b->certificate_name) == 0 &&
+	       a->by_address == b->by_address && strcmp(a->server, b->server) == 0 &&
+	       same_address(&a->control, &b->control) && same_address(&a->fetch, &b->fetch) &&
+	       same_address(&a->direct[0], &b->direct[0]) && same_address(&a->direct[1], &b->direct[1]);
+}
+
 node_set node_pool_members(const struct node_pool *pool)
 {
 	node_set set = 0;
@@ -78,12 +92,26 @@ node_set node_pool_members(const struct node_pool *pool)
 	return set;
 }
 
+/* By which HAProxy places a node on its ring: the id of its server, or its address where it has that of DNS, as we do. */
+static uint32_t ring_key(const struct node *node)
+{
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)&node->fetch.storage;
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&node->fetch.storage;
+
+	if (!node->by_address)
+		return hash_ring_key_of_id(node->server_id);
+	if (node->fetch.storage.ss_family == AF_INET6)
+		return hash_ring_key_of_address((const uint8_t *)&v6->sin6_addr, sizeof(v6->sin6_addr),
+						ntohs(v6->sin6_port));
+	return hash_ring_key_of_address((const uint8_t *)&v4->sin_addr, sizeof(v4->sin_addr), ntohs(v4->sin_port));
+}
+
 int node_pool_prepare(struct node_pool *pool)
 {
 	struct hash_ring_server servers[NODE_MAX];
 
 	for (size_t i = 0; i < pool->count; i++)
-		servers[i] = (struct hash_ring_server){pool->members[i]->server_id, pool->members[i]->weight};
+		servers[i] = (struct hash_ring_server){ring_key(pool->members[i]), pool->members[i]->weight};
 	return hash_ring_init(&pool->ring, servers, pool->count);
 }
 

@@ -26,10 +26,11 @@ typedef uint64_t node_set;
 struct node {
 	const char *name;             /* title in the configuration */
 	const char *certificate_name; /* dNSName that its certificate must bear */
-	const char *server;           /* name of its server in HAProxy */
+	const char *server;           /* name of its server in HAProxy; without <by_address> */
 	struct address control;
 	struct address fetch;         /* where it answers HAProxy; <len> 0: not configured */
 	struct address direct[2];     /* IPv4 and IPv6 that packets of clients are sent to; <len> 0: none */
+	bool by_address;              /* a record of DNS: HAProxy connects to <fetch>, whatever servers it has */
 	uint32_t server_id;           /* <server>'s id in HAProxy */
 	_Atomic unsigned weight;      /* <server>'s weight in HAProxy, to HASH_RING_WEIGHT_MAX; 0: it is never chosen */
 	_Atomic int64_t max_offloads; /* at a time, those of other agents too; 0: no limit */
@@ -67,10 +68,16 @@ int64_t node_load(const struct node *node);
  * yet. */
 bool node_is_full(const struct node *node);
 
+/* Whether both are one node, in all that stays as long as it does. */
+bool node_is_same(const struct node *a, const struct node *b);
+
 enum node_balance { BALANCE_PATH_HASH, BALANCE_LEAST_ACTIVE };
+
+struct node_template;
 
 struct node_pool {
 	const char *name;
+	const struct node_template *template; /* of all its nodes; NULL: they are a list */
 	const char *trust_group; /* nodes that may hold the same connection's key */
 	struct node *members[NODE_MAX];
 	size_t count;

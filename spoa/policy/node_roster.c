@@ -1,25 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "node_roster.h"
 
-#include <string.h>
-
-static bool same_address(const struct address *a, const struct address *b)
-{
-	return a->len == b->len && memcmp(&a->storage, &b->storage, a->len) == 0;
-}
-
-static bool same_node(const struct node *a, const struct node *b)
-{
-	return strcmp(a->name, b->name) == 0 && strcmp(a->certificate_name, b->certificate_name) == 0 &&
-	       strcmp(a->server, b->server) == 0 && same_address(&a->control, &b->control) &&
-	       same_address(&a->fetch, &b->fetch) && same_address(&a->direct[0], &b->direct[0]) &&
-	       same_address(&a->direct[1], &b->direct[1]);
-}
-
 static struct node *find(const struct node_roster *roster, const struct node *wanted)
 {
 	for (size_t i = 0; i < NODE_MAX; i++)
-		if (roster->nodes[i] && same_node(roster->nodes[i], wanted))
+		if (roster->nodes[i] && node_is_same(roster->nodes[i], wanted))
 			return roster->nodes[i];
 	return NULL;
 }

@@ -260,6 +260,14 @@ void spop_ack_set_number(struct spop_writer *ack, enum spop_scope scope, const c
 	spop_write_uint64_value(ack, number);
 }
 
+void spop_ack_set_address(struct spop_writer *ack, enum spop_scope scope, const char *name, const uint8_t *address,
+			  size_t len)
+{
+	ack_name_variable(ack, scope, name);
+	spop_write_byte(ack, len == 16 ? SPOP_DATA_IPV6 : SPOP_DATA_IPV4);
+	spop_write_bytes(ack, address, len);
+}
+
 size_t spop_ack_end(struct spop_writer *ack)
 {
 	return frame_end(ack);

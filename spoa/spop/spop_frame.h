@@ -120,6 +120,9 @@ enum spop_scope {
 void spop_ack_begin(struct spop_writer *ack, uint8_t *out, size_t cap, uint64_t stream_id, uint64_t frame_id);
 void spop_ack_set_text(struct spop_writer *ack, enum spop_scope scope, const char *name, const char *text);
 void spop_ack_set_number(struct spop_writer *ack, enum spop_scope scope, const char *name, uint64_t number);
+/* <address> is an IPv4 address in 4 bytes, or an IPv6 address in 16. */
+void spop_ack_set_address(struct spop_writer *ack, enum spop_scope scope, const char *name, const uint8_t *address,
+			  size_t len);
 size_t spop_ack_end(struct spop_writer *ack);
 
 /* Builds an AGENT-HELLO for version 2.0 in <out>. Returns its size in bytes, or 0 if <cap> is too small. */

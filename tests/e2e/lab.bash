@@ -20,7 +20,7 @@ lab_prepare() {
 	local port_names=(SITE_PORT COMPRESSION_PORT CACHE_PORT LUA_PORT TRACE_PORT CLEAR_PORT TCP_PORT ADMIN_PORT SPOP_PORT
 		N1_FETCH N1_CONTROL N2_FETCH N2_CONTROL N1_FAKE N2_FAKE ORIGIN_PORT MIDDLE_PORT STUDY_PORT RAW_PORT GUNICORN_PORT
 		SPOA_ADMIN NODE_ADMIN MUTUAL_PORT CHAINED_PORT TLS_ORIGIN_PORT QUIC_PORT
-		INSPECTION_PORT MARKED_PORT PACED_PORT PACED_TOGETHER_PORT PACED_BEHIND_PORT WAF_PORT ASKED_FIRST_PORT ASKED_LAST_PORT ASKED_ON_EVENTS_PORT) ports i
+		INSPECTION_PORT MARKED_PORT PACED_PORT PACED_TOGETHER_PORT PACED_BEHIND_PORT WAF_PORT ASKED_FIRST_PORT ASKED_LAST_PORT ASKED_ON_EVENTS_PORT DNS_PORT) ports i
 
 	# Settings, each with its default.
 	local -A set=(
@@ -364,7 +364,7 @@ lab_stop() {
 		process_stop "$name" || failed=1
 		# Both our programs end with 0 on TERM; anything else is a fault, or a sanitizer's.
 		case $name in
-		disc-spoa | n1 | n2) equal "exit status of $name" "$ended_with" 0 || failed=1 ;;
+		disc-spoa | n[0-9]*) equal "exit status of $name" "$ended_with" 0 || failed=1 ;;
 		esac
 	done
 	processes_sound || failed=1

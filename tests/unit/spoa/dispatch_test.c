@@ -2,6 +2,7 @@
 /* Guards: an offer reaches a node that is alive and ready, whole and once; in every other case HAProxy hears at once,
  * with the reason, that it should pass. The nodes here are real channels on the same loop, so death, silence, drain and
  * wrong certificates are what they would be on a wire. */
+#include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -663,6 +664,14 @@ static void notify(struct fixture *fixture, const struct said *said, char *text,
 				       (unsigned long long)value.number);
 			continue;
 		}
+		if (value.type == SPOP_DATA_IPV4 || value.type == SPOP_DATA_IPV6) {
+			char address[INET6_ADDRSTRLEN];
+
+			assert_non_null(inet_ntop(value.type == SPOP_DATA_IPV4 ? AF_INET : AF_INET6, value.bytes.data,
+						  address, sizeof(address)));
+			(void)snprintf(text + len, size - len, "%.*s=%s ", (int)name.len, name.data, address);
+			continue;
+		}
 		assert_int_equal(value.type, SPOP_DATA_STRING);
 		(void)snprintf(text + len, size - len, "%.*s=%.*s ", (int)name.len, name.data, (int)value.bytes.len,
 			       value.bytes.data);
@@ -770,6 +779,38 @@ static void node_that_knows_no_grants_gets_none(void **state)
 	assert_passes(dispatch_request(fixture->dispatch, &request), PASS_NO_NODE);
 	assert_non_null(ask(fixture).node);
 	close_fixture(fixture);
+}
+
+/* Not a server's name: it has no address, and would be HAProxy's choice without the rules that set one. */
+static void haproxy_gets_the_address_of_a_node_that_dns_has(void **state)
+{
+	static const struct {
+		const char *fetch, *variables;
+	} cases[] = {{"10.1.2.3:8080", "address=10.1.2.3 port=8080"}, {"[fd00::7]:81", "address=fd00::7 port=81"}};
+	struct fixture *fixture = *state;
+	struct node *node = &fixture->config_nodes[0];
+	struct tx_state good = lease_state();
+	uint8_t wire[TX_STATE_WIRE_LEN];
+	struct said said = {"GET", wire, sizeof(wire), SPOP_DATA_BINARY, true, 77};
+	const char *why;
+
+	tx_state_encode(wire, &good);
+	open_fixture(fixture, "node", 1);
+	run_until(fixture->loop, all_up, fixture, "the node is up");
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[512], expected[512], *ticket;
+
+		node->by_address = true;
+		assert_int_equal(address_parse(&node->fetch, cases[i].fetch, &why), 0);
+		notify(fixture, &said, text, sizeof(text));
+		ticket = strstr(text, "ticket=");
+		assert_non_null(ticket);
+		(void)snprintf(expected, sizeof(expected), "action=offload %s %.*s node=n1 ", cases[i].variables,
+			       (int)strcspn(ticket, " "), ticket);
+		assert_string_equal(text, expected);
+	}
+	close_fixture(fixture);
+	node->by_address = false;
 }
 
 /* HAProxy goes on using the slots of a lease that is named so. */
@@ -953,6 +994,7 @@ int main(void)
 		cmocka_unit_test(lease_of_a_request_that_passes_is_returned),
 		cmocka_unit_test(lease_that_no_channel_took_is_returned),
 		cmocka_unit_test(haproxy_gets_the_variables_of_the_protocol),
+		cmocka_unit_test(haproxy_gets_the_address_of_a_node_that_dns_has),
 		cmocka_unit_test(changed_nodes_are_used_once_they_are_there),
 		cmocka_unit_test(offer_for_grants_has_its_own_size_and_names_the_group),
 		cmocka_unit_test(pool_of_another_trust_group_gets_no_offer),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guards: for 10,000 paths a pool chooses the node that a real HAProxy chooses with "balance hash path" and "hash-type
  * consistent", with all nodes up, with each of two down, and when it is back. One HAProxy answers itself: each server of
- * its backend is a frontend that says its name. */
+ * its backend is a frontend that says its name. Servers with `hash-key addr-port` are refused connections, and named by
+ * HAProxy itself. */
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -35,8 +36,13 @@ static const struct {
 	unsigned weight;
 } servers[NODES] = {{"n1", 0, 1}, {"n2", 0, 100}, {"n3", 41, 100}, {"n4", 7, 256}, {"n5", 0, 50}};
 
+/* With `hash-key addr-port`; nobody listens there. */
+static const char *const addresses[NODES] = {"127.0.0.2:1", "127.0.0.3:1", "127.0.0.3:2", "[::1]:1", "[::1]:2"};
+
 struct fixture {
 	char folder[64];
+	struct node addressed_nodes[NODES];
+	struct node_pool addressed_pool;
 	pid_t haproxy;
 	struct node nodes[NODES];
 	struct node_pool pool;
@@ -67,6 +73,14 @@ static void write_configuration(const struct fixture *fixture)
 	for (size_t i = 0; i < NODES; i++)
 		(void)fprintf(file, "frontend %s\n\tbind unix@%s/%s\n\thttp-request return status 200 hdr x-node %zu\n",
 			      servers[i].name, fixture->folder, servers[i].name, i);
+	(void)fprintf(
+		file,
+		"frontend addressed\n\tbind unix@%s/addressed\n\tdefault_backend addresses\n"
+		"backend addresses\n\tbalance hash path\n\thash-type consistent\n\tretries 0\n"
+		"\thttp-after-response set-header x-node %%[srv_id,sub(1)]\n\thttp-after-response set-status 200\n",
+		fixture->folder);
+	for (size_t i = 0; i < NODES; i++)
+		(void)fprintf(file, "\tserver a%zu %s weight 100 hash-key addr-port\n", i, addresses[i]);
 	assert_int_equal(fclose(file), 0);
 }
 
@@ -119,6 +133,16 @@ static int open_fixture(void **state)
 			fixture.nodes[i].server_id = servers[i].id;
 		fixture.pool.members[fixture.pool.count++] = &fixture.nodes[i];
 	}
+	for (size_t i = 0; i < NODES; i++) {
+		const char *why;
+
+		node_init(&fixture.addressed_nodes[i], addresses[i], i);
+		fixture.addressed_nodes[i].weight = 100;
+		fixture.addressed_nodes[i].by_address = true;
+		assert_int_equal(address_parse(&fixture.addressed_nodes[i].fetch, addresses[i], &why), 0);
+		fixture.addressed_pool.members[fixture.addressed_pool.count++] = &fixture.addressed_nodes[i];
+	}
+	assert_int_equal(node_pool_prepare(&fixture.addressed_pool), 0);
 	assert_int_equal(node_pool_prepare(&fixture.pool), 0);
 	start_haproxy(&fixture);
 	*state = &fixture;
@@ -127,13 +151,14 @@ static int open_fixture(void **state)
 
 static int close_fixture(void **state)
 {
-	static const char *const names[] = {"haproxy.cfg", "stats", "in", "n1", "n2", "n3", "n4", "n5"};
+	static const char *const names[] = {"haproxy.cfg", "stats", "in", "addressed", "n1", "n2", "n3", "n4", "n5"};
 	struct fixture *fixture = *state;
 	char name[128];
 
 	(void)kill(fixture->haproxy, SIGKILL);
 	(void)waitpid(fixture->haproxy, NULL, 0);
 	node_pool_release(&fixture->pool);
+	node_pool_release(&fixture->addressed_pool);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		(void)snprintf(name, sizeof(name), "%s/%s", fixture->folder, names[i]);
 		(void)unlink(name);
@@ -201,9 +226,10 @@ static size_t read_node(FILE *stream)
 }
 
 /* HAProxy and the pool agree about all paths while the nodes <up> are up. Counts each node's paths. */
-static void assert_agreement(struct fixture *fixture, node_set up, unsigned counts[static NODES])
+static void assert_agreement(struct fixture *fixture, const char *frontend, const struct node_pool *pool, node_set up,
+			     unsigned counts[static NODES])
 {
-	int fd = connect_to(fixture, "in");
+	int fd = connect_to(fixture, frontend);
 	FILE *stream = fdopen(fd, "r+");
 
 	assert_non_null(stream);
@@ -220,12 +246,12 @@ static void assert_agreement(struct fixture *fixture, node_set up, unsigned coun
 		}
 		for (unsigned i = from; i < from + BATCH; i++) {
 			size_t len = make_target(target, i), seen = read_node(stream);
-			struct node *node = node_pool_choose(&fixture->pool, (struct control_text){target, len}, up);
+			struct node *node = node_pool_choose(pool, (struct control_text){target, len}, up);
 
 			assert_non_null(node);
 			if (node->index != seen)
-				fail_msg("%.*s: HAProxy chooses %s, the pool %s", (int)len, target, servers[seen].name,
-					 node->name);
+				fail_msg("%.*s: HAProxy chooses %s, the pool %s", (int)len, target,
+					 pool->members[seen]->name, node->name);
 			counts[seen]++;
 		}
 	}
@@ -236,7 +262,17 @@ static void all_nodes_up(void **state)
 {
 	unsigned counts[NODES];
 
-	assert_agreement(*state, ~(node_set)0, counts);
+	assert_agreement(*state, "in", &((struct fixture *)*state)->pool, ~(node_set)0, counts);
+	for (size_t i = 0; i < NODES; i++)
+		assert_true(counts[i] > 0);
+}
+
+static void servers_are_placed_by_their_addresses(void **state)
+{
+	struct fixture *fixture = *state;
+	unsigned counts[NODES];
+
+	assert_agreement(fixture, "addressed", &fixture->addressed_pool, ~(node_set)0, counts);
 	for (size_t i = 0; i < NODES; i++)
 		assert_true(counts[i] > 0);
 }
@@ -252,18 +288,19 @@ static void one_node_down(void **state)
 
 		(void)snprintf(text, sizeof(text), "set server nodes/%s state maint\n", servers[victim].name);
 		command(*state, text);
-		assert_agreement(*state, ~((node_set)1 << victim), counts);
+		assert_agreement(*state, "in", &((struct fixture *)*state)->pool, ~((node_set)1 << victim), counts);
 		assert_int_equal(counts[victim], 0);
 		(void)snprintf(text, sizeof(text), "set server nodes/%s state ready\n", servers[victim].name);
 		command(*state, text);
 	}
-	assert_agreement(*state, ~(node_set)0, counts);
+	assert_agreement(*state, "in", &((struct fixture *)*state)->pool, ~(node_set)0, counts);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_nodes_up),
+		cmocka_unit_test(servers_are_placed_by_their_addresses),
 		cmocka_unit_test(one_node_down),
 	};
 

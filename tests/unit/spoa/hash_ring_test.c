@@ -15,7 +15,7 @@
 
 static void ring_without_points_has_no_choice(void **state)
 {
-	static const struct hash_ring_server light = {1, 0};
+	const struct hash_ring_server light = {hash_ring_key_of_id(1), 0};
 	struct hash_ring ring = {NULL, 0};
 
 	(void)state;
@@ -41,7 +41,8 @@ static void places_follow_from_the_bytes(void **state)
 
 static void points_follow_from_id_and_weight(void **state)
 {
-	static const struct hash_ring_server servers[] = {{1, 1}, {2, 2}, {3, 0}};
+	const struct hash_ring_server servers[] = {
+		{hash_ring_key_of_id(1), 1}, {hash_ring_key_of_id(2), 2}, {hash_ring_key_of_id(3), 0}};
 	unsigned counts[3] = {0};
 	struct hash_ring ring;
 

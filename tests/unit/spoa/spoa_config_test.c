@@ -84,6 +84,28 @@ static void each_fault_names_file_line_and_field(void **state)
 		{SPOP "pool \"p\" {\n\tbalance = \"dice\"\n\tnodes = {}\n}\n",
 		 "F:3: balance: \"dice\" is neither path-hash nor least-active\n"
 		 "F:5: nodes: must name at least one node\n"},
+		{SPOP "pool \"p\" {\n\ttemplate {\n\t\tdns = \"a..b\"\n\t\trecords = \"mx\"\n\t\tprefer = \"ipx\"\n"
+		      "\t\tmax-nodes = 65\n\t\tweight = 257\n\t}\n}\n",
+		 "F:4: dns: \"a..b\" has an empty label; it is absolute without a dot at its end\n"
+		 "F:5: records: \"mx\" is neither address nor service\n"
+		 "F:6: prefer: \"ipx\" is neither ipv4 nor ipv6\n"
+		 "F:9: name: must be set\n"
+		 "F:9: control-port: 0 is not between 1 and 65535\nF:9: fetch-port: 0 is not between 1 and 65535\n"
+		 "F:7: max-nodes: 65 is not between 1 and 64\nF:8: weight: 257 is not between 0 and 256\n"
+		 "F:0: ca: must be set\nF:0: certificate: must be set\nF:0: key: must be set\n"},
+		{SPOP
+		 "pool \"p\" {\n\tnodes = {\"n\"}\n\ttemplate {\n\t\tdns = \"nodes.test\"\n\t\trecords = \"service\"\n"
+		 "\t\tname = \"n\"\n\t\tcontrol-port = 1\n\t\tfetch-port = 1\n\t}\n}\n",
+		 "F:3: nodes: a pool has either nodes or a template\n"
+		 "F:9: fetch-port: is the port of the service records\n"
+		 "F:0: ca: must be set\nF:0: certificate: must be set\nF:0: key: must be set\n"},
+		{SPOP "dns {\n\tservers = {\"192.0.2.1\", \"dns.test:53\", \"[::1]:x\"}\n\tttl-min = 0\n\thold-gone = "
+		      "-1\n}\n",
+		 "F:3: servers: \"dns.test:53\" is no address, or [ADDRESS]:PORT\n"
+		 "F:3: servers: \"[::1]:x\" is no address, or [ADDRESS]:PORT\n"
+		 "F:4: ttl-min: 0 is not between 0.1 and 86400 seconds\n"
+		 "F:5: hold-gone: -1 is not between 0 and 86400 seconds\n"},
+		{SPOP "dns {\n\tttl-min = 5\n\tttl-max = 4\n}\n", "F:4: ttl-max: is below ttl-min\n"},
 		{SPOP "route \"r\" {\n\taction = \"maybe\"\n}\n",
 		 "F:3: action: \"maybe\" is neither offload nor pass\n"},
 		{SPOP "route \"r\" {\n\taction = \"offload\"\n\tpool = \"p\"\n}\n",
