@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Labs whose nodes are those that a DNS server has: knot, on the load balancer's host. All nodes have one certificate and the same ports,
-# each an address of its own. HAProxy's servers are a server-template of the same name (LAB_DNS in lab.cfg).
+# each an address of its own; of SRV records n2 has a fetch port of its own, too. HAProxy's servers are a server-template of the same name (LAB_DNS in lab.cfg).
 # shellcheck shell=bash
 
-# dns_lab_start NAME RECORDS COUNT: with the nodes n1 to nCOUNT, of which DNS has n1 alone; disc-spoa's template has the DNS name NAME
+# dns_lab_start NAME RECORDS COUNT [BALANCE]: with the nodes n1 to nCOUNT, of which DNS has n1 alone; disc-spoa's template has the DNS name NAME
 # and RECORDS, more of its fields.
 dns_lab_start() {
 	local i
-	lab_prepare agent_config=dns.conf.in
-	DNS_NAME=$1 DNS_NODES=$3
-	N2_FETCH=$N1_FETCH N2_CONTROL=$N1_CONTROL N2_CERTIFICATE=$N1_CERTIFICATE
+	# A client waits while nodes come and go.
+	lab_prepare agent_config=dns.conf.in client_timeout=300s server_timeout=300s
+	DNS_NAME=$1 DNS_NODES=$3 DNS_BALANCE=${4:-path-hash}
+	local second=$N2_FETCH
 	for ((i = 1; i <= DNS_NODES; i++)); do
 		[ -n "$LAB_NETWORK" ] || declare -gx "N${i}_ADDRESS=127.$((127 + i)).${LAB_ADDRESS#127.*.}"
 		declare -gx "N${i}_FETCH=$N1_FETCH" "N${i}_CONTROL=$N1_CONTROL" "N${i}_CERTIFICATE=$N1_CERTIFICATE"
 	done
+	[[ $DNS_NAME != _* ]] || N2_FETCH=$second
 	[ -n "$LAB_NETWORK" ] || SPOA_DIRECT="admin { listen = \"$LAB_ADDRESS:$SPOA_ADMIN\" }"
 	DNS_RECORDS=$2
 	LAB_DNS=$DNS_NAME
 	[[ $DNS_NAME == _* ]] || LAB_DNS+=:$N1_FETCH
-	export DNS_NAME DNS_NODES DNS_RECORDS LAB_DNS SPOA_DIRECT
+	export DNS_BALANCE DNS_NAME DNS_NODES DNS_RECORDS LAB_DNS SPOA_DIRECT
 	dns_start
 	for ((i = 1; i <= DNS_NODES; i++)); do
 		node_start "n$i"
@@ -76,11 +78,11 @@ dns_set() {
 
 # dns_records NODE...: the lines with these nodes.
 dns_records() {
-	local node address
+	local node address port
 	for node; do
-		address=${node^^}_ADDRESS
+		address=${node^^}_ADDRESS port=${node^^}_FETCH
 		case $DNS_NAME in
-		_*) printf '%s 1 SRV 0 1 %d %s\n%s 1 A %s\n' "${DNS_NAME%.lab.test}" "$N1_FETCH" "$node" "$node" "${!address}" ;;
+		_*) printf '%s 1 SRV 0 1 %d %s\n%s 1 A %s\n' "${DNS_NAME%.lab.test}" "${!port}" "$node" "$node" "${!address}" ;;
 		*) printf '%s 1 A %s\n' "${DNS_NAME%.lab.test}" "${!address}" ;;
 		esac
 	done
@@ -104,8 +106,8 @@ uses_nodes() {
 
 # node_name NODE: as disc-spoa calls it.
 node_name() {
-	local address=${1^^}_ADDRESS
-	echo "${!address}:$N1_FETCH"
+	local address=${1^^}_ADDRESS port=${1^^}_FETCH
+	echo "${!address}:${!port}"
 }
 
 dns_node_is() {

@@ -4,6 +4,7 @@
 # shellcheck shell=bash
 
 load "$E2E_DIR/helper"
+load "$E2E_DIR/load"
 
 setup_file() {
 	lab_start
@@ -49,37 +50,6 @@ refused() {
 # without_node NODE FILE: its text without n1 or n2.
 without_node() {
 	sed -E "/^node \"$1\"/,/^}/d; s/\"$1\", *//; s/, *\"$1\"//; /^pool \"$1-only\"/d; /^route \"(direct-)?of-$1\"/,/^}/d" "$2"
-}
-
-# loads: clients that fetch over and over until $WORK/stop is there, each body compared; they end with the first that is wrong.
-loads() {
-	local client
-	loading=()
-	for client in 1 2 3; do
-		(
-			fetched=0
-			# Without the lab, should the test have failed, they end too.
-			while [ ! -e "$WORK/stop" ] &&
-				curl_site -o "$WORK/load.$client" "$(url "/10m?load=$BATS_TEST_NUMBER")" 2>>"$WORK/lost" &&
-				cmp "$WORK/load.$client" "$SUITE/www/10m" >>"$WORK/lost" 2>&1; do
-				fetched=$((fetched + 1))
-				echo "$fetched" >"$WORK/fetched.$client"
-			done
-		) 3>&- &
-		loading+=($!)
-	done
-	for client in 1 2 3; do
-		wait_until test -s "$WORK/fetched.$client"
-	done
-}
-
-# nothing_lost: the clients got all bodies, and all were offloaded on this test's path.
-nothing_lost() {
-	touch "$WORK/stop"
-	wait "${loading[@]}"
-	[ ! -s "$WORK/lost" ] || not_seen "all bodies are whole" "$(head -n 3 "$WORK/lost")"
-	grep "GET /10m?load=$BATS_TEST_NUMBER " "$LAB/haproxy.log" >"$WORK/requests"
-	equal "bodies on another path than $mode" "$(grep -v " path=$mode " "$WORK/requests" | head -n 3)" ""
 }
 
 @test_each_path "twenty reloads of all three agents under load lose nothing" {
