@@ -225,14 +225,26 @@ local function state_of(status, known)
     return "up"
 end
 
--- The servers of the backend, with what the agent knows of the node of that name.
+-- A server that waits for a record of DNS: nothing that anybody need see.
+local function is_vacant(stats)
+    return (stats.status or ""):match("^MAINT") and not (stats.addr or ""):match(":%d+$")
+end
+
+-- The servers of the backend, with what the agent knows of the node of that name, or of that address: its name for nodes that DNS has. Those
+-- of its nodes that no server is, because HAProxy does not have their record yet, or not any more, come with what the agent knows.
 local function nodes_of(agent)
     local list = {}
     local backend = core.backends[backend_name]
+    local others = {}
+    for name, node in pairs(agent and agent.nodes or {}) do
+        others[name] = node
+    end
     for name, server in pairs(backend and backend.servers or {}) do
         local stats = server:get_stats()
-        local known = agent and agent.nodes[name]
-        list[#list + 1] = {
+        local known = agent and (agent.nodes[name] or agent.nodes[stats.addr or ""])
+        others[name] = nil
+        others[stats.addr or ""] = nil
+        list[#list + 1] = not is_vacant(stats) and {
             name = name,
             address = stats.addr,
             status = stats.status or "",
@@ -245,6 +257,18 @@ local function nodes_of(agent)
             bytes_from_node = stats.bout,
             failed = (stats.econ or 0) + (stats.eresp or 0),
             retries = stats.wretr,
+        } or nil
+    end
+    for name, node in pairs(others) do
+        list[#list + 1] = {
+            name = name,
+            address = name,
+            status = "",
+            state = state_of("MAINT", node),
+            offloads = node.active_offloads,
+            spills = node.spills_total,
+            failures = node.failures_total,
+            failed = 0,
         }
     end
     table.sort(list, function(a, b) return a.name < b.name end)

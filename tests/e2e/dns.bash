@@ -8,7 +8,7 @@
 dns_lab_start() {
 	local i
 	# A client waits while nodes come and go.
-	lab_prepare agent_config=dns.conf.in client_timeout=300s server_timeout=300s
+	lab_prepare agent_config=dns.conf.in client_timeout=300s server_timeout=300s ${DNS_LAB_CONFIG:+config=$DNS_LAB_CONFIG}
 	DNS_NAME=$1 DNS_NODES=$3 DNS_BALANCE=${4:-path-hash}
 	local second=$N2_FETCH
 	for ((i = 1; i <= DNS_NODES; i++)); do
@@ -20,6 +20,8 @@ dns_lab_start() {
 	DNS_RECORDS=$2
 	LAB_DNS=$DNS_NAME
 	[[ $DNS_NAME == _* ]] || LAB_DNS+=:$N1_FETCH
+	# What the shipped haproxy.cfg wants to know.
+	export DISC_NODES=$LAB_DNS DISC_RESOLVER=$LAB_ADDRESS:$DNS_PORT
 	export DNS_BALANCE DNS_NAME DNS_NODES DNS_RECORDS LAB_DNS SPOA_DIRECT
 	dns_start
 	for ((i = 1; i <= DNS_NODES; i++)); do
