@@ -374,6 +374,88 @@ static void another_configuration_takes_over_what_stays(void **state)
 	spoa_config_release(&config);
 }
 
+static struct node_record record_of(uint8_t last)
+{
+	const uint8_t bytes[] = {10, 0, 0, last};
+	struct node_record record = {.port = 0};
+
+	node_record_set(&record, bytes, sizeof(bytes));
+	return record;
+}
+
+/* A loaded configuration with two pools of one template: certificates, which templates need, are not the point. */
+static struct spoa_config *load_templates(void)
+{
+	struct spoa_config *config = malloc(sizeof(*config));
+	char said[512];
+
+	assert_non_null(config);
+	assert_int_equal(load(config, SPOP "route \"r\" { action = \"pass\" }", said, sizeof(said)), 0);
+	free(config->pools);
+	free(config->templates);
+	config->pool_count = 2;
+	config->template_count = 1;
+	config->pools = calloc(2, sizeof(*config->pools));
+	config->templates = calloc(1, sizeof(*config->templates));
+	assert_true(config->pools && config->templates);
+	config->templates[0] = (struct node_template){
+		.dns = "n", .certificate_name = "n", .control_port = 1, .fetch_port = 2, .max_nodes = 4, .weight = 1};
+	config->pools[0].template = config->pools[1].template = config->templates;
+	return config;
+}
+
+/* Of one origin, with the records <first> to <last> in its first pool and <first> in the other one; adopted. */
+static struct spoa_config *use_records(struct spoa_config *origin, struct spoa_config *before,
+				       struct node_roster *roster, uint8_t first, uint8_t last)
+{
+	const struct node_record *records[2][NODE_MAX];
+	struct node_record all[8];
+	size_t counts[2] = {0, 1};
+	struct spoa_config *config;
+
+	for (uint8_t i = first; i <= last; i++) {
+		all[counts[0]] = record_of(i);
+		records[0][counts[0]] = &all[counts[0]];
+		counts[0]++;
+	}
+	records[1][0] = &all[0];
+	config = spoa_config_with_records(origin, (const struct node_record *const(*)[NODE_MAX])records, counts);
+	assert_non_null(config);
+	assert_int_equal(spoa_config_adopt(config, before, roster), 0);
+	assert_int_equal(config->node_count, counts[0]);
+	assert_int_equal(config->pools[0].count, counts[0]);
+	assert_ptr_equal(config->pools[1].members[0], config->pools[0].members[0]);
+	assert_non_null(node_pool_choose(&config->pools[0], (struct control_text){"/a", 2}, ~(node_set)0));
+	return config;
+}
+
+static void nodes_of_records_stay_the_same_nodes_while_they_are_there(void **state)
+{
+	struct spoa_config *origin = load_templates(), *first, *second;
+	struct changed_paths *paths = origin->changed_paths;
+	struct node_roster roster = {.nodes = {NULL}};
+	struct node *stays;
+
+	(void)state;
+	first = use_records(origin, NULL, &roster, 1, 2);
+	assert_ptr_equal(first->changed_paths, paths);
+	stays = first->pools[0].members[1];
+	assert_string_equal(stays->name, "10.0.0.2:2");
+	node_add_own(stays, 5);
+	second = use_records(origin, first, &roster, 2, 4);
+	assert_ptr_equal(second->pools[0].members[0], stays);
+	assert_int_equal(node_load(stays), 5);
+	assert_ptr_equal(second->changed_paths, paths);
+	/* The first node has left, and is there as long as the first configuration is used. */
+	assert_int_equal(node_roster_sweep(&roster), 4);
+	spoa_config_drop(first);
+	assert_int_equal(node_roster_sweep(&roster), 3);
+	spoa_config_drop(origin);
+	assert_string_equal(second->policy.routes[0].name, "r");
+	spoa_config_drop(second);
+	node_roster_clear(&roster);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -387,6 +469,7 @@ int main(void)
 		cmocka_unit_test(file_that_is_missing_is_named),
 		cmocka_unit_test(valid_configuration_is_read_as_written),
 		cmocka_unit_test(another_configuration_takes_over_what_stays),
+		cmocka_unit_test(nodes_of_records_stay_the_same_nodes_while_they_are_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
