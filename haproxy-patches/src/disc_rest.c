@@ -28,15 +28,26 @@
 #include <haproxy/stream.h>
 #include <haproxy/tools.h>
 
+/* Returns 1 if <srv> is where <s> fetched from, whatever server that was: one without an address of
+ * its own connects to the one that "set-dst" has set.
+ */
+static int disc_rest_is_own(const struct stream *s, const struct server *srv)
+{
+	const struct sockaddr_storage *dst = s->scb->dst;
+
+	return srv == objt_server(s->target) ||
+	       (dst && ipcmp(dst, &srv->addr, 0) == 0 && get_host_port(dst) == srv->svc_port);
+}
+
 /* Returns a server of <s>'s backend which is not its own and may be asked over plain TCP, or NULL. */
 static struct server *disc_rest_server(const struct stream *s)
 {
 	struct server *srv;
 
 	for (srv = s->be->srv; srv; srv = srv->next) {
-		if (srv == objt_server(s->target) || !srv_currently_usable(srv) || srv->xprt != xprt_get(XPRT_RAW) || srv->pp_opts)
+		if (disc_rest_is_own(s, srv) || !srv_currently_usable(srv) || srv->xprt != xprt_get(XPRT_RAW) || srv->pp_opts)
 			continue;
-		if (is_inet_addr(&srv->addr))
+		if (is_inet_addr(&srv->addr) && is_addr(&srv->addr))
 			return srv;
 	}
 	return NULL;

@@ -78,7 +78,7 @@ struct node_template;
 struct node_pool {
 	const char *name;
 	const struct node_template *template; /* of all its nodes; NULL: they are a list */
-	const char *trust_group; /* nodes that may hold the same connection's key */
+	const char *trust_group;              /* nodes that may hold the same connection's key */
 	struct node *members[NODE_MAX];
 	size_t count;
 	enum node_balance balance;

@@ -115,3 +115,8 @@ node_name() {
 dns_node_is() {
 	agent_says "$(node_name "$1")" "$2"
 }
+
+# servers_up COUNT: of HAProxy's template.
+servers_up() {
+	[ "$(haproxy_cli 'show stat' | awk -F, '$1 == "nodes" && $2 ~ /^n[0-9]+$/ && $18 == "UP"' | wc -l)" = "$1" ]
+}

@@ -100,11 +100,6 @@ looked_up() {
 	done
 }
 
-# servers_up COUNT: of HAProxy's template.
-servers_up() {
-	[ "$(haproxy_cli 'show stat' | awk -F, '$1 == "nodes" && $2 ~ /^n[0-9]+$/ && $18 == "UP"' | wc -l)" = "$1" ]
-}
-
 @test "a node that DNS has and that does not answer costs no request" {
 	dns_wanted
 	mode=splice
