@@ -24,6 +24,12 @@ status_has() {
 	done
 }
 
+# range_comes NODE: ten bytes, once HAProxy's server of that backend has the record.
+range_comes() {
+	fetch "/10m?range$1" -r 0-9
+	[ "$status" = 206 ]
+}
+
 @test "haproxy -c accepts it without a warning, with nodes by DNS" {
 	[ -n "${LAB:-}" ] || skip "knot is not installed"
 	run "$DISC_BIN_HAPROXY" -c -f "$ROOT/haproxy.cfg"
@@ -43,10 +49,9 @@ status_has() {
 		fetch "/10m?$node"
 		cmp "$body" "$SUITE/www/10m"
 		wait_for_line "$LAB/haproxy.log" "nodes/by-address .*\"GET /10m\\?$node HTTP.* path=splice node=$name "
-		# Not leased to HTTP/2: from HAProxy's own server of this name.
-		fetch "/10m?h2$node" --http2
-		cmp "$body" "$SUITE/www/10m"
-		wait_for_line "$LAB/haproxy.log" "nodes/n[0-9]+ .*/10m\\?h2$node HTTP.* path=proxy "
+		# Too short to be asked about: from HAProxy's own server of this name.
+		wait_until range_comes "$node"
+		wait_for_line "$LAB/haproxy.log" "unasked/n[0-9]+ .*/10m\\?range$node HTTP.* path=proxy "
 	done
 	not status_has n1 '"status": "UP"'
 }
