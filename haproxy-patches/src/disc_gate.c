@@ -103,13 +103,14 @@ static void disc_gate_push(struct disc_gate *gate)
 			run->at += ret;
 		}
 		else {
-			ret = disc_run_pull(run, disc_hop_fd(run->hop), gate->may_splice, 0);
+			/* without a hop they were lost with it, for want of memory */
+			ret = run->hop ? disc_run_pull(run, disc_hop_fd(run->hop), gate->may_splice, 0) : -1;
 			if (ret > 0 && !run->missing) {
 				disc_hop_pulled(run->hop);
 				run->hop = NULL;
 			}
 			if (ret <= 0)
-				conn->flags |= CO_FL_ERROR; /* all of it was there */
+				conn->flags |= CO_FL_ERROR;
 		}
 		if (conn->flags & CO_FL_ERROR) {
 			disc_gate_fail(gate);

@@ -413,6 +413,9 @@ static int disc_hop_receive(struct disc_hop *hop)
 		if (used == 0 && (hop->state <= DISC_HOP_CLEAR || hop->state == DISC_HOP_CRLF)) {
 			if (disc_hop_more_early(hop))
 				continue;
+			/* a part of the message was read already: less than the mark may be all of the rest */
+			if (hop->state == DISC_HOP_HEAD || hop->state == DISC_HOP_CLEAR)
+				disc_hop_set_mark(hop, 1);
 			disc_hop_wait(hop);
 			return 1;
 		}
