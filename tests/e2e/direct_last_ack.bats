@@ -119,6 +119,29 @@ nobody_has_it() {
 	[ -z "$(on "$1" ss -Htn state established "( sport = $SITE_PORT )")" ]
 }
 
+# The gauge is set once a second.
+one_flow_is_away() {
+	[ "$(metric disc_spoa_steering_flows)" = 1 ]
+}
+
+# Neither node nor load balancer takes it for its own: each client gets its own bodies.
+@test "a client's port is used again while its connection is away" {
+	one_port
+	goes_away abort
+	wait_until one_flow_is_away
+	# Its reset reaches nobody.
+	on client nft 'add table inet vanished; add chain inet vanished out { type filter hook output priority 0; policy drop; }'
+	touch "$WORK/more"
+	tls_client_wait
+	on client nft delete table inet vanished
+	tls_client get:/100k send response get:/16385 send response
+	equal "exit status" "$client_status" 0
+	client_said "^body 102400 $(sum_of 100k)$"
+	client_said "^body 16385 $(sum_of 16385)$"
+	path_is direct "$id .*GET /16385"
+	wait_until nothing_parked
+}
+
 @test "a client's port is used again after the agent was killed and HAProxy has closed" {
 	local before packets
 	one_port
