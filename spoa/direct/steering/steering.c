@@ -98,15 +98,19 @@ static void on_reached(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 /* The kernel holds <flow> since <packet>, or one before that was lost, acknowledged its goal. The kernel does not look at
- * checksums: a packet that our own stack would drop proves nothing, and what it said is forgotten. */
+ * checksums, nor whether what is acknowledged was ever sent: a packet that our own stack would drop (RFC 9293 3.10.7.4) proves
+ * nothing, and what it said is forgotten. */
 static void judge(struct steering *steering, struct steering_flow *flow, const struct held_packet *packet)
 {
 	struct held_segment segment;
+	bool is_read = held_read(packet, &segment);
+	int32_t beyond =
+		is_read && (segment.flags & HELD_FLAG_ACK) ? (int32_t)(segment.acknowledged - flow->slot->end) : -1;
 
-	if (!held_read(packet, &segment)) {
+	if (!is_read || beyond > 0) {
 		steering_table_forget_seen(flow);
 		(void)flow_action_change(flow, FLOW_HOLD, FLOW_REDIRECT);
-	} else if (segment.flags & HELD_FLAG_ACK && (int32_t)(segment.acknowledged - flow->slot->end) >= 0) {
+	} else if (beyond == 0) {
 		note_reached(steering, flow);
 	}
 }
@@ -307,7 +311,11 @@ void steering_arm(struct steering *steering, const struct tcp_state *state)
 	if (!flow || !flow->owner || flow->slot->armed)
 		return;
 	__atomic_store_n(&flow->slot->armed, 1u, __ATOMIC_RELEASE);
-	if (flow_is_acknowledged(flow) && flow_action_change(flow, FLOW_REDIRECT, FLOW_HOLD))
+	if (!flow_is_acknowledged(flow))
+		return;
+	if (flow->slot->acknowledged != flow->slot->end)
+		steering_table_forget_seen(flow); /* see judge() */
+	else if (flow_action_change(flow, FLOW_REDIRECT, FLOW_HOLD))
 		note_reached(steering, flow);
 }
 

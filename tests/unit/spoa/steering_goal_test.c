@@ -173,8 +173,10 @@ static void a_goal_that_is_far_away_is_armed_later(void **state)
 	send_on(&scene);
 	say(&scene, 1, 2000, ACK, 0);
 	steering_lab_expect_node(lab, 1);
-	say(&scene, 2, scene.goal.end, ACK, 0);
-	steering_lab_expect_node(lab, 2);
+	for (uint32_t seq = 2; seq <= 3; seq++) {
+		say(&scene, seq, scene.goal.end - (3 - seq) * 1610612736u, ACK, 0);
+		steering_lab_expect_node(lab, seq);
+	}
 	(void)ev_run(lab->loop, EVRUN_NOWAIT);
 	assert_int_equal(scene.told, 0);
 	/* The node's report came too late: all is acknowledged already. */
@@ -337,6 +339,38 @@ static void a_damaged_acknowledgement_proves_nothing(void **state)
 	steering_lab_close(lab);
 }
 
+/* Nobody sends behind the goal: who acknowledges that is not the client, or hurts itself. */
+static void what_was_never_sent_cannot_be_acknowledged(void **state)
+{
+	const uint32_t bogus[] = {1, 0x3fffffff};
+	struct steering_seen seen;
+	struct scene scene;
+	uint64_t before;
+
+	LAB(state)
+	open_lab(lab);
+	for (size_t i = 0; i < 2; i++) {
+		begin(&scene, lab, 4, (unsigned)(3800 + i), 1000, 2000);
+		send_on(&scene);
+		before = held(&scene);
+		say(&scene, 1, scene.goal.end + bogus[i], ACK, 0);
+		await_held(&scene, before, 1);
+		steering_lab_expect_node(lab, 1); /* shared */
+		steering_lab_expect_node(lab, 1); /* put back: the node drops it */
+		assert_int_equal(scene.told, 0);
+		assert_int_equal(steering_seen(lab->steering, &scene.flow, &seen), 0);
+		assert_false(seen.any);
+		before = held(&scene);
+		say(&scene, 2, scene.goal.end, ACK, 0);
+		steering_lab_expect_node(lab, 2);
+		await_held(&scene, before, 1);
+		assert_int_equal(scene.told, 1);
+		steering_release(lab->steering, &scene.flow);
+		steering_lab_expect_stack(lab, 4, 2);
+	}
+	steering_lab_close(lab);
+}
+
 /* The kernel holds and the owner holds, redirects, releases at the same time: the owner's word is the last. */
 static void both_sides_change_a_flow_at_the_same_time(void **state)
 {
@@ -417,6 +451,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(acknowledging_all_brings_a_flow_back),
 		cmocka_unit_test(what_bears_the_last_acknowledgement_is_not_the_nodes),
+		cmocka_unit_test(what_was_never_sent_cannot_be_acknowledged),
 		cmocka_unit_test(a_goal_that_is_far_away_is_armed_later),
 		cmocka_unit_test(client_data_wait_for_the_nodes_first_byte),
 		cmocka_unit_test(a_syn_is_no_acknowledgement),
