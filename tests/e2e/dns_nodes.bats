@@ -53,7 +53,7 @@ dns_wanted() {
 	wait_until dns_node_is n1 up
 }
 
-# lookups_failed COUNT: so many since the agent began.
+# lookups_failed COUNT: lookups that failed since the agent began.
 lookups_failed() {
 	[ "$(metric disc_spoa_dns_failures_total)" -gt "$1" ]
 }

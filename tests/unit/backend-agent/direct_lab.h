@@ -41,7 +41,7 @@ struct direct_lab {
 	ev_timer ping;                        /* of the agent: a node closes a channel that is silent for 5 s */
 	unsigned counts[CONTROL_RELEASE + 1]; /* messages from the node, by type */
 	uint64_t splice_min;                  /* of the offers that lab_fetch() makes */
-	int lie;                              /* HAProxy was told of so many bytes more than the node announced */
+	int lie;                              /* bytes that HAProxy was told of beyond those that the node announced */
 	struct control_hello hello;
 	struct control_progress progress;
 	struct control_result result;
